@@ -1,0 +1,1 @@
+//! Empty: the kernel programs are the binary of this crate.
