@@ -1,2 +1,20 @@
-//! Understudy minus the kernel.
+//! Understudy minus the kernel: everything that can be right or wrong without one.
+//!
+//! | room | the question it answers |
+//! |---|---|
+//! | [`time`] | what time is it, and who said so? |
+//! | [`abi`] | which bytes are shared with kernel maps? |
+//! | [`wire`] | which bytes are shared with the network? |
+//! | [`packet`], [`tables`] | what may the pipeline ask of its surroundings? |
+//! | [`pipeline`] | what happens to this packet, and why? |
+//! | [`ha`] | who serves? |
+//!
+//! Nothing here owns a clock, a socket, a thread or a source of randomness: the same functions run on the host, under a
+//! simulator's virtual time and in XDP.
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
+
+pub mod abi;
+pub mod ha;
+pub mod packet;
+pub mod time;
+pub mod wire;

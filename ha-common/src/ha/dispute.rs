@@ -1,0 +1,103 @@
+//! What a kernel decides on a heartbeat: who stops, who may start.
+//!
+//! Called by the pipeline for every fresh, authenticated frame of the peer, whether or not this node's daemon is alive.
+//! Four rules, each a fact that the frame proves:
+//!
+//! 1. **Proof** — the peer does not serve, and its last term is the one this node is armed over: this node serves from now on.
+//! 2. **Claim** — the peer is armed over this node's term, and this node has consented or its controller is hung: this node stops.
+//!    It is the only one who can know either.
+//! 3. **Verdict** — both serve. The node with the lower id compares once per pair of terms, keeps the loser and carries it in every
+//!    frame; the other obeys and never compares (two nodes that compared different snapshots could both stop, or both go on).
+//! 4. **Deaf peer** — the peer serves, is connected, and hears nothing of this node on any link: this node is the only one who can
+//!    know that both serve, and stops.
+
+use crate::abi::{Fence, Node, Term};
+use crate::time::Nanos;
+use crate::wire::heartbeat::{Extension, flags, kind};
+
+/// What a frame has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ruling {
+    /// Nothing.
+    Stands,
+    /// The armed term came into force (rule 1).
+    Granted(Term),
+    /// This node stopped for a claim (rule 2).
+    Yielded(Term),
+    /// This node stopped because it lost a dispute (rule 3).
+    Lost(Term),
+    /// The peer was told to stop (rule 3).
+    Won(Term),
+    /// This node stopped because its peer serves and cannot hear it (rule 4).
+    Unheard(Term),
+}
+
+/// Applies the rules to `frame` for `group`, at `now`.
+#[inline(always)]
+pub fn judge(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: Nanos) -> Ruling {
+    let (Some(own), Some(theirs)) = (node.groups.get(group), frame.groups.get(group)) else {
+        return Ruling::Stands;
+    };
+    let mine = fence.serving_term(node, group);
+    if mine.is_none() {
+        let armed = !own.armed_term.is_none() && frame.standing.last_term == own.armed_over;
+        // Two nodes that are armed over each other: only the one that goes before the other takes the proof.
+        let first = theirs.armed_term.is_none() || node.standing.goes_before(Term::NONE, &frame.standing, Term::NONE);
+        if armed && first && theirs.term.is_none() {
+            fence.grant(group, own.armed_term);
+            return Ruling::Granted(own.armed_term);
+        }
+        return Ruling::Stands;
+    }
+    if frame.kind == kind::CLAIM && theirs.armed_over == mine && !theirs.armed_term.is_none() {
+        let hung = now.since(node.controller_at).as_nanos() as u64 > node.controller_dead;
+        if own.consent == mine || hung {
+            fence.stop(group, mine);
+            return Ruling::Yielded(mine);
+        }
+    }
+    if theirs.term.is_none() {
+        return Ruling::Stands;
+    }
+    let deaf = frame.kind != kind::ECHO && frame.hears == 0 && frame.flags & flags::ISOLATED == 0;
+    if deaf {
+        fence.stop(group, mine);
+        return Ruling::Unheard(mine);
+    }
+    if node.node_id > node.peer_id {
+        if theirs.stopped_term == mine {
+            fence.stop(group, mine);
+            return Ruling::Lost(mine);
+        }
+        return Ruling::Stands;
+    }
+    decide(node, fence, frame, group, mine, theirs.term)
+}
+
+/// The lower id's comparison: once per pair of terms.
+#[inline(always)]
+fn decide(node: &Node, fence: &Fence, frame: &Extension, group: usize, mine: Term, theirs: Term) -> Ruling {
+    use core::sync::atomic::Ordering::Relaxed;
+    let Some(verdict) = fence.stopped_term.get(group) else {
+        return Ruling::Stands;
+    };
+    let seen = verdict.load(Relaxed);
+    if seen == theirs.0 {
+        return Ruling::Stands;
+    }
+    if seen == mine.0 {
+        fence.stop(group, mine);
+        return Ruling::Lost(mine);
+    }
+    let win = node.standing.goes_before(mine, &frame.standing, theirs);
+    let stopped = if win { theirs } else { mine };
+    // Another CPU may have decided in between: then its verdict stands, and the next frame finds it.
+    if verdict.compare_exchange(seen, stopped.0, Relaxed, Relaxed).is_err() {
+        return Ruling::Stands;
+    }
+    if win {
+        return Ruling::Won(theirs);
+    }
+    fence.stop(group, mine);
+    Ruling::Lost(mine)
+}

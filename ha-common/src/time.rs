@@ -1,0 +1,44 @@
+//! The one clock: `CLOCK_MONOTONIC`, as `bpf_ktime_get_ns` reads it, passed in by whoever calls.
+
+use core::ops::{Add, Sub};
+use core::time::Duration;
+
+/// Nanoseconds of `CLOCK_MONOTONIC`. Zero means "never".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct Nanos(pub u64);
+
+impl Nanos {
+    /// The instant that never was: a record that nobody has written yet.
+    pub const NEVER: Nanos = Nanos(0);
+
+    /// Time from `earlier` to here; zero if `earlier` lies ahead (two CPUs may disagree by a little).
+    #[inline(always)]
+    #[must_use]
+    pub const fn since(self, earlier: Nanos) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Nanos {
+    type Output = Nanos;
+    #[inline(always)]
+    fn add(self, span: Duration) -> Nanos {
+        Nanos(self.0.saturating_add(nanos_of(span)))
+    }
+}
+
+impl Sub<Duration> for Nanos {
+    type Output = Nanos;
+    #[inline(always)]
+    fn sub(self, span: Duration) -> Nanos {
+        Nanos(self.0.saturating_sub(nanos_of(span)))
+    }
+}
+
+/// `span` in nanoseconds; 584 years at most, which every span here stays far below.
+#[inline(always)]
+#[must_use]
+pub const fn nanos_of(span: Duration) -> u64 {
+    span.as_nanos() as u64
+}

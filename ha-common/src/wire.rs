@@ -1,0 +1,4 @@
+//! Bytes shared with the network.
+
+pub mod heartbeat;
+pub mod siphash;
