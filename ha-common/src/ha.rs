@@ -3,6 +3,15 @@
 //! [`Standing`] is the one order of two nodes; [`dispute`] is what a kernel decides on a heartbeat; the machine decides the rest.
 
 pub mod dispute;
+#[cfg(any(test, feature = "std"))]
+pub mod event;
+pub mod hearing;
+pub mod liveness;
+#[cfg(any(test, feature = "std"))]
+pub mod machine;
 mod order;
+pub mod settings;
+pub mod view;
 
+pub use crate::abi::Term;
 pub use order::{Standing, merits};

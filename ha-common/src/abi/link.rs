@@ -25,6 +25,13 @@ pub struct Link {
     pub echo_seq: u64,
     /// Its round trip, in nanoseconds.
     pub rtt: u64,
+    /// When an authentic request last came that is newer than all before it in its sender's life and says that its sender
+    /// serves, but proves nothing else (it names another life of this node). It only ever keeps this node from claiming.
+    pub unproved_at: Nanos,
+    /// Its sequence number.
+    pub unproved_seq: u64,
+    /// Its sender's life.
+    pub unproved_nonce: u64,
     /// When a frame with the peer's address but an unknown key last came.
     pub unknown_key_at: Nanos,
     /// Whether such a frame said that its sender serves.
@@ -45,4 +52,4 @@ pub struct Link {
     pub said: Extension,
 }
 
-const _: () = assert!(size_of::<Link>() == 16 * 8 + size_of::<Extension>());
+const _: () = assert!(size_of::<Link>() == 19 * 8 + size_of::<Extension>());

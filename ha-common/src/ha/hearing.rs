@@ -1,0 +1,172 @@
+//! What a node takes from a heartbeat, and what it says in one: the part that both kernels run.
+//!
+//! [`hear`] judges freshness and applies [`super::dispute`]; [`compose`] writes this node's own state. XDP calls both on the
+//! bytes of a frame; the daemon calls `compose` for requests; the simulation calls both on values.
+//!
+//! **Freshness.** A recording, an own frame that was looped back, an echo of an echo and a frame of the peer's former life must
+//! never count. An echo counts only with this node's boot nonce, a sequence number that this node has sent and that is newer than
+//! the last one echoed on that link. It also proves the peer's own boot nonce. A request counts only if it names this node's boot
+//! nonce, comes from the proved life of the peer and is newer than the last one on that link.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::dispute::{Ruling, judge};
+use crate::abi::{Fence, GROUPS, Link, Node};
+use crate::time::Nanos;
+use crate::wire::heartbeat::{Extension, GroupState, MAGIC, VERSION, kind};
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// One of this node's own, come back.
+    Own,
+    /// Between other nodes than this pair.
+    NotOurs,
+    /// Authentic, and not fresh: counted, believed in nothing. A request is echoed all the same: that is how a peer that
+    /// has just booted learns this node's nonce.
+    Stale,
+    /// Fresh, and what it changed. `news`: the daemon should look now rather than at its next turn.
+    Fresh {
+        /// What the kernel decided on it.
+        ruling: Ruling,
+        /// Whether it says something that the last one on this link did not.
+        news: bool,
+    },
+}
+
+/// Takes in an authenticated `frame` that came on `link` at `now`.
+#[inline(always)]
+pub fn hear(node: &Node, fence: &Fence, link: &mut Link, frame: &Extension, now: Nanos) -> Heard {
+    if u32::from(frame.sender) == node.node_id {
+        link.looped += 1;
+        return Heard::Own;
+    }
+    if u32::from(frame.sender) != node.peer_id || u32::from(frame.receiver) != node.node_id {
+        return Heard::NotOurs;
+    }
+    let fresh = frame.receiver_nonce == node.boot_nonce
+        && match frame.kind {
+            kind::ECHO => fresh_echo(node, fence, link, frame),
+            _ => fresh_request(fence, link, frame),
+        };
+    if !fresh {
+        link.stale += 1;
+        note_unproved(link, frame, now);
+        return Heard::Stale;
+    }
+    link.generation += 1;
+    if frame.kind == kind::ECHO {
+        link.echo_at = now;
+        link.echo_seq = frame.seq;
+        link.rtt = now.0.saturating_sub(frame.stamp);
+        link.echoes += 1;
+    } else {
+        link.request_at = now;
+        link.request_seq = frame.seq;
+        link.request_nonce = frame.sender_nonce;
+        link.requests += 1;
+    }
+    let news = says_more(&link.said, frame);
+    link.said = *frame;
+    link.generation += 1;
+    let ruling = judge(node, fence, frame, 0, now);
+    Heard::Fresh { ruling, news: news || ruling != Ruling::Stands }
+}
+
+#[inline(always)]
+fn fresh_echo(node: &Node, fence: &Fence, link: &Link, frame: &Extension) -> bool {
+    if frame.seq <= link.echo_seq || frame.seq > node.sent_seq {
+        return false;
+    }
+    let newest = fence.peer_nonce_seq.load(Relaxed);
+    if fence.peer_nonce.load(Relaxed) != frame.sender_nonce {
+        // A late echo of the peer's former life must not bring that life back.
+        if frame.seq <= newest {
+            return false;
+        }
+        fence.peer_nonce.store(frame.sender_nonce, Relaxed);
+    }
+    if frame.seq > newest {
+        fence.peer_nonce_seq.store(frame.seq, Relaxed);
+    }
+    true
+}
+
+#[inline(always)]
+fn fresh_request(fence: &Fence, link: &Link, frame: &Extension) -> bool {
+    let same_life = link.request_nonce == frame.sender_nonce;
+    frame.sender_nonce == fence.peer_nonce.load(Relaxed) && (!same_life || frame.seq > link.request_seq)
+}
+
+/// A node that has just booted and is heard by nobody still hears the Primary's requests, which name its former life. They
+/// are no proof (they may be a recording), but a recording runs out, so while newer and newer ones come it must not claim.
+#[inline(always)]
+fn note_unproved(link: &mut Link, frame: &Extension, now: Nanos) {
+    let serves = frame.groups.iter().any(|group| !group.term.is_none());
+    let known = link.request_nonce == frame.sender_nonce && frame.seq <= link.request_seq
+        || link.unproved_nonce == frame.sender_nonce && frame.seq <= link.unproved_seq;
+    if frame.kind == kind::ECHO || known || !serves {
+        return;
+    }
+    link.unproved_at = now;
+    link.unproved_seq = frame.seq;
+    link.unproved_nonce = frame.sender_nonce;
+}
+
+/// Whether `new` differs from `old` in anything that a decision may hang on. An age past the limit counts once.
+#[inline(always)]
+fn says_more(old: &Extension, new: &Extension) -> bool {
+    let mut differs = old.sender_nonce != new.sender_nonce
+        || old.flags != new.flags
+        || old.standing.merits != new.standing.merits
+        || old.standing.last_term != new.standing.last_term;
+    for group in 0..GROUPS {
+        let (Some(old), Some(new)) = (old.groups.get(group), new.groups.get(group)) else { return differs };
+        differs |= old.term != new.term
+            || old.armed_term != new.armed_term
+            || old.armed_over != new.armed_over
+            || old.stopped_term != new.stopped_term;
+    }
+    differs
+}
+
+/// Fills `frame` with this node's own state. What belongs to the exchange (kind, link, sequence, stamp) is the caller's.
+#[inline(always)]
+pub fn compose(node: &Node, fence: &Fence, frame: &mut Extension, now: Nanos) {
+    frame.magic = MAGIC;
+    frame.version = VERSION;
+    frame.sender = node.node_id as u8;
+    frame.receiver = node.peer_id as u8;
+    frame.key_id = node.tx_key.id;
+    frame.flags = node.said_flags as u16;
+    frame.hears = node.hears as u8;
+    frame.controller_age_ms = (now.since(node.controller_at).as_nanos() as u64 / 1_000_000) as u32;
+    frame.sender_nonce = node.boot_nonce;
+    frame.receiver_nonce = fence.peer_nonce.load(Relaxed);
+    frame.standing = node.standing;
+    frame.config_identity = node.config_identity;
+    frame.sync_watermark = node.sync_watermark;
+    for group in 0..GROUPS {
+        let (Some(said), Some(own), Some(stopped)) =
+            (frame.groups.get_mut(group), node.groups.get(group), fence.stopped_term.get(group))
+        else {
+            return;
+        };
+        *said = GroupState {
+            term: fence.serving_term(node, group),
+            armed_term: own.armed_term,
+            armed_over: own.armed_over,
+            stopped_term: crate::abi::Term(stopped.load(Relaxed)),
+        };
+    }
+}
+
+/// Turns a request that was just heard into the echo of it: the same sequence, stamp and link, this node's own state.
+#[inline(always)]
+pub fn echo(node: &Node, fence: &Fence, frame: &mut Extension, now: Nanos) {
+    let asker = frame.sender_nonce;
+    compose(node, fence, frame, now);
+    frame.kind = kind::ECHO;
+    // The asker's life as it says itself, proved or not: it must recognise its own nonce.
+    frame.receiver_nonce = asker;
+}
