@@ -1,1 +1,3 @@
-//! x
+//! Lab harness, golden vectors, pair simulation and privileged end-to-end tests.
+
+pub mod sim;

@@ -21,9 +21,14 @@ pub struct Fence {
     pub peer_nonce_seq: AtomicU64,
     /// Boot nonce of the peer's present life, proved by an echo of a fresh request.
     pub peer_nonce: AtomicU64,
+    /// When that life was proved, by the own clock. What the former life said cannot name anything that was said since.
+    pub peer_nonce_at: AtomicU64,
+    /// When the peer said the newest thing that was heard of it, by its clock. What it said before, and comes later over another
+    /// link, is not listened to.
+    pub peer_said_at: AtomicU64,
 }
 
-const _: () = assert!(size_of::<Fence>() == 24 * GROUPS + 16);
+const _: () = assert!(size_of::<Fence>() == 24 * GROUPS + 32);
 
 impl Fence {
     /// The term under which this node serves `group` right now, judged per packet; none when it does not serve.
@@ -76,7 +81,7 @@ const RAISE_TRIES: usize = 8;
 
 /// Sets `cell` to at least `value`.
 #[inline(always)]
-fn raise(cell: &AtomicU64, value: u64) {
+pub(crate) fn raise(cell: &AtomicU64, value: u64) {
     let mut seen = cell.load(Ordering::Relaxed);
     for _ in 0..RAISE_TRIES {
         if seen >= value {

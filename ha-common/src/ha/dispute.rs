@@ -42,7 +42,8 @@ pub fn judge(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: N
     if mine.is_none() {
         let armed = !own.armed_term.is_none() && frame.standing.last_term == own.armed_over;
         // Two nodes that are armed over each other: only the one that goes before the other takes the proof.
-        let first = theirs.armed_term.is_none() || node.standing.goes_before(Term::NONE, &frame.standing, Term::NONE);
+        let rival = !theirs.armed_term.is_none() && theirs.armed_over == node.standing.last_term;
+        let first = !rival || node.standing.goes_before(Term::NONE, &frame.standing, Term::NONE);
         if armed && first && theirs.term.is_none() {
             fence.grant(group, own.armed_term);
             return Ruling::Granted(own.armed_term);

@@ -6,14 +6,20 @@
 //! **Freshness.** A recording, an own frame that was looped back, an echo of an echo and a frame of the peer's former life must
 //! never count. An echo counts only with this node's boot nonce, a sequence number that this node has sent and that is newer than
 //! the last one echoed on that link. It also proves the peer's own boot nonce. A request counts only if it names this node's boot
-//! nonce, comes from the proved life of the peer and is newer than the last one on that link.
+//! nonce, comes from the proved life of the peer and is newer than the last one on that link; a request of another life proves
+//! itself by naming something that this kernel said within the last second.
 
 use core::sync::atomic::Ordering::Relaxed;
+use core::time::Duration;
 
 use super::dispute::{Ruling, judge};
 use crate::abi::{Fence, GROUPS, Link, Node};
 use crate::time::Nanos;
 use crate::wire::heartbeat::{Extension, GroupState, MAGIC, VERSION, kind};
+
+/// How old the thing may be by whose name a new life of the peer proves itself: longer than a hello and a round trip, shorter
+/// than a machine takes to come up.
+const PROOF_WINDOW: Duration = Duration::from_secs(1);
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +52,8 @@ pub fn hear(node: &Node, fence: &Fence, link: &mut Link, frame: &Extension, now:
     }
     let fresh = frame.receiver_nonce == node.boot_nonce
         && match frame.kind {
-            kind::ECHO => fresh_echo(node, fence, link, frame),
-            _ => fresh_request(fence, link, frame),
+            kind::ECHO => fresh_echo(node, fence, link, frame, now),
+            _ => fresh_request(fence, link, frame, now),
         };
     if !fresh {
         link.stale += 1;
@@ -66,15 +72,22 @@ pub fn hear(node: &Node, fence: &Fence, link: &mut Link, frame: &Extension, now:
         link.request_nonce = frame.sender_nonce;
         link.requests += 1;
     }
-    let news = says_more(&link.said, frame);
-    link.said = *frame;
+    let newest = frame.said_at >= fence.peer_said_at.load(Relaxed);
+    let news = newest && says_more(&link.said, frame);
+    if newest {
+        fence.peer_said_at.store(frame.said_at, Relaxed);
+        link.said = *frame;
+    }
     link.generation += 1;
+    if !newest {
+        return Heard::Fresh { ruling: Ruling::Stands, news };
+    }
     let ruling = judge(node, fence, frame, 0, now);
     Heard::Fresh { ruling, news: news || ruling != Ruling::Stands }
 }
 
 #[inline(always)]
-fn fresh_echo(node: &Node, fence: &Fence, link: &Link, frame: &Extension) -> bool {
+fn fresh_echo(node: &Node, fence: &Fence, link: &Link, frame: &Extension, now: Nanos) -> bool {
     if frame.seq <= link.echo_seq || frame.seq > node.sent_seq {
         return false;
     }
@@ -84,7 +97,7 @@ fn fresh_echo(node: &Node, fence: &Fence, link: &Link, frame: &Extension) -> boo
         if frame.seq <= newest {
             return false;
         }
-        fence.peer_nonce.store(frame.sender_nonce, Relaxed);
+        believe(fence, frame, now);
     }
     if frame.seq > newest {
         fence.peer_nonce_seq.store(frame.seq, Relaxed);
@@ -93,9 +106,26 @@ fn fresh_echo(node: &Node, fence: &Fence, link: &Link, frame: &Extension) -> boo
 }
 
 #[inline(always)]
-fn fresh_request(fence: &Fence, link: &Link, frame: &Extension) -> bool {
-    let same_life = link.request_nonce == frame.sender_nonce;
-    frame.sender_nonce == fence.peer_nonce.load(Relaxed) && (!same_life || frame.seq > link.request_seq)
+fn fresh_request(fence: &Fence, link: &Link, frame: &Extension, now: Nanos) -> bool {
+    if frame.sender_nonce == fence.peer_nonce.load(Relaxed) {
+        return link.request_nonce != frame.sender_nonce || frame.seq > link.request_seq;
+    }
+    // A new life that this node has not proved by an echo (its daemon may be dead): it proves itself by naming something
+    // that this kernel said a moment ago.
+    let heard = Nanos(frame.heard_at);
+    let recent = heard.0 > fence.peer_nonce_at.load(Relaxed) && heard <= now && now.since(heard) < PROOF_WINDOW;
+    if recent {
+        believe(fence, frame, now);
+    }
+    recent
+}
+
+/// The sender of `frame` is the peer's present life.
+#[inline(always)]
+fn believe(fence: &Fence, frame: &Extension, now: Nanos) {
+    fence.peer_nonce.store(frame.sender_nonce, Relaxed);
+    fence.peer_nonce_at.store(now.0, Relaxed);
+    fence.peer_said_at.store(0, Relaxed);
 }
 
 /// A node that has just booted and is heard by nobody still hears the Primary's requests, which name its former life. They
@@ -140,6 +170,8 @@ pub fn compose(node: &Node, fence: &Fence, frame: &mut Extension, now: Nanos) {
     frame.key_id = node.tx_key.id;
     frame.flags = node.said_flags as u16;
     frame.hears = node.hears as u8;
+    frame.said_at = now.0;
+    frame.heard_at = fence.peer_said_at.load(Relaxed);
     frame.controller_age_ms = (now.since(node.controller_at).as_nanos() as u64 / 1_000_000) as u32;
     frame.sender_nonce = node.boot_nonce;
     frame.receiver_nonce = fence.peer_nonce.load(Relaxed);

@@ -84,7 +84,8 @@ pub struct Machine {
     unknown_since: Nanos,
     serving: Term,
     ruled: Option<Ruling>,
-    health: Health,
+    /// Unknown until the driver has looked.
+    health: Option<Health>,
     well_since: Nanos,
     mirror_ready: bool,
     configured: bool,
@@ -98,6 +99,7 @@ pub struct Machine {
     asked_at: Nanos,
     due: Nanos,
     stopped: bool,
+    adopted: bool,
     published: Said,
     actions: VecDeque<Action>,
 }
@@ -118,7 +120,7 @@ impl Machine {
             unknown_since: Nanos::NEVER,
             serving: Term::NONE,
             ruled: None,
-            health: Health { healthy: false, connected: false },
+            health: None,
             well_since: Nanos::NEVER,
             mirror_ready: false,
             configured: false,
@@ -132,6 +134,7 @@ impl Machine {
             asked_at: Nanos::NEVER,
             due: Nanos(u64::MAX),
             stopped: false,
+            adopted: false,
             published: Said::default(),
             actions: VecDeque::new(),
         };
@@ -141,7 +144,11 @@ impl Machine {
     }
 
     /// Takes in what happened and draws the consequences.
+    ///
+    /// Every action that came out before must have been carried out when [`Event::Heard`] is fed: it tells what the kernel
+    /// made of them.
     pub fn handle_event(&mut self, now: Nanos, event: Event) {
+        self.notice_stall(now);
         match event {
             Event::Heard { view, serving } => self.heard(now, view, serving),
             Event::Asked(at) => {
@@ -150,10 +157,10 @@ impl Machine {
             }
             Event::Ruled(ruling) => self.ruled = Some(ruling),
             Event::Health(health) => {
-                if !(self.health.healthy && self.health.connected) {
+                if !(health.healthy && health.connected) {
                     self.well_since = now;
                 }
-                self.health = health;
+                self.health = Some(health);
             }
             Event::Settings(settings) => self.set(now, settings),
             Event::Committed { term, incarnation, configured } => {
@@ -175,9 +182,7 @@ impl Machine {
 
     /// Draws the consequences of time alone.
     pub fn handle_timeout(&mut self, now: Nanos) {
-        if now.since(self.due) > STALL.max(self.patience() * 2) {
-            self.liveness.stalled();
-        }
+        self.notice_stall(now);
         self.ask(now);
         self.decide(now);
     }
@@ -237,7 +242,22 @@ impl Machine {
         self.recent(self.view.unknown_key_at, now)
     }
 
+    /// A turn that is long overdue: this machine, or its daemon, was away, and what it asked before proves nothing.
+    fn notice_stall(&mut self, now: Nanos) {
+        if now.since(self.due) > STALL.max(self.patience() * 2) {
+            self.liveness.stalled();
+            self.due = now;
+        }
+    }
+
     fn heard(&mut self, now: Nanos, view: PeerView, serving: Term) {
+        if !self.adopted {
+            self.adopted = true;
+            if serving.is_none() {
+                // What a former daemon left half done in the kernel's record.
+                self.actions.extend([Action::SetRole(Term::NONE), Action::Disarm, Action::Consent(Term::NONE)]);
+            }
+        }
         self.liveness.echoed(view.echo_at, view.rtt);
         if let Some(said) = &view.said {
             let group = &said.groups[0];
@@ -436,8 +456,9 @@ impl Machine {
 
     fn as_handing_over(&mut self, now: Nanos, term: Term, until: Nanos) {
         if self.serving.is_none() {
+            let pending = self.pending.take();
             self.leave(now, term, self.cause.clone());
-            if let Some(pending) = self.pending.take() {
+            if let Some(pending) = pending {
                 self.stopped = matches!(pending, Pending::Stop { .. });
                 self.actions.push_back(Action::Answer(Ok(())));
             }
@@ -480,6 +501,10 @@ impl Machine {
             return hung.then_some(Ground { cause: Cause::PeerHung { age }, alone: false, granted: true });
         }
         let peer_may = said.flags & flags::ELIGIBLE != 0 && !hung;
+        let peer_takes = !said.groups[0].armed_term.is_none() && said.groups[0].armed_over == self.last_term;
+        if peer_may && peer_takes {
+            return None;
+        }
         let first = self.standing().goes_before(Term::NONE, &said.standing, Term::NONE);
         (!peer_may || first).then_some(Ground { cause: Cause::Election, alone: false, granted: false })
     }
@@ -520,10 +545,11 @@ impl Machine {
             let force = self.view.says(flags::FORCED);
             return Some((if force { Cause::Forced } else { Cause::PeerPrefers }, force));
         }
-        if !self.health.connected {
-            return Some((Cause::Isolated, false));
+        match self.health? {
+            Health { connected: false, .. } => Some((Cause::Isolated, false)),
+            Health { healthy: false, .. } => Some((Cause::Unhealthy, false)),
+            Health { healthy: true, connected: true } => None,
         }
-        (!self.health.healthy).then_some((Cause::Unhealthy, false))
     }
 
     /// Whether the peer could take over now. `force`: even if it is not well.
@@ -550,7 +576,15 @@ impl Machine {
 
     /// Whether this node could take over now.
     fn may_take(&self) -> bool {
-        self.may_serve() && self.health.healthy && self.health.connected && !self.stopped
+        self.may_serve() && self.healthy() && self.connected() && !self.stopped
+    }
+
+    fn healthy(&self) -> bool {
+        self.health.is_some_and(|health| health.healthy)
+    }
+
+    fn connected(&self) -> bool {
+        self.health.is_some_and(|health| health.connected)
     }
 
     fn fenced_by(&self) -> Cause {
@@ -642,8 +676,8 @@ impl Machine {
         let mut bits = 0;
         for (holds, bit) in [
             (self.configured, merits::CONFIGURED),
-            (self.health.healthy, merits::HEALTHY),
-            (self.health.connected, merits::CONNECTED),
+            (self.healthy(), merits::HEALTHY),
+            (self.connected(), merits::CONNECTED),
             (self.settings.status == HaStatus::StayPrimary, merits::STAYS_PRIMARY),
         ] {
             if holds {
@@ -688,7 +722,7 @@ impl Machine {
         let secondary = matches!(self.role, Role::Secondary);
         let mut bits = 0;
         for (holds, bit) in [
-            (!self.health.connected, flags::ISOLATED),
+            (!self.connected(), flags::ISOLATED),
             (matches!(self.role, Role::HandingOver { .. }), flags::HANDS_OVER),
             (secondary && (forced || self.prefers(now)), flags::WANTS_ROLE),
             (secondary && forced, flags::FORCED),
@@ -716,8 +750,8 @@ impl Machine {
         match self.settings.status {
             HaStatus::StaySecondary => 8,
             HaStatus::Disabled => 9,
-            HaStatus::Enabled | HaStatus::StayPrimary if !self.health.connected => 7,
-            HaStatus::Enabled | HaStatus::StayPrimary if !self.health.healthy => 4,
+            HaStatus::Enabled | HaStatus::StayPrimary if !self.connected() => 7,
+            HaStatus::Enabled | HaStatus::StayPrimary if !self.healthy() => 4,
             HaStatus::Enabled | HaStatus::StayPrimary => {
                 let joining = self.settings.paired && self.role == Role::Secondary && self.peer_alive(now).is_none();
                 if joining { 1 } else { 3 }
@@ -771,8 +805,13 @@ impl Machine {
             Role::Claiming { until, .. } | Role::HandingOver { until, .. } => next = next.min(until),
             Role::Secondary | Role::Primary { .. } => {}
         }
-        if self.retry_at > now {
-            next = next.min(self.retry_at);
+        // What is recent now will not be for ever: a veto, an unknown key and a link that is heard all end.
+        let marks =
+            [self.view.request_at, self.view.unproved_at, self.view.unknown_key_at].into_iter().chain(self.view.heard_at);
+        for end in marks.map(|at| at + dead).chain([self.retry_at]) {
+            if end > now {
+                next = next.min(end);
+            }
         }
         next.max(now)
     }

@@ -30,7 +30,6 @@ impl PeerView {
     #[must_use]
     pub fn merge(links: &[Link], peer_nonce: u64) -> PeerView {
         let mut view = PeerView::default();
-        let mut said_at = Nanos::NEVER;
         for (link, heard_at) in links.iter().zip(&mut view.heard_at) {
             let newest = link.request_at.max(link.echo_at);
             *heard_at = newest;
@@ -44,8 +43,8 @@ impl PeerView {
                 view.unknown_key_at = view.unknown_key_at.max(link.unknown_key_at);
                 view.unknown_key_serves |= link.unknown_key_serves != 0;
             }
-            if newest > said_at && link.said.sender_nonce == peer_nonce {
-                said_at = newest;
+            let newer = view.said.is_none_or(|said| link.said.said_at > said.said_at);
+            if newest != Nanos::NEVER && newer && link.said.sender_nonce == peer_nonce {
                 view.said = Some(link.said);
             }
         }

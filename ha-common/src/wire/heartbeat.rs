@@ -9,7 +9,7 @@
 //!   8  start time u32 · sequence u32 · master state u32 · release u32 · flags u32 · incarnation u32 · sync state u32
 //!  36  per-interface information, 96 bytes · 132 derived incarnation u32
 //! 136  Extension (see there)
-//! 288  tag: SipHash-2-4-128 over bytes 0..288
+//! 304  tag: SipHash-2-4-128 over bytes 0..304
 //! ```
 //!
 //! A *request* asks the peer's kernel for an *echo*, which XDP writes into the same frame with its own node's state. A *claim* is
@@ -89,7 +89,7 @@ pub struct GroupState {
     pub stopped_term: Term,
 }
 
-/// The authenticated extension: 152 bytes.
+/// The authenticated extension: 168 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct Extension {
@@ -121,6 +121,11 @@ pub struct Extension {
     pub seq: u64,
     /// When the request left, by the requester's clock, in nanoseconds; an echo repeats it.
     pub stamp: u64,
+    /// When the sender wrote its own state into this frame, by its own clock, in nanoseconds: orders what it says over all links.
+    pub said_at: u64,
+    /// The newest [`Self::said_at`] that the sender has heard of the receiver, by the receiver's clock: proves to the receiver's
+    /// kernel, without help of its daemon, that this frame is no older than that.
+    pub heard_at: u64,
     /// How the sender stands in the one order.
     pub standing: Standing,
     /// Name of the sender's configuration.
@@ -131,7 +136,7 @@ pub struct Extension {
     pub groups: [GroupState; GROUPS],
 }
 
-const _: () = assert!(size_of::<Extension>() == 72 + 48 + 32 * GROUPS);
+const _: () = assert!(size_of::<Extension>() == 88 + 48 + 32 * GROUPS);
 const _: () = assert!(PAYLOAD_LEN % 8 == 0);
 
 // SAFETY: `repr(C)` integers without padding, as the size assertion shows.

@@ -1,0 +1,237 @@
+//! One simulated node: a kernel (records and rules) and a daemon (machine and its driver).
+
+use std::time::Duration;
+
+use ha_common::abi::{Fence, Link, Node, Term};
+use ha_common::ha::event::{Action, Event, Health, Refusal, Transition};
+use ha_common::ha::hearing::{self, Heard};
+use ha_common::ha::machine::Machine;
+use ha_common::ha::settings::Settings;
+use ha_common::ha::view::PeerView;
+use ha_common::time::Nanos;
+use ha_common::wire::heartbeat::{Extension, kind};
+
+/// Heartbeat links of the pair.
+pub const LINKS: usize = 2;
+
+/// What survives a loss of power.
+#[derive(Clone, Debug, Default)]
+struct Disk {
+    reserved: u64,
+    last_term: Term,
+}
+
+/// See the module. All instants that go in and out are this node's own clock.
+pub struct SimNode {
+    settings: Settings,
+    peer_id: u8,
+    disk: Disk,
+    kernel: Node,
+    fence: Fence,
+    links: [Link; LINKS],
+    /// The daemon, while it exists.
+    pub machine: Option<Machine>,
+    health: Health,
+    /// Whether the kernel runs.
+    pub powered: bool,
+    /// The daemon does not run until then.
+    pub stalled_until: Nanos,
+    pub next_hello: Nanos,
+    pub due: Nanos,
+    pub transitions: Vec<Transition>,
+    pub answers: Vec<Result<(), Refusal>>,
+}
+
+impl SimNode {
+    pub fn new(settings: Settings, peer_id: u8) -> SimNode {
+        SimNode {
+            settings,
+            peer_id,
+            disk: Disk::default(),
+            kernel: Node::default(),
+            fence: Fence::default(),
+            links: [Link::default(); LINKS],
+            machine: None,
+            health: Health { healthy: true, connected: true },
+            powered: false,
+            stalled_until: Nanos::NEVER,
+            next_hello: Nanos(u64::MAX),
+            due: Nanos(u64::MAX),
+            transitions: Vec::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    /// Power on: a fresh kernel, then the daemon.
+    pub fn power_on(&mut self, now: Nanos, nonce: u64) {
+        self.kernel = Node {
+            node_id: self.settings.node_id.into(),
+            peer_id: self.peer_id.into(),
+            boot_nonce: nonce,
+            controller_dead: self.settings.controller_dead.as_nanos() as u64,
+            controller_at: now,
+            ..Node::default()
+        };
+        self.fence = Fence::default();
+        self.links = [Link::default(); LINKS];
+        self.powered = true;
+        self.start_daemon(now);
+    }
+
+    /// Power off: nothing of it answers any more.
+    pub fn power_off(&mut self) {
+        self.powered = false;
+        self.kill_daemon();
+    }
+
+    /// The daemon is gone, the kernel stays.
+    pub fn kill_daemon(&mut self) {
+        self.machine = None;
+        self.next_hello = Nanos(u64::MAX);
+        self.due = Nanos(u64::MAX);
+    }
+
+    /// The daemon comes (back) up and finds the kernel as it is.
+    pub fn start_daemon(&mut self, now: Nanos) {
+        if !self.powered || self.machine.is_some() {
+            return;
+        }
+        self.machine = Some(Machine::new(now, self.settings.clone(), self.disk.reserved, self.disk.last_term));
+        self.stalled_until = Nanos::NEVER;
+        self.next_hello = now;
+        self.due = now;
+    }
+
+    /// Term under which the kernel serves.
+    pub fn serving(&self) -> Term {
+        if self.powered { self.fence.serving_term(&self.kernel, 0) } else { Term::NONE }
+    }
+
+    pub fn is_running(&self, now: Nanos) -> bool {
+        self.powered && self.machine.is_some() && now >= self.stalled_until
+    }
+
+    pub fn set_health(&mut self, health: Health) {
+        self.health = health;
+    }
+
+    pub fn is_healthy(&self) -> bool {
+        self.health.healthy && self.health.connected
+    }
+
+    /// What the kernel makes of a frame: at most an echo, for the same link.
+    pub fn receive(&mut self, now: Nanos, link: usize, mut frame: Extension) -> Option<Extension> {
+        if !self.powered {
+            return None;
+        }
+        let heard = hearing::hear(&self.kernel, &self.fence, &mut self.links[link], &frame, now);
+        match heard {
+            Heard::Own | Heard::NotOurs => return None,
+            Heard::Stale => {}
+            Heard::Fresh { ruling, news } => {
+                if news {
+                    self.due = self.due.min(now);
+                }
+                if let Some(machine) = &mut self.machine {
+                    machine.handle_event(now, Event::Ruled(ruling));
+                }
+            }
+        }
+        if frame.kind == kind::ECHO {
+            return None;
+        }
+        hearing::echo(&self.kernel, &self.fence, &mut frame, now);
+        Some(frame)
+    }
+
+    /// The hello thread: a request on every link.
+    pub fn hello(&mut self, now: Nanos) -> Vec<(usize, Extension)> {
+        self.next_hello = now + self.settings.hello;
+        let frames = self.requests(now);
+        if let Some(machine) = &mut self.machine {
+            machine.handle_event(now, Event::Asked(now));
+        }
+        frames
+    }
+
+    fn requests(&mut self, now: Nanos) -> Vec<(usize, Extension)> {
+        (0..LINKS)
+            .map(|link| {
+                self.kernel.sent_seq += 1;
+                let armed = !self.kernel.groups[0].armed_term.is_none();
+                let mut frame = Extension {
+                    kind: if armed { kind::CLAIM } else { kind::REQUEST },
+                    link: link as u8,
+                    seq: self.kernel.sent_seq,
+                    stamp: now.0,
+                    ..Extension::default()
+                };
+                hearing::compose(&self.kernel, &self.fence, &mut frame, now);
+                (link, frame)
+            })
+            .collect()
+    }
+
+    /// One turn of the HA driver: read the kernel, feed the machine, carry out what it wants.
+    pub fn turn(&mut self, now: Nanos) -> Vec<(usize, Extension)> {
+        use std::sync::atomic::Ordering::Relaxed;
+        let Some(mut machine) = self.machine.take() else { return Vec::new() };
+        let mut frames = self.carry_out(now, &mut machine);
+        let view = PeerView::merge(&self.links, self.fence.peer_nonce.load(Relaxed));
+        for event in [Event::Heard { view, serving: self.serving() }, Event::Health(self.health), Event::MirrorReady(true)] {
+            machine.handle_event(now, event);
+            frames.extend(self.carry_out(now, &mut machine));
+        }
+        machine.handle_timeout(now);
+        frames.extend(self.carry_out(now, &mut machine));
+        self.kernel.controller_at = now;
+        self.due = machine.poll_timeout(now).max(now + Duration::from_micros(20));
+        self.machine = Some(machine);
+        frames
+    }
+
+    fn carry_out(&mut self, now: Nanos, machine: &mut Machine) -> Vec<(usize, Extension)> {
+        let mut frames = Vec::new();
+        while let Some(action) = machine.poll_action() {
+            match action {
+                Action::Publish(said) => {
+                    self.kernel.standing = said.standing;
+                    self.kernel.said_flags = said.flags.into();
+                    self.kernel.hears = said.hears.into();
+                }
+                Action::SetRole(term) => {
+                    self.kernel.groups[0].role_term = term;
+                    if !term.is_none() {
+                        self.disk.last_term = term;
+                    }
+                }
+                Action::Arm { term, over } => {
+                    self.kernel.groups[0].armed_over = over;
+                    self.kernel.groups[0].armed_term = term;
+                }
+                Action::Disarm => self.kernel.groups[0].armed_term = Term::NONE,
+                Action::Consent(term) => self.kernel.groups[0].consent = term,
+                Action::Send => {
+                    frames.extend(self.requests(now));
+                    machine.handle_event(now, Event::Asked(now));
+                }
+                Action::Drain => machine.handle_event(now, Event::Drained),
+                Action::Reserve(upto) => {
+                    self.disk.reserved = upto;
+                    machine.handle_event(now, Event::Reserved(upto));
+                }
+                Action::Answer(answer) => self.answers.push(answer),
+                Action::Record(transition) => self.transitions.push(transition),
+                Action::Announce | Action::Withdraw => {}
+            }
+        }
+        frames
+    }
+
+    pub fn force(&mut self, now: Nanos) {
+        if let Some(machine) = &mut self.machine {
+            machine.handle_event(now, Event::Force { force: false });
+            self.due = now;
+        }
+    }
+}
