@@ -47,7 +47,7 @@ pub fn run(say: Say) -> Result<Toolchain> {
 fn recorded(workspace: &Path) -> Option<Toolchain> {
     let toolchain = Toolchain::load(workspace)?;
     let asked = rust::choice().is_none_or(|name| toolchain.found.starts_with(&format!("{name} ")));
-    let whole = rust::has_source(&toolchain.rustc) && toolchain.cargo.exists() && linker::fits(&toolchain.linker);
+    let whole = rust::is_unchanged(&toolchain.rustc, &toolchain.found) && linker::fits(&toolchain.linker);
     (asked && whole).then_some(toolchain)
 }
 

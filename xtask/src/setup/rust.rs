@@ -78,10 +78,17 @@ impl Rust {
 }
 
 /// Does the toolchain of this rustc hold the source of its library?
-pub fn has_source(rustc: &Path) -> bool {
+fn has_source(rustc: &Path) -> bool {
     let core = "lib/rustlib/src/rust/library/core/Cargo.toml";
     let prefix = rustc.parent().and_then(Path::parent);
     prefix.is_some_and(|prefix| prefix.join(core).exists())
+}
+
+/// Is the toolchain that was `found` with this rustc still the same (rustup updates it in place), and whole?
+pub fn is_unchanged(rustc: &Path, found: &str) -> bool {
+    let name = found.split(' ').next().unwrap_or_default();
+    let rust = rustc.parent().and_then(Path::parent).and_then(|prefix| Rust::inspect(name, prefix));
+    rust.is_some_and(|rust| rust.to_string() == found && has_source(rustc))
 }
 
 /// The toolchain that the user names, if any.
@@ -153,8 +160,8 @@ fn install_nightly() -> Option<Rust> {
 
 /// Lets rustup do something that may fail (no network, for instance) without ending the search.
 fn try_rustup(title: &str, command: &mut Command, name: &str) -> Option<Rust> {
-    if let Err(error) = step::run(title, command) {
-        eprintln!("setup: {error}; looking further");
+    if let Err(error) = step::attempt(title, command) {
+        eprintln!("setup: {error:#}; looking further");
         return None;
     }
     Rust::in_rustup(name).filter(Rust::is_ready)
