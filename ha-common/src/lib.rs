@@ -12,9 +12,12 @@
 //! Nothing here owns a clock, a socket, a thread or a source of randomness: the same functions run on the host, under a
 //! simulator's virtual time and in XDP.
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
+// Compare-and-swap in the kernel, see `word`.
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics), allow(internal_features))]
 
 pub mod abi;
 pub mod ha;
 pub mod packet;
 pub mod time;
 pub mod wire;
+mod word;

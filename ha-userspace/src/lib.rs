@@ -1,1 +1,2 @@
-//! x
+//! Understudy.
+pub mod doctor;

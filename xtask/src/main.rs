@@ -1,2 +1,81 @@
-//! x
-fn main() {}
+//! Every development command of the project: `cargo xtask <command>`.
+//!
+//! One file per command. The commands that need the test harness (`lab`, `sim`, `bench`) are binaries of the crate
+//! `ha-tests`; this program only prepares the machine and becomes them, so that it stays quick to compile.
+
+mod forward;
+mod setup;
+mod step;
+mod test;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Every development command of the project.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Finds or brings what the build and the tests need; quick when everything is there.
+    Setup,
+    /// Formatting, lints, documentation and every test; ends with the test runner's summary.
+    Test(test::Options),
+    /// Raises a pair in network namespaces, fails it over and measures the outage.
+    #[command(disable_help_flag = true)]
+    Lab(Forwarded),
+    /// Runs the pair on a virtual clock through random faults.
+    #[command(disable_help_flag = true)]
+    Sim(Forwarded),
+    /// Measures; `bench packet` gives nanoseconds per packet.
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Nanoseconds per packet of each path through the loaded program.
+    #[command(disable_help_flag = true)]
+    Packet(Forwarded),
+}
+
+/// Arguments that another program understands.
+#[derive(clap::Args)]
+struct Forwarded {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Setup => setup::run(setup::Say::Everything).map(|_| ExitCode::SUCCESS),
+        Command::Test(options) => test::run(&options),
+        Command::Lab(args) => forward::become_binary("lab", &args.arguments),
+        Command::Sim(args) => forward::become_binary("sim", &args.arguments),
+        Command::Bench { what: Bench::Packet(args) } => forward::become_binary("bench-packet", &args.arguments),
+    }
+}
+
+/// The workspace's folder.
+fn workspace() -> PathBuf {
+    let mut folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    folder.pop();
+    folder
+}

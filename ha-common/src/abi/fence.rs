@@ -1,8 +1,9 @@
 //! `FENCE[0]`: what the kernel has decided about this node's role. Written by XDP only.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::AtomicU64;
 
 use super::{GROUPS, Node, Term, node_flags};
+use crate::word::{compare_exchange, load};
 
 /// The record itself. Key: 0. Writer: XDP, by compare-and-swap. Readers: XDP, egress guard, daemon. Memory-mapped.
 ///
@@ -42,12 +43,12 @@ impl Fence {
         };
         let term = if !own.role_term.is_none() {
             own.role_term
-        } else if !own.armed_term.is_none() && granted.load(Ordering::Relaxed) == own.armed_term.0 {
+        } else if !own.armed_term.is_none() && load(granted) == own.armed_term.0 {
             own.armed_term
         } else {
             return Term::NONE;
         };
-        if term.0 < fence.load(Ordering::Relaxed) { Term::NONE } else { term }
+        if term.0 < load(fence) { Term::NONE } else { term }
     }
 
     /// Whether this node may handle a packet of `group` right now: the question that ingress and egress ask per packet.
@@ -81,13 +82,13 @@ const RAISE_TRIES: usize = 8;
 
 /// Sets `cell` to at least `value`.
 #[inline(always)]
-pub(crate) fn raise(cell: &AtomicU64, value: u64) {
-    let mut seen = cell.load(Ordering::Relaxed);
+fn raise(cell: &AtomicU64, value: u64) {
+    let mut seen = load(cell);
     for _ in 0..RAISE_TRIES {
         if seen >= value {
             return;
         }
-        match cell.compare_exchange(seen, value, Ordering::Relaxed, Ordering::Relaxed) {
+        match compare_exchange(cell, seen, value) {
             Ok(_) => return,
             Err(other) => seen = other,
         }

@@ -14,6 +14,7 @@
 use crate::abi::{Fence, Node, Term};
 use crate::time::Nanos;
 use crate::wire::heartbeat::{Extension, flags, kind};
+use crate::word::{compare_exchange, load};
 
 /// What a frame has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,11 +79,10 @@ pub fn judge(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: N
 /// The lower id's comparison: once per pair of terms.
 #[inline(always)]
 fn decide(node: &Node, fence: &Fence, frame: &Extension, group: usize, mine: Term, theirs: Term) -> Ruling {
-    use core::sync::atomic::Ordering::Relaxed;
     let Some(verdict) = fence.stopped_term.get(group) else {
         return Ruling::Stands;
     };
-    let seen = verdict.load(Relaxed);
+    let seen = load(verdict);
     if seen == theirs.0 {
         return Ruling::Stands;
     }
@@ -93,7 +93,7 @@ fn decide(node: &Node, fence: &Fence, frame: &Extension, group: usize, mine: Ter
     let win = node.standing.goes_before(mine, &frame.standing, theirs);
     let stopped = if win { theirs } else { mine };
     // Another CPU may have decided in between: then its verdict stands, and the next frame finds it.
-    if verdict.compare_exchange(seen, stopped.0, Relaxed, Relaxed).is_err() {
+    if compare_exchange(verdict, seen, stopped.0).is_err() {
         return Ruling::Stands;
     }
     if win {

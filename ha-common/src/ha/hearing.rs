@@ -9,13 +9,13 @@
 //! nonce, comes from the proved life of the peer and is newer than the last one on that link; a request of another life proves
 //! itself by naming something that this kernel said within the last second.
 
-use core::sync::atomic::Ordering::Relaxed;
 use core::time::Duration;
 
 use super::dispute::{Ruling, judge};
 use crate::abi::{Fence, GROUPS, Link, Node};
 use crate::time::Nanos;
 use crate::wire::heartbeat::{Extension, GroupState, MAGIC, VERSION, kind};
+use crate::word::{load, store};
 
 /// How old the thing may be by whose name a new life of the peer proves itself: longer than a hello and a round trip, shorter
 /// than a machine takes to come up.
@@ -72,10 +72,10 @@ pub fn hear(node: &Node, fence: &Fence, link: &mut Link, frame: &Extension, now:
         link.request_nonce = frame.sender_nonce;
         link.requests += 1;
     }
-    let newest = frame.said_at >= fence.peer_said_at.load(Relaxed);
+    let newest = frame.said_at >= load(&fence.peer_said_at);
     let news = newest && says_more(&link.said, frame);
     if newest {
-        fence.peer_said_at.store(frame.said_at, Relaxed);
+        store(&fence.peer_said_at, frame.said_at);
         link.said = *frame;
     }
     link.generation += 1;
@@ -91,8 +91,8 @@ fn fresh_echo(node: &Node, fence: &Fence, link: &Link, frame: &Extension, now: N
     if frame.seq <= link.echo_seq || frame.seq > node.sent_seq {
         return false;
     }
-    let newest = fence.peer_nonce_seq.load(Relaxed);
-    if fence.peer_nonce.load(Relaxed) != frame.sender_nonce {
+    let newest = load(&fence.peer_nonce_seq);
+    if load(&fence.peer_nonce) != frame.sender_nonce {
         // A late echo of the peer's former life must not bring that life back.
         if frame.seq <= newest {
             return false;
@@ -100,20 +100,20 @@ fn fresh_echo(node: &Node, fence: &Fence, link: &Link, frame: &Extension, now: N
         believe(fence, frame, now);
     }
     if frame.seq > newest {
-        fence.peer_nonce_seq.store(frame.seq, Relaxed);
+        store(&fence.peer_nonce_seq, frame.seq);
     }
     true
 }
 
 #[inline(always)]
 fn fresh_request(fence: &Fence, link: &Link, frame: &Extension, now: Nanos) -> bool {
-    if frame.sender_nonce == fence.peer_nonce.load(Relaxed) {
+    if frame.sender_nonce == load(&fence.peer_nonce) {
         return link.request_nonce != frame.sender_nonce || frame.seq > link.request_seq;
     }
     // A new life that this node has not proved by an echo (its daemon may be dead): it proves itself by naming something
     // that this kernel said a moment ago.
     let heard = Nanos(frame.heard_at);
-    let recent = heard.0 > fence.peer_nonce_at.load(Relaxed) && heard <= now && now.since(heard) < PROOF_WINDOW;
+    let recent = heard.0 > load(&fence.peer_nonce_at) && heard <= now && now.since(heard) < PROOF_WINDOW;
     if recent {
         believe(fence, frame, now);
     }
@@ -123,9 +123,9 @@ fn fresh_request(fence: &Fence, link: &Link, frame: &Extension, now: Nanos) -> b
 /// The sender of `frame` is the peer's present life.
 #[inline(always)]
 fn believe(fence: &Fence, frame: &Extension, now: Nanos) {
-    fence.peer_nonce.store(frame.sender_nonce, Relaxed);
-    fence.peer_nonce_at.store(now.0, Relaxed);
-    fence.peer_said_at.store(0, Relaxed);
+    store(&fence.peer_nonce, frame.sender_nonce);
+    store(&fence.peer_nonce_at, now.0);
+    store(&fence.peer_said_at, 0);
 }
 
 /// A node that has just booted and is heard by nobody still hears the Primary's requests, which name its former life. They
@@ -171,10 +171,10 @@ pub fn compose(node: &Node, fence: &Fence, frame: &mut Extension, now: Nanos) {
     frame.flags = node.said_flags as u16;
     frame.hears = node.hears as u8;
     frame.said_at = now.0;
-    frame.heard_at = fence.peer_said_at.load(Relaxed);
+    frame.heard_at = load(&fence.peer_said_at);
     frame.controller_age_ms = (now.since(node.controller_at).as_nanos() as u64 / 1_000_000) as u32;
     frame.sender_nonce = node.boot_nonce;
-    frame.receiver_nonce = fence.peer_nonce.load(Relaxed);
+    frame.receiver_nonce = load(&fence.peer_nonce);
     frame.standing = node.standing;
     frame.config_identity = node.config_identity;
     frame.sync_watermark = node.sync_watermark;
@@ -188,7 +188,7 @@ pub fn compose(node: &Node, fence: &Fence, frame: &mut Extension, now: Nanos) {
             term: fence.serving_term(node, group),
             armed_term: own.armed_term,
             armed_over: own.armed_over,
-            stopped_term: crate::abi::Term(stopped.load(Relaxed)),
+            stopped_term: crate::abi::Term(load(stopped)),
         };
     }
 }

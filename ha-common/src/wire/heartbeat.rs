@@ -137,7 +137,7 @@ pub struct Extension {
 }
 
 const _: () = assert!(size_of::<Extension>() == 88 + 48 + 32 * GROUPS);
-const _: () = assert!(PAYLOAD_LEN % 8 == 0);
+const _: () = assert!(PAYLOAD_LEN.is_multiple_of(8));
 
 // SAFETY: `repr(C)` integers without padding, as the size assertion shows.
 unsafe impl Wire for Extension {}

@@ -1,0 +1,28 @@
+#![allow(unsafe_code)]
+
+use core::{
+    intrinsics::{AtomicOrdering::Relaxed, atomic_cxchg},
+    sync::atomic::AtomicU64,
+};
+
+/// Reads `word`.
+#[inline(always)]
+pub fn load(word: &AtomicU64) -> u64 {
+    // SAFETY: the pointer comes from a live reference, aligned to 8, and BPF loads 8 aligned bytes at once.
+    unsafe { word.as_ptr().read_volatile() }
+}
+
+/// Sets `word` to `new` if it holds `seen`; returns what it held, as an error if that was something else.
+#[inline(always)]
+pub fn compare_exchange(word: &AtomicU64, seen: u64, new: u64) -> Result<u64, u64> {
+    // SAFETY: the pointer comes from a live reference to an atomic, which is aligned and allows changes through it.
+    let (held, swapped) = unsafe { atomic_cxchg::<u64, { Relaxed }, { Relaxed }>(word.as_ptr(), seen, new) };
+    if swapped { Ok(held) } else { Err(held) }
+}
+
+/// Writes `word`.
+#[inline(always)]
+pub fn store(word: &AtomicU64, value: u64) {
+    // SAFETY: the pointer comes from a live reference to an atomic, aligned to 8, and BPF stores 8 aligned bytes at once.
+    unsafe { word.as_ptr().write_volatile(value) }
+}

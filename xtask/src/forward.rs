@@ -1,0 +1,51 @@
+//! Who runs the commands that need the harness? A binary of `ha-tests`, which this process becomes.
+
+use std::{
+    ffi::OsString,
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    setup::{self, Say},
+    step, workspace,
+};
+
+/// The variable that tells the harness which daemon to start.
+pub const UNDERSTUDY_BIN: &str = "UNDERSTUDY_BIN";
+
+/// Prepares the machine, builds the daemon and becomes `binary` of `ha-tests` with `arguments`.
+///
+/// Becomes, not starts: a signal for this process (Ctrl-C among them) is then one for the binary, which cleans up.
+pub fn become_binary(binary: &str, arguments: &[OsString]) -> Result<ExitCode> {
+    setup::run(Say::Changes)?;
+    let understudy = build_understudy()?;
+    let mut cargo = cargo();
+    cargo
+        .args(["run", "--quiet", "--release", "--package", "ha-tests", "--bin", binary, "--"])
+        .args(arguments)
+        .env(UNDERSTUDY_BIN, understudy);
+    step::run(
+        &format!("build: {binary}"),
+        self::cargo().args(["build", "--release", "--package", "ha-tests", "--bin", binary]),
+    )?;
+    Err(cargo.exec()).with_context(|| format!("cannot run cargo run --bin {binary}"))
+}
+
+/// Builds the release daemon; returns where it is.
+pub fn build_understudy() -> Result<PathBuf> {
+    step::run("build: understudy", cargo().args(["build", "--release", "--package", "understudy", "--bin", "understudy"]))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+    let binary = target.join("release/understudy");
+    binary.canonicalize().with_context(|| format!("cargo did not leave {}", binary.display()))
+}
+
+/// The cargo that runs us, in the workspace.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace());
+    cargo
+}
