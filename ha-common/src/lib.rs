@@ -16,5 +16,6 @@
 pub mod abi;
 pub mod ha;
 pub mod packet;
+pub mod tables;
 pub mod time;
 pub mod wire;
