@@ -22,7 +22,7 @@ pub use address::{Address, AddressKey, Ip, address_flags};
 pub use backend::{AMBIGUOUS, Backend, NextHop, Owner, backend_flags};
 pub use event::{Event, event_kind};
 pub use fence::Fence;
-pub use flow::{CloseReason, Exception, Flow, FlowKey, ReverseKey, Side, flow_flags, tcp_seen};
+pub use flow::{CloseReason, Embryo, Exception, Flow, FlowKey, ReverseKey, flow_flags, tcp_seen};
 pub use interface::{Interface, interface_flags};
 pub use link::Link;
 pub use node::{Key, Node, NodeGroup, node_flags};

@@ -6,8 +6,8 @@
 use core::ops::DerefMut;
 
 use crate::abi::{
-    Address, AddressKey, Backend, Event, Exception, Fence, Flow, FlowKey, Interface, Ip, Link, NextHop, Node, Owner, Reason,
-    ReverseKey, ServiceKey, StrayBudget, Vserver,
+    Address, AddressKey, Backend, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Ip, Link, NextHop, Node, Owner,
+    Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
 };
 use crate::time::{Nanos, Ticks};
 
@@ -19,6 +19,17 @@ pub use host::HostTables;
 /// A table has no room for one more entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
+
+/// What the routing and neighbour tables say of a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// It is an address of this machine.
+    Local,
+    /// This way.
+    Via(NextHop),
+    /// No route, no neighbour yet, or forwarding is switched off on the interface that was asked for.
+    Unknown,
+}
 
 /// The maps of [`crate::abi`], the clocks and the routing table.
 pub trait Tables {
@@ -57,6 +68,10 @@ pub trait Tables {
     fn flow_mut(&self, key: &FlowKey) -> Option<Self::Mut<'_, Flow>>;
     /// Puts a flow that is not there yet; one that another CPU put meanwhile stays.
     fn flow_insert(&self, key: &FlowKey, flow: &Flow) -> Result<(), Full>;
+    /// `EMBRYONIC[key]`.
+    fn embryo(&self, key: &FlowKey) -> Option<Embryo>;
+    /// Puts or replaces an embryo; an old one of another connection may have to go.
+    fn embryo_insert(&self, key: &FlowKey, embryo: &Embryo);
     /// `EXCEPTIONS[key]`.
     fn exception_mut(&self, key: &FlowKey) -> Option<Self::Mut<'_, Exception>>;
     /// Puts or replaces an exception.
@@ -73,9 +88,9 @@ pub trait Tables {
     fn now(&self) -> Nanos;
     /// Now, roughly; costs nothing.
     fn ticks(&self) -> Ticks;
-    /// Asks the routing and neighbour tables for the way from `source` to `destination` for a packet of `len` bytes that came in on
-    /// `ifindex`; `None` when there is none or the neighbour is not resolved. For packets without a record only.
-    fn next_hop(&self, ifindex: u32, source: &Ip, destination: &Ip, len: usize) -> Option<NextHop>;
+    /// Asks the routing and neighbour tables for the way from `source` to `destination` for a packet that came in on `ifindex`. For
+    /// packets without a record only.
+    fn route(&self, ifindex: u32, source: &Ip, destination: &Ip) -> Route;
 
     /// Counts a packet of `len` bytes that left for `reason`.
     fn count(&self, reason: Reason, len: usize);

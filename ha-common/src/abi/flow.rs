@@ -1,8 +1,9 @@
-//! `FLOWS`, `EXCEPTIONS`, `REVERSE`: what is known of one conversation?
+//! `FLOWS`, `EMBRYONIC`, `EXCEPTIONS`, `REVERSE`: what is known of one conversation?
 //!
-//! There is no table of half-open flows: the hash methods place a SYN where they will place its ACK, so a flow is recorded at
-//! its first segment without SYN, and a flood of SYNs cannot fill anything. None of these tables ever evicts: established
-//! flows win, and what finds no room is placed by the ring alone and counted.
+//! A flow is recorded at its first segment without SYN. A SYN leaves no more than an entry in `EMBRYONIC`, a small table that
+//! evicts: which backend it went to, and where its answer has to go. So a flood of SYNs cannot fill `FLOWS`, and a connection
+//! whose embryo was evicted is placed by the ring again. None of the other tables ever evicts: established flows win, and what
+//! finds no room is placed by the ring alone and counted.
 
 use super::{Ip, NextHop};
 use crate::time::Ticks;
@@ -30,54 +31,54 @@ pub mod flow_flags {
     pub const CLOSE_TOLD: u16 = 1 << 1;
 }
 
-/// Bits of [`Side::tcp`]: what this side of a TCP conversation has sent.
+/// Bits of [`Flow::client_tcp`] and [`Flow::server_tcp`]: what a side of a TCP conversation has sent.
 pub mod tcp_seen {
     /// FIN.
-    pub const FIN: u32 = 1;
+    pub const FIN: u8 = 1;
     /// RST.
-    pub const RST: u32 = 1 << 1;
-}
-
-/// One direction of a flow. Written by the receive queue that its packets come in on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[repr(C)]
-pub struct Side {
-    /// Packets forwarded.
-    pub packets: u64,
-    /// Their bytes, as they arrived, from the Ethernet header on.
-    pub bytes: u64,
+    pub const RST: u8 = 1 << 1;
 }
 
 /// Value of `FLOWS`. Hash, preallocated, size set by the loader. Writers: XDP, daemon (mirror, ageing). Readers: both.
+///
+/// The kernel puts 48 bytes and the key in front of the value: with 120 bytes an element is three cache lines, and the first two
+/// hold all that a packet of an established flow touches. Each direction's counters are written by the receive queue that its
+/// packets come in on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct Flow {
     /// Index into `BACKENDS`.
     pub backend: u32,
-    /// [`super::Vserver::generation`] that placed it.
-    pub generation: u32,
+    /// Packets from the client, modulo 2^32.
+    pub client_packets: u32,
+    /// Packets from the backend, modulo 2^32.
+    pub server_packets: u32,
+    /// How to reach the client: where its packets came from.
+    pub client_hop: NextHop,
+    /// Bytes from the client, as they arrived, from the Ethernet header on.
+    pub client_bytes: u64,
+    /// Bytes from the backend, as they arrived, from the Ethernet header on.
+    pub server_bytes: u64,
     /// When its last packet came.
     pub seen: Ticks,
-    /// From the client.
-    pub client: Side,
-    /// From the backend.
-    pub server: Side,
     /// When it was recorded.
     pub opened: Ticks,
+    /// [`super::Vserver::generation`] that placed it.
+    pub generation: u32,
     /// See [`flow_flags`].
     pub flags: u16,
     /// What the client's side has sent, see [`tcp_seen`].
     pub client_tcp: u8,
     /// What the backend's side has sent, see [`tcp_seen`].
     pub server_tcp: u8,
-    /// How to reach the client: where its packets came from.
-    pub client_hop: NextHop,
     /// Source address that the backend sees in place of the client's. Zero: the client's own.
     pub nat_addr: Ip,
     /// Source port that the backend sees in place of the client's. Zero: the client's own.
     pub nat_port: Be16,
     /// Zero.
     pub reserved: [u16; 3],
+    /// Zero.
+    pub reserved_words: [u64; 3],
 }
 
 impl Flow {
@@ -85,16 +86,26 @@ impl Flow {
     #[inline(always)]
     #[must_use]
     pub const fn close_reason(&self) -> Option<CloseReason> {
-        if self.client_tcp as u32 & tcp_seen::RST != 0 {
+        if self.client_tcp & tcp_seen::RST != 0 {
             Some(CloseReason::ClientReset)
-        } else if self.server_tcp as u32 & tcp_seen::RST != 0 {
+        } else if self.server_tcp & tcp_seen::RST != 0 {
             Some(CloseReason::ServerReset)
-        } else if self.client_tcp as u32 & self.server_tcp as u32 & tcp_seen::FIN != 0 {
+        } else if self.client_tcp & self.server_tcp & tcp_seen::FIN != 0 {
             Some(CloseReason::Finished)
         } else {
             None
         }
     }
+}
+
+/// Value of `EMBRYONIC`, by [`FlowKey`]: a connection of which only the SYN was seen. LRU hash. Writer and reader: XDP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct Embryo {
+    /// Index into `BACKENDS`.
+    pub backend: u32,
+    /// How to reach the client.
+    pub client_hop: NextHop,
 }
 
 /// Value of `EXCEPTIONS`: a flow that is not where the ring says and has no entry in `FLOWS` (hash-only vserver, or no room).
@@ -140,6 +151,8 @@ pub enum CloseReason {
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 24);
-const _: () = assert!(size_of::<Flow>() == 104);
+const _: () = assert!(size_of::<Flow>() == 120);
+const _: () = assert!(core::mem::offset_of!(Flow, opened) == 56);
+const _: () = assert!(size_of::<Embryo>() == 24);
 const _: () = assert!(size_of::<Exception>() == 16);
 const _: () = assert!(size_of::<ReverseKey>() == 24);

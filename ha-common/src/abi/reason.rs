@@ -70,7 +70,11 @@ reasons! {
     ForwardTableFull = "forward_table_full",
     /// From a backend to the client, flow recorded before.
     ReturnHit = "return_hit",
-    /// From a backend to the client, without a record: the ring confirms it.
+    /// From a backend to the client of which only a SYN was seen.
+    ReturnSyn = "return_syn",
+    /// From a backend to the client, recorded now: the ring confirms it.
+    ReturnNew = "return_new",
+    /// From a backend to the client, not recorded: the ring confirms it.
     ReturnHash = "return_hash",
 
     // Answered in place.
@@ -86,8 +90,6 @@ reasons! {
     Truncated = "truncated",
     /// IP header length, total length or payload length is impossible.
     BadIpLength = "bad_ip_length",
-    /// IPv4 header checksum is wrong.
-    BadIpChecksum = "bad_ip_checksum",
     /// IP options or extension headers, which a vserver does not take.
     IpOptions = "ip_options",
     /// A fragment.

@@ -4,10 +4,10 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
-use super::{Full, Tables};
+use super::{Full, Route, Tables};
 use crate::abi::{
-    Address, AddressKey, Backend, Counter, Event, Exception, Fence, Flow, FlowKey, Interface, Ip, Link, MAX_LINKS, NextHop,
-    Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
+    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Ip, Link, MAX_LINKS,
+    NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
 };
 use crate::time::{Nanos, Ticks};
 
@@ -42,6 +42,8 @@ pub struct HostTables {
     pub flows: RefCell<HashMap<FlowKey, Flow>>,
     /// Room in `FLOWS`.
     pub flows_max: usize,
+    /// `EMBRYONIC`.
+    pub embryonic: RefCell<HashMap<FlowKey, Embryo>>,
     /// `EXCEPTIONS`.
     pub exceptions: RefCell<HashMap<FlowKey, Exception>>,
     /// Room in `EXCEPTIONS`.
@@ -53,7 +55,7 @@ pub struct HostTables {
     /// `STRAYS[0]`.
     pub stray_budget: RefCell<StrayBudget>,
     /// The routing table, by destination.
-    pub routes: HashMap<Ip, NextHop>,
+    pub routes: HashMap<Ip, Route>,
     /// What time it is.
     pub now: Cell<Nanos>,
     /// The same, roughly.
@@ -81,6 +83,7 @@ impl Default for HostTables {
             owners: HashMap::new(),
             flows: RefCell::default(),
             flows_max: usize::MAX,
+            embryonic: RefCell::default(),
             exceptions: RefCell::default(),
             exceptions_max: usize::MAX,
             reverse: RefCell::default(),
@@ -158,6 +161,12 @@ impl Tables for HostTables {
         }
         put(&self.flows, self.flows_max, *key, *flow)
     }
+    fn embryo(&self, key: &FlowKey) -> Option<Embryo> {
+        self.embryonic.borrow().get(key).copied()
+    }
+    fn embryo_insert(&self, key: &FlowKey, embryo: &Embryo) {
+        self.embryonic.borrow_mut().insert(*key, *embryo);
+    }
     fn exception_mut(&self, key: &FlowKey) -> Option<RefMut<'_, Exception>> {
         entry(&self.exceptions, key)
     }
@@ -181,8 +190,8 @@ impl Tables for HostTables {
     fn ticks(&self) -> Ticks {
         self.ticks.get()
     }
-    fn next_hop(&self, _ifindex: u32, _source: &Ip, destination: &Ip, _len: usize) -> Option<NextHop> {
-        self.routes.get(destination).copied()
+    fn route(&self, _ifindex: u32, _source: &Ip, destination: &Ip) -> Route {
+        self.routes.get(destination).copied().unwrap_or(Route::Unknown)
     }
 
     fn count(&self, reason: Reason, len: usize) {
