@@ -5,17 +5,31 @@
 //!
 //! Role, term and fence are arrays by *group*: group 0 is the whole node and the only one today.
 
+mod address;
+mod backend;
+mod event;
 mod fence;
+mod flow;
 mod interface;
 mod link;
 mod node;
+mod reason;
+mod stray;
 mod term;
+mod vserver;
 
+pub use address::{Address, AddressKey, Ip, address_flags};
+pub use backend::{AMBIGUOUS, Backend, NextHop, Owner, backend_flags};
+pub use event::{Event, event_kind};
 pub use fence::Fence;
+pub use flow::{CloseReason, Embryo, Exception, Flow, FlowKey, ReverseKey, flow_flags, tcp_seen};
 pub use interface::{Interface, interface_flags};
 pub use link::Link;
 pub use node::{Key, Node, NodeGroup, node_flags};
+pub use reason::{Counter, Reason};
+pub use stray::StrayBudget;
 pub use term::Term;
+pub use vserver::{NO_BACKEND, Ring, ServiceKey, Vserver, hash_kind, mode, vserver_flags};
 
 /// Version of everything in this module. Maps are pinned under it; another version's maps are never adopted.
 pub const ABI_VERSION: u32 = 1;
@@ -25,3 +39,12 @@ pub const GROUPS: usize = 1;
 
 /// Heartbeat links that a node can have.
 pub const MAX_LINKS: usize = 8;
+
+/// Legs that a node can have.
+pub const MAX_LEGS: usize = 64;
+
+/// How often a packet looks for another backend by rehashing before it walks the ring.
+pub const REHASHES: u32 = 4;
+
+/// Slots that it walks then, at most.
+pub const RING_WALK: u32 = 64;

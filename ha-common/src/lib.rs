@@ -18,6 +18,7 @@
 pub mod abi;
 pub mod ha;
 pub mod packet;
+pub mod tables;
 pub mod time;
 pub mod wire;
 mod word;

@@ -42,3 +42,10 @@ impl Sub<Duration> for Nanos {
 pub const fn nanos_of(span: Duration) -> u64 {
     span.as_nanos() as u64
 }
+
+/// A coarse time in the kernel's own ticks (`jiffies64`), which cost nothing to read and are good enough for "last seen".
+///
+/// How many of them make a second differs between kernels: the daemon measures it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct Ticks(pub u64);

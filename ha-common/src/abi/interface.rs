@@ -1,4 +1,4 @@
-//! `INTERFACES[ifindex]`: what an interface is to this node.
+//! `INTERFACES[ifindex]`: what an interface is to this node; `LEG_IFINDEX[leg]` and `LINK_IFINDEX[link]`: which it is.
 
 /// Bits of [`Interface::flags`].
 pub mod interface_flags {
@@ -10,7 +10,9 @@ pub mod interface_flags {
     pub const STRAYS: u32 = 4;
 }
 
-/// The record itself. Key: interface index (`u32`). Writer: daemon. Readers: XDP, egress guard.
+/// The record itself. Hash by interface index (`u32`). Writer: daemon. Readers: XDP, egress guard.
+///
+/// `LEG_IFINDEX` and `LINK_IFINDEX` are arrays of `u32`: the interface index of a leg or link by its number, 0 for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Interface {
@@ -20,7 +22,7 @@ pub struct Interface {
     pub link: u32,
     /// Number of the leg, the same on both nodes (order of configuration), when it is one.
     pub leg: u32,
-    /// Interface index of the leg with this number (for strays that arrive over an HA link), or own index.
+    /// Own interface index.
     pub ifindex: u32,
     /// Own MAC address.
     pub mac: [u8; 6],

@@ -1,0 +1,78 @@
+//! `BACKENDS`, `BACKEND_INDEX`: where do packets of a service go, and whose answer is this?
+
+use super::Ip;
+use crate::wire::Be16;
+
+/// The link-layer way to somewhere, ready to be stored in front of a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct NextHop {
+    /// Destination and source MAC, as the first twelve bytes of the frame.
+    pub macs: [u32; 3],
+    /// Interface that the frame leaves on.
+    pub ifindex: u32,
+    /// VLAN that it leaves in; 0 is untagged.
+    pub vlan: u32,
+}
+
+impl NextHop {
+    /// The way over `ifindex` in `vlan` (0: untagged) from `source` to `destination`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(destination: [u8; 6], source: [u8; 6], ifindex: u32, vlan: u32) -> Self {
+        let [a, b, c, d, e, f] = destination;
+        let [g, h, i, j, k, l] = source;
+        let macs = [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h]), u32::from_ne_bytes([i, j, k, l])];
+        NextHop { macs, ifindex, vlan }
+    }
+
+    /// Whether nobody knows it yet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_unknown(&self) -> bool {
+        self.ifindex == 0
+    }
+}
+
+/// Bits of [`Backend::flags`].
+pub mod backend_flags {
+    /// Takes packets. Cleared at once when it fails; the ring is rebuilt later.
+    pub const UP: u32 = 1;
+}
+
+/// Value of `BACKENDS`. Array, memory-mapped; the index is the pair's and is not reused while either node has a flow to it.
+/// Writer: daemon. Reader: XDP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Backend {
+    /// See [`backend_flags`].
+    pub flags: u32,
+    /// Counts what this index has stood for.
+    pub generation: u32,
+    /// Its address.
+    pub addr: Ip,
+    /// Its port.
+    pub port: Be16,
+    /// Zero.
+    pub reserved: u16,
+    /// The way to it, kept fresh from the neighbour table; unknown while it is being resolved.
+    pub next_hop: NextHop,
+}
+
+/// Value of `BACKEND_INDEX`: who answers from an address and port. Hash by [`super::ServiceKey`]. Writer: daemon. Reader: XDP.
+///
+/// Holds only backends whose answers return through the pair (mode NAT).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Owner {
+    /// Index into `BACKENDS`.
+    pub backend: u32,
+    /// Index of the one vserver that it belongs to, or [`AMBIGUOUS`].
+    pub vserver: u32,
+}
+
+/// [`Owner::vserver`] of a backend that belongs to several vservers: `REVERSE` knows which.
+pub const AMBIGUOUS: u32 = u32::MAX;
+
+const _: () = assert!(size_of::<Backend>() == 48);
+const _: () = assert!(size_of::<Owner>() == 8);

@@ -1,0 +1,40 @@
+//! `EVENTS`: what does the kernel tell the daemon?
+
+use super::FlowKey;
+use crate::time::Nanos;
+
+/// What an [`Event`] is about.
+pub mod event_kind {
+    /// A flow of a logged vserver was recorded.
+    pub const FLOW_OPENED: u32 = 1;
+    /// A flow of a logged vserver is over; `detail` is a [`super::super::CloseReason`].
+    pub const FLOW_CLOSED: u32 = 2;
+    /// A packet found no way to `flow.addr`, in VLAN `detail`.
+    pub const NEXT_HOP_WANTED: u32 = 3;
+    /// What the peer says of itself has changed; `detail` is the link.
+    pub const PEER_CHANGED: u32 = 4;
+    /// The kernel decided about a role; `detail` says which way, `words` hold the terms.
+    pub const RULING: u32 = 5;
+}
+
+/// A record of the ring buffer, the same size for every kind; what a kind does not use is zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct Event {
+    /// See [`event_kind`].
+    pub kind: u32,
+    /// By kind.
+    pub detail: u32,
+    /// When it happened.
+    pub at: Nanos,
+    /// The flow that it is about.
+    pub flow: FlowKey,
+    /// Index of the flow's backend.
+    pub backend: u32,
+    /// Interface that the packet came in on.
+    pub ifindex: u32,
+    /// Flows: packets from the client, packets from the backend, bytes from the client, bytes from the backend. Rulings: terms.
+    pub words: [u64; 4],
+}
+
+const _: () = assert!(size_of::<Event>() == 80);

@@ -1,0 +1,158 @@
+//! `FLOWS`, `EMBRYONIC`, `EXCEPTIONS`, `REVERSE`: what is known of one conversation?
+//!
+//! A flow is recorded at its first segment without SYN. A SYN leaves no more than an entry in `EMBRYONIC`, a small table that
+//! evicts: which backend it went to, and where its answer has to go. So a flood of SYNs cannot fill `FLOWS`, and a connection
+//! whose embryo was evicted is placed by the ring again. None of the other tables ever evicts: established flows win, and what
+//! finds no room is placed by the ring alone and counted.
+
+use super::{Ip, NextHop};
+use crate::time::Ticks;
+use crate::wire::Be16;
+
+/// Key of `FLOWS` and `EXCEPTIONS`: a client's end of a conversation with a vserver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct FlowKey {
+    /// Index into `VSERVERS`: the pair's, so that a mirrored flow means the same on both nodes.
+    pub vserver: u32,
+    /// The client's address.
+    pub addr: Ip,
+    /// The client's port.
+    pub port: Be16,
+    /// IP protocol number.
+    pub protocol: u16,
+}
+
+/// Bits of [`Flow::flags`].
+pub mod flow_flags {
+    /// Not where the present ring says: placed by a second choice, or under an older ring.
+    pub const EXCEPTION: u16 = 1;
+    /// Its close was told to the daemon.
+    pub const CLOSE_TOLD: u16 = 1 << 1;
+}
+
+/// Bits of [`Flow::client_tcp`] and [`Flow::server_tcp`]: what a side of a TCP conversation has sent.
+pub mod tcp_seen {
+    /// FIN.
+    pub const FIN: u8 = 1;
+    /// RST.
+    pub const RST: u8 = 1 << 1;
+}
+
+/// Value of `FLOWS`. Hash, preallocated, size set by the loader. Writers: XDP, daemon (mirror, ageing). Readers: both.
+///
+/// The kernel puts 48 bytes and the key in front of the value: with 120 bytes an element is three cache lines, and the first two
+/// hold all that a packet of an established flow touches. Each direction's counters are written by the receive queue that its
+/// packets come in on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct Flow {
+    /// Index into `BACKENDS`.
+    pub backend: u32,
+    /// Packets from the client, modulo 2^32.
+    pub client_packets: u32,
+    /// Packets from the backend, modulo 2^32.
+    pub server_packets: u32,
+    /// How to reach the client: where its packets came from.
+    pub client_hop: NextHop,
+    /// Bytes from the client, as they arrived, from the Ethernet header on.
+    pub client_bytes: u64,
+    /// Bytes from the backend, as they arrived, from the Ethernet header on.
+    pub server_bytes: u64,
+    /// When its last packet came.
+    pub seen: Ticks,
+    /// When it was recorded.
+    pub opened: Ticks,
+    /// [`super::Vserver::generation`] that placed it.
+    pub generation: u32,
+    /// See [`flow_flags`].
+    pub flags: u16,
+    /// What the client's side has sent, see [`tcp_seen`].
+    pub client_tcp: u8,
+    /// What the backend's side has sent, see [`tcp_seen`].
+    pub server_tcp: u8,
+    /// Source address that the backend sees in place of the client's. Zero: the client's own.
+    pub nat_addr: Ip,
+    /// Source port that the backend sees in place of the client's. Zero: the client's own.
+    pub nat_port: Be16,
+    /// Zero.
+    pub reserved: [u16; 3],
+    /// Zero.
+    pub reserved_words: [u64; 3],
+}
+
+impl Flow {
+    /// Why the conversation is over, as far as its segments say.
+    #[inline(always)]
+    #[must_use]
+    pub const fn close_reason(&self) -> Option<CloseReason> {
+        if self.client_tcp & tcp_seen::RST != 0 {
+            Some(CloseReason::ClientReset)
+        } else if self.server_tcp & tcp_seen::RST != 0 {
+            Some(CloseReason::ServerReset)
+        } else if self.client_tcp & self.server_tcp & tcp_seen::FIN != 0 {
+            Some(CloseReason::Finished)
+        } else {
+            None
+        }
+    }
+}
+
+/// Value of `EMBRYONIC`, by [`FlowKey`]: a connection of which only the SYN was seen. LRU hash. Writer and reader: XDP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct Embryo {
+    /// Index into `BACKENDS`.
+    pub backend: u32,
+    /// How to reach the client.
+    pub client_hop: NextHop,
+}
+
+/// Value of `EXCEPTIONS`: a flow that is not where the ring says and has no entry in `FLOWS` (hash-only vserver, or no room).
+/// Hash, never evicts. Writers: XDP, daemon. Reader: XDP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct Exception {
+    /// Index into `BACKENDS`.
+    pub backend: u32,
+    /// [`super::Vserver::generation`] that placed it.
+    pub generation: u32,
+    /// When its last packet from the client came.
+    pub seen: Ticks,
+}
+
+/// Key of `REVERSE` (→ [`FlowKey`]): an answer of a backend whose flow cannot be told from the packet alone. Hash, never evicts.
+/// Writers: XDP, daemon. Reader: XDP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct ReverseKey {
+    /// Index into `BACKENDS` of the sender.
+    pub backend: u32,
+    /// Destination address of the answer.
+    pub addr: Ip,
+    /// Destination port of the answer.
+    pub port: Be16,
+    /// IP protocol number.
+    pub protocol: u16,
+}
+
+/// Why a flow is over ([`super::Event::detail`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum CloseReason {
+    /// Both sides sent FIN.
+    Finished = 1,
+    /// The client sent RST.
+    ClientReset = 2,
+    /// The backend sent RST.
+    ServerReset = 3,
+    /// Nothing came for too long (told by the daemon, which ages flows out).
+    Idle = 4,
+}
+
+const _: () = assert!(size_of::<FlowKey>() == 24);
+const _: () = assert!(size_of::<Flow>() == 120);
+const _: () = assert!(core::mem::offset_of!(Flow, opened) == 56);
+const _: () = assert!(size_of::<Embryo>() == 24);
+const _: () = assert!(size_of::<Exception>() == 16);
+const _: () = assert!(size_of::<ReverseKey>() == 24);

@@ -1,0 +1,131 @@
+//! `VSERVER_INDEX`, `VSERVERS`, `RINGS`: what is offered at an address and port, and how is a backend chosen?
+
+use super::Ip;
+use crate::wire::Be16;
+
+/// Key of `VSERVER_INDEX` (→ index into `VSERVERS`, `u32`) and of `BACKEND_INDEX`: one end of a conversation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct ServiceKey {
+    /// The address.
+    pub addr: Ip,
+    /// VLAN that it lives in; 0 is untagged.
+    pub domain: u32,
+    /// Port.
+    pub port: Be16,
+    /// IP protocol number.
+    pub protocol: u16,
+}
+
+/// Bits of [`Vserver::flags`].
+pub mod vserver_flags {
+    /// No backend is up and none may be tried: its packets are dropped.
+    pub const DOWN: u32 = 1;
+    /// Flows are not recorded: the ring alone decides.
+    pub const HASH_ONLY: u32 = 1 << 1;
+    /// Opened and closed flows are told to the daemon.
+    pub const LOGGED: u32 = 1 << 2;
+    /// Some of its flows may be in `EXCEPTIONS`. Set before a backend of it loses its `UP` bit or its ring changes; cleared when
+    /// no exception of it is left.
+    pub const EXCEPTIONS: u32 = 1 << 3;
+    /// [`super::Vserver::previous`] holds the ring before this one, still valid for flows that began under it.
+    pub const PREVIOUS: u32 = 1 << 4;
+}
+
+/// How packets of a vserver reach a backend ([`Vserver::mode`]).
+pub mod mode {
+    /// Destination address and port are rewritten; the client's address stays; answers return through the pair (`-m IP`, USIP).
+    pub const NAT: u8 = 0;
+    /// Only the link-layer addresses are rewritten; the backend owns the VIP and answers the client itself (`-m MAC`).
+    pub const MAC: u8 = 1;
+}
+
+/// What of a packet chooses its slot in the ring ([`Vserver::hash`]).
+pub mod hash_kind {
+    /// Source address and port: `SRCIPSRCPORTHASH`.
+    pub const SOURCE_PORT: u8 = 0;
+    /// Source address: `SOURCEIPHASH`.
+    pub const SOURCE: u8 = 1;
+}
+
+/// A ring in the pool: where it starts and how many slots it has, in one word so that a change is one store.
+///
+/// The length is a power of two, so that `hash → slot` is one AND; Maglev's permutations then need an odd stride, no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Ring(u64);
+
+impl Ring {
+    /// The ring of `2^log2_len` slots at `base` of the pool.
+    #[must_use]
+    pub const fn new(base: u32, log2_len: u32) -> Self {
+        Ring((((1u64 << log2_len) - 1) << 32) | base as u64)
+    }
+
+    /// Index of its first slot in `RINGS`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn base(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Number of slots.
+    #[inline(always)]
+    #[must_use]
+    pub const fn len(self) -> u32 {
+        (self.0 >> 32) as u32 + 1
+    }
+
+    /// Never: the smallest ring has one slot.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        false
+    }
+
+    /// Index into `RINGS` of the slot that `hash` falls into.
+    #[inline(always)]
+    #[must_use]
+    pub const fn slot(self, hash: u32) -> u32 {
+        (hash & (self.0 >> 32) as u32).wrapping_add(self.0 as u32)
+    }
+}
+
+/// Value of `VSERVERS`. Array, memory-mapped; the index is the pair's. Writer: daemon. Reader: XDP.
+///
+/// `RINGS` is an array of `u32`, memory-mapped: indices into `BACKENDS`, or [`NO_BACKEND`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Vserver {
+    /// See [`vserver_flags`].
+    pub flags: u32,
+    /// Failover group whose server handles it.
+    pub group: u32,
+    /// The ring that places new flows.
+    pub ring: Ring,
+    /// The ring before it, while [`vserver_flags::PREVIOUS`] is set.
+    pub previous: Ring,
+    /// Number of [`Self::ring`] among the rings of this vserver, the same on both nodes.
+    pub generation: u32,
+    /// Number of [`Self::previous`].
+    pub previous_generation: u32,
+    /// The address that clients see.
+    pub vip: Ip,
+    /// The port that clients see.
+    pub port: Be16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// See [`mode`].
+    pub mode: u8,
+    /// See [`hash_kind`].
+    pub hash: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+    /// Zero.
+    pub reserved_words: [u32; 2],
+}
+
+/// A slot, or a flow, without a backend.
+pub const NO_BACKEND: u32 = u32::MAX;
+
+const _: () = assert!(size_of::<ServiceKey>() == 24);
+const _: () = assert!(size_of::<Vserver>() == 64);

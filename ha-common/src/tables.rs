@@ -1,0 +1,99 @@
+//! What the pipeline may ask of its surroundings: maps, clock, routes.
+//!
+//! Every method takes `&self`: kernel maps are shared by nature. Records that the pipeline changes come as [`Tables::Mut`]: a plain
+//! reference in XDP, a checked borrow on the host, where a test that held one record twice would fail.
+
+use core::ops::DerefMut;
+
+use crate::abi::{
+    Address, AddressKey, Backend, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Ip, Link, NextHop, Node, Owner,
+    Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
+};
+use crate::time::{Nanos, Ticks};
+
+#[cfg(any(test, feature = "std"))]
+mod host;
+#[cfg(any(test, feature = "std"))]
+pub use host::HostTables;
+
+/// A table has no room for one more entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// What the routing and neighbour tables say of a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// It is an address of this machine.
+    Local,
+    /// This way.
+    Via(NextHop),
+    /// No route, no neighbour yet, or forwarding is switched off on the interface that was asked for.
+    Unknown,
+}
+
+/// The maps of [`crate::abi`], the clocks and the routing table.
+pub trait Tables {
+    /// A record that may be changed in place.
+    type Mut<'a, T: 'a>: DerefMut<Target = T>
+    where
+        Self: 'a;
+
+    /// `NODE[0]`.
+    fn node(&self) -> Option<&Node>;
+    /// `FENCE[0]`.
+    fn fence(&self) -> Option<&Fence>;
+    /// `LINKS[link]`.
+    fn link_mut(&self, link: u32) -> Option<Self::Mut<'_, Link>>;
+    /// `INTERFACES[ifindex]`.
+    fn interface(&self, ifindex: u32) -> Option<&Interface>;
+    /// The interface that is leg number `leg`: `INTERFACES[LEG_IFINDEX[leg]]`.
+    fn leg_interface(&self, leg: u32) -> Option<&Interface>;
+    /// The interface that is heartbeat link number `link`: `INTERFACES[LINK_IFINDEX[link]]`.
+    fn link_interface(&self, link: u32) -> Option<&Interface>;
+
+    /// `ADDRESSES[key]`.
+    fn address(&self, key: &AddressKey) -> Option<&Address>;
+    /// `VSERVER_INDEX[key]`.
+    fn vserver_index(&self, key: &ServiceKey) -> Option<u32>;
+    /// `VSERVERS[index]`.
+    fn vserver(&self, index: u32) -> Option<&Vserver>;
+    /// `RINGS[slot]`: an index into `BACKENDS`.
+    fn ring(&self, slot: u32) -> Option<u32>;
+    /// `BACKENDS[index]`.
+    fn backend(&self, index: u32) -> Option<&Backend>;
+    /// `BACKEND_INDEX[key]`.
+    fn owner(&self, key: &ServiceKey) -> Option<&Owner>;
+
+    /// `FLOWS[key]`.
+    fn flow_mut(&self, key: &FlowKey) -> Option<Self::Mut<'_, Flow>>;
+    /// Puts a flow that is not there yet; one that another CPU put meanwhile stays.
+    fn flow_insert(&self, key: &FlowKey, flow: &Flow) -> Result<(), Full>;
+    /// `EMBRYONIC[key]`.
+    fn embryo(&self, key: &FlowKey) -> Option<Embryo>;
+    /// Puts or replaces an embryo; an old one of another connection may have to go.
+    fn embryo_insert(&self, key: &FlowKey, embryo: &Embryo);
+    /// `EXCEPTIONS[key]`.
+    fn exception_mut(&self, key: &FlowKey) -> Option<Self::Mut<'_, Exception>>;
+    /// Puts or replaces an exception.
+    fn exception_insert(&self, key: &FlowKey, exception: &Exception) -> Result<(), Full>;
+    /// `REVERSE[key]`.
+    fn reverse(&self, key: &ReverseKey) -> Option<FlowKey>;
+    /// Puts or replaces a reverse entry.
+    fn reverse_insert(&self, key: &ReverseKey, flow: &FlowKey) -> Result<(), Full>;
+
+    /// `STRAYS[0]` of this CPU.
+    fn stray_budget(&self) -> Option<Self::Mut<'_, StrayBudget>>;
+
+    /// Now; costs about as much as a table look-up.
+    fn now(&self) -> Nanos;
+    /// Now, roughly; costs nothing.
+    fn ticks(&self) -> Ticks;
+    /// Asks the routing and neighbour tables for the way from `source` to `destination` for a packet that came in on `ifindex`. For
+    /// packets without a record only.
+    fn route(&self, ifindex: u32, source: &Ip, destination: &Ip) -> Route;
+
+    /// Counts a packet of `len` bytes that left for `reason`.
+    fn count(&self, reason: Reason, len: usize);
+    /// Tells the daemon; lost, and counted, when it does not keep up.
+    fn emit(&self, event: &Event);
+}

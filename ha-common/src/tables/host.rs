@@ -1,0 +1,206 @@
+//! [`Tables`] on the host: for vectors, tests and simulation.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+
+use super::{Full, Route, Tables};
+use crate::abi::{
+    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Ip, Link, MAX_LINKS,
+    NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
+};
+use crate::time::{Nanos, Ticks};
+
+/// Every map as a collection; what a daemon writes is public, what the pipeline writes is behind a checked borrow.
+#[derive(Debug)]
+pub struct HostTables {
+    /// `NODE[0]`.
+    pub node: Node,
+    /// `FENCE[0]`.
+    pub fence: Fence,
+    /// `LINKS`.
+    pub links: Vec<RefCell<Link>>,
+    /// `INTERFACES`.
+    pub interfaces: HashMap<u32, Interface>,
+    /// `LEG_IFINDEX`.
+    pub leg_ifindex: HashMap<u32, u32>,
+    /// `LINK_IFINDEX`.
+    pub link_ifindex: HashMap<u32, u32>,
+    /// `ADDRESSES`.
+    pub addresses: HashMap<AddressKey, Address>,
+    /// `VSERVER_INDEX`.
+    pub vserver_index: HashMap<ServiceKey, u32>,
+    /// `VSERVERS`.
+    pub vservers: Vec<Vserver>,
+    /// `RINGS`.
+    pub rings: Vec<u32>,
+    /// `BACKENDS`.
+    pub backends: Vec<Backend>,
+    /// `BACKEND_INDEX`.
+    pub owners: HashMap<ServiceKey, Owner>,
+    /// `FLOWS`.
+    pub flows: RefCell<HashMap<FlowKey, Flow>>,
+    /// Room in `FLOWS`.
+    pub flows_max: usize,
+    /// `EMBRYONIC`.
+    pub embryonic: RefCell<HashMap<FlowKey, Embryo>>,
+    /// `EXCEPTIONS`.
+    pub exceptions: RefCell<HashMap<FlowKey, Exception>>,
+    /// Room in `EXCEPTIONS`.
+    pub exceptions_max: usize,
+    /// `REVERSE`.
+    pub reverse: RefCell<HashMap<ReverseKey, FlowKey>>,
+    /// Room in `REVERSE`.
+    pub reverse_max: usize,
+    /// `STRAYS[0]`.
+    pub stray_budget: RefCell<StrayBudget>,
+    /// The routing table, by destination.
+    pub routes: HashMap<Ip, Route>,
+    /// What time it is.
+    pub now: Cell<Nanos>,
+    /// The same, roughly.
+    pub ticks: Cell<Ticks>,
+    /// `COUNTERS`.
+    pub counters: RefCell<BTreeMap<Reason, Counter>>,
+    /// `EVENTS`.
+    pub events: RefCell<Vec<Event>>,
+}
+
+impl Default for HostTables {
+    fn default() -> Self {
+        HostTables {
+            node: Node::default(),
+            fence: Fence::default(),
+            links: (0..MAX_LINKS).map(|_| RefCell::default()).collect(),
+            interfaces: HashMap::new(),
+            leg_ifindex: HashMap::new(),
+            link_ifindex: HashMap::new(),
+            addresses: HashMap::new(),
+            vserver_index: HashMap::new(),
+            vservers: Vec::new(),
+            rings: Vec::new(),
+            backends: Vec::new(),
+            owners: HashMap::new(),
+            flows: RefCell::default(),
+            flows_max: usize::MAX,
+            embryonic: RefCell::default(),
+            exceptions: RefCell::default(),
+            exceptions_max: usize::MAX,
+            reverse: RefCell::default(),
+            reverse_max: usize::MAX,
+            stray_budget: RefCell::default(),
+            routes: HashMap::new(),
+            now: Cell::default(),
+            ticks: Cell::default(),
+            counters: RefCell::default(),
+            events: RefCell::default(),
+        }
+    }
+}
+
+fn entry<'a, K: Hash + Eq, V>(map: &'a RefCell<HashMap<K, V>>, key: &K) -> Option<RefMut<'a, V>> {
+    RefMut::filter_map(map.borrow_mut(), |map| map.get_mut(key)).ok()
+}
+
+fn put<K: Hash + Eq, V>(map: &RefCell<HashMap<K, V>>, max: usize, key: K, value: V) -> Result<(), Full> {
+    let mut map = map.borrow_mut();
+    if !map.contains_key(&key) && map.len() >= max {
+        return Err(Full);
+    }
+    map.insert(key, value);
+    Ok(())
+}
+
+impl Tables for HostTables {
+    type Mut<'a, T: 'a> = RefMut<'a, T>;
+
+    fn node(&self) -> Option<&Node> {
+        Some(&self.node)
+    }
+    fn fence(&self) -> Option<&Fence> {
+        Some(&self.fence)
+    }
+    fn link_mut(&self, link: u32) -> Option<RefMut<'_, Link>> {
+        self.links.get(link as usize).map(RefCell::borrow_mut)
+    }
+    fn interface(&self, ifindex: u32) -> Option<&Interface> {
+        self.interfaces.get(&ifindex)
+    }
+    fn leg_interface(&self, leg: u32) -> Option<&Interface> {
+        self.interfaces.get(self.leg_ifindex.get(&leg)?)
+    }
+    fn link_interface(&self, link: u32) -> Option<&Interface> {
+        self.interfaces.get(self.link_ifindex.get(&link)?)
+    }
+
+    fn address(&self, key: &AddressKey) -> Option<&Address> {
+        self.addresses.get(key)
+    }
+    fn vserver_index(&self, key: &ServiceKey) -> Option<u32> {
+        self.vserver_index.get(key).copied()
+    }
+    fn vserver(&self, index: u32) -> Option<&Vserver> {
+        self.vservers.get(index as usize)
+    }
+    fn ring(&self, slot: u32) -> Option<u32> {
+        self.rings.get(slot as usize).copied()
+    }
+    fn backend(&self, index: u32) -> Option<&Backend> {
+        self.backends.get(index as usize)
+    }
+    fn owner(&self, key: &ServiceKey) -> Option<&Owner> {
+        self.owners.get(key)
+    }
+
+    fn flow_mut(&self, key: &FlowKey) -> Option<RefMut<'_, Flow>> {
+        entry(&self.flows, key)
+    }
+    fn flow_insert(&self, key: &FlowKey, flow: &Flow) -> Result<(), Full> {
+        if self.flows.borrow().contains_key(key) {
+            return Ok(());
+        }
+        put(&self.flows, self.flows_max, *key, *flow)
+    }
+    fn embryo(&self, key: &FlowKey) -> Option<Embryo> {
+        self.embryonic.borrow().get(key).copied()
+    }
+    fn embryo_insert(&self, key: &FlowKey, embryo: &Embryo) {
+        self.embryonic.borrow_mut().insert(*key, *embryo);
+    }
+    fn exception_mut(&self, key: &FlowKey) -> Option<RefMut<'_, Exception>> {
+        entry(&self.exceptions, key)
+    }
+    fn exception_insert(&self, key: &FlowKey, exception: &Exception) -> Result<(), Full> {
+        put(&self.exceptions, self.exceptions_max, *key, *exception)
+    }
+    fn reverse(&self, key: &ReverseKey) -> Option<FlowKey> {
+        self.reverse.borrow().get(key).copied()
+    }
+    fn reverse_insert(&self, key: &ReverseKey, flow: &FlowKey) -> Result<(), Full> {
+        put(&self.reverse, self.reverse_max, *key, *flow)
+    }
+
+    fn stray_budget(&self) -> Option<RefMut<'_, StrayBudget>> {
+        Some(self.stray_budget.borrow_mut())
+    }
+
+    fn now(&self) -> Nanos {
+        self.now.get()
+    }
+    fn ticks(&self) -> Ticks {
+        self.ticks.get()
+    }
+    fn route(&self, _ifindex: u32, _source: &Ip, destination: &Ip) -> Route {
+        self.routes.get(destination).copied().unwrap_or(Route::Unknown)
+    }
+
+    fn count(&self, reason: Reason, len: usize) {
+        let mut counters = self.counters.borrow_mut();
+        let counter = counters.entry(reason).or_default();
+        counter.packets += 1;
+        counter.bytes += len as u64;
+    }
+    fn emit(&self, event: &Event) {
+        self.events.borrow_mut().push(*event);
+    }
+}
