@@ -22,3 +22,7 @@ pub mod tables;
 pub mod time;
 pub mod wire;
 mod word;
+/// Heartbeat path only, until the pipeline joins.
+pub mod pipeline {
+    pub mod heartbeat;
+}

@@ -1,6 +1,6 @@
 //! Bytes shared with the network.
 
-mod be;
+pub(crate) mod be;
 pub mod heartbeat;
 pub mod siphash;
 
