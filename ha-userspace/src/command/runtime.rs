@@ -1,0 +1,307 @@
+//! What the language needs from the living daemon, and the plain values that `show` prints of it.
+
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::pin::Pin;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use super::CommandError;
+use super::words::HaStatus;
+use crate::config::{Change, Config, SavedForm};
+
+/// What becomes of something that takes time; awaited without holding the executor.
+pub type Outcome = Pin<Box<dyn Future<Output = Result<(), CommandError>>>>;
+
+/// The living side of a node: implemented by the daemon, and by a recorder in tests.
+pub trait Runtime {
+    /// Makes the node equal to `config`; `change` names everything that may differ. Refused, it is called again with the old one.
+    fn reconcile(&mut self, config: &Config, change: &Change) -> Result<(), CommandError>;
+
+    /// Returns the state of both nodes and their links.
+    fn ha_status(&self, config: &Config) -> PairStatus;
+
+    /// Begins a forced failover; errors 363–366, 1441 and 1449 are chosen here.
+    fn force_failover(&mut self, force: bool) -> Outcome;
+
+    /// Returns what the monitor knows of a service.
+    fn service_state(&self, name: &str) -> ServiceState;
+
+    /// Returns what the kernel knows of an interface; none if there is none of that name.
+    fn interface_state(&self, name: &str) -> Option<InterfaceState>;
+
+    /// Begins to write the saved form to the configuration file.
+    fn save(&mut self, form: SavedForm) -> Outcome;
+
+    /// Begins to hand over and to end the daemon.
+    fn stop(&mut self, force: bool) -> Outcome;
+}
+
+/// Health of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    /// Nothing credible is heard from it.
+    Unknown,
+    /// It is joining.
+    Init,
+    /// It is dead.
+    Down,
+    /// It can be Primary or Secondary.
+    Up,
+    /// It lives and is unhealthy.
+    NotUp,
+    /// It only listens.
+    StaySecondary,
+    /// Its HA engine is off.
+    Disabled,
+}
+
+/// Role of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MasterState {
+    /// It serves.
+    Primary,
+    /// It stands by.
+    Secondary,
+    /// It is taking over.
+    Claiming,
+    /// It is becoming Primary by a forced failover.
+    ForceChange,
+    /// It is not known.
+    Unknown,
+}
+
+/// State of configuration synchronisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncState {
+    /// Enabled, with nothing to say (as on a Primary).
+    Enabled,
+    /// Disabled.
+    Disabled,
+    /// Going on.
+    InProgress,
+    /// The last one succeeded.
+    Success,
+    /// The last one failed.
+    Failed,
+    /// Nothing was heard of it.
+    Unknown,
+}
+
+macro_rules! shown_as {
+    ($type:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
+        impl $type {
+            /// Returns the word that `show` prints.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.word())
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.word())
+            }
+        }
+    };
+}
+shown_as!(NodeState {
+    Unknown = "UNKNOWN", Init = "INIT", Down = "DOWN", Up = "UP", NotUp = "NOT UP", StaySecondary = "STAYSECONDARY", Disabled = "DISABLED",
+});
+shown_as!(MasterState {
+    Primary = "Primary", Secondary = "Secondary", Claiming = "Claiming", ForceChange = "Force Change", Unknown = "UNKNOWN",
+});
+shown_as!(SyncState { Enabled = "ENABLED", Disabled = "DISABLED", InProgress = "IN PROGRESS", Success = "SUCCESS", Failed = "FAILED", Unknown = "UNKNOWN" });
+shown_as!(Health { Up = "UP", Down = "DOWN", Unknown = "UNKNOWN", OutOfService = "OUT OF SERVICE" });
+
+/// Everything that `show ha node` prints.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PairStatus {
+    /// This node.
+    pub local: NodeStatus,
+    /// The peer, if there is one.
+    pub peer: Option<NodeStatus>,
+    /// Every HA link.
+    pub links: Vec<LinkStatus>,
+    /// The last transitions of this node, newest last.
+    pub transitions: Vec<Transition>,
+}
+
+/// One node's block of `show ha node`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeStatus {
+    /// Node id: 0 for this node.
+    pub id: u8,
+    /// NSIP, once known.
+    pub ip: Option<Ipv4Addr>,
+    /// Host name, where known.
+    pub name: Option<String>,
+    /// Health.
+    pub state: NodeState,
+    /// Role.
+    pub master: MasterState,
+    /// Whether a Primary is kept even if both nodes are unhealthy, where known.
+    pub fail_safe: Option<bool>,
+    /// State of synchronisation.
+    pub sync: SyncState,
+    /// Whether commands are propagated, where known.
+    pub propagation: Option<bool>,
+    /// Interfaces in use.
+    pub enabled_interfaces: Vec<String>,
+    /// Interfaces taken out of use.
+    pub disabled_interfaces: Vec<String>,
+    /// Interfaces whose carrier is the node's health.
+    pub monitored_interfaces: Vec<String>,
+    /// Interfaces on which heartbeats are not sent.
+    pub heartbeat_off_interfaces: Vec<String>,
+    /// HA links on which the other node was not heard for a dead interval.
+    pub silent_interfaces: Vec<String>,
+    /// Monitored interfaces that fail.
+    pub failed_interfaces: Vec<String>,
+    /// Time between heartbeats; known of this node.
+    pub hello_interval: Option<Duration>,
+    /// Silence after which the other node is dead; known of this node.
+    pub dead_interval: Option<Duration>,
+    /// Time in the present role; known of this node.
+    pub in_master_state_for: Option<Duration>,
+}
+
+/// One HA link as this node sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinkStatus {
+    /// Its interface.
+    pub interface: String,
+    /// Whether the peer answers on it.
+    pub heard: bool,
+    /// Time since the peer's last answer on it; none if there was none.
+    pub last_heard: Option<Duration>,
+    /// Smoothed round-trip time.
+    pub rtt: Option<Duration>,
+    /// Requests sent.
+    pub sent: u64,
+    /// Requests that were never answered.
+    pub lost: u64,
+}
+
+/// Why a node changed its role or health.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transition {
+    /// When.
+    pub when: SystemTime,
+    /// The state before, as `show` words it.
+    pub from: String,
+    /// The state after.
+    pub to: String,
+    /// The event and the rule that decided.
+    pub cause: String,
+    /// What was known at that moment.
+    pub evidence: String,
+}
+
+impl NodeStatus {
+    /// Returns the local block as far as the configuration knows it: up, Primary as long as no peer exists, time not known.
+    pub fn local(config: &Config) -> Self {
+        let ha = config.ha();
+        let names = |wanted: fn(&crate::config::Interface) -> bool| {
+            config.interfaces().filter(|interface| wanted(interface)).map(|interface| interface.name.clone()).collect()
+        };
+        Self {
+            id: 0,
+            ip: config.nsip(),
+            name: config.node().host_name.clone(),
+            state: match ha.status {
+                HaStatus::Disabled => NodeState::Disabled,
+                HaStatus::StaySecondary => NodeState::StaySecondary,
+                HaStatus::Enabled | HaStatus::StayPrimary => NodeState::Up,
+            },
+            master: if config.peer().is_some() { MasterState::Unknown } else { MasterState::Primary },
+            fail_safe: Some(ha.fail_safe),
+            sync: if ha.sync { SyncState::Enabled } else { SyncState::Disabled },
+            propagation: Some(ha.propagation),
+            enabled_interfaces: names(|interface| interface.enabled),
+            disabled_interfaces: names(|interface| !interface.enabled),
+            monitored_interfaces: names(|interface| interface.enabled && interface.monitor),
+            heartbeat_off_interfaces: names(|interface| interface.enabled && !interface.heartbeat),
+            silent_interfaces: Vec::new(),
+            failed_interfaces: Vec::new(),
+            hello_interval: Some(ha.hello_interval),
+            dead_interval: Some(ha.dead_interval),
+            in_master_state_for: None,
+        }
+    }
+
+    /// Returns the block of a peer of which nothing is known yet but what `add ha node` said.
+    pub fn unheard_peer(config: &Config) -> Option<Self> {
+        let peer = config.peer()?;
+        Some(Self {
+            id: peer.id,
+            ip: Some(peer.ip),
+            name: None,
+            state: NodeState::Unknown,
+            master: MasterState::Unknown,
+            fail_safe: None,
+            sync: SyncState::Unknown,
+            propagation: None,
+            enabled_interfaces: Vec::new(),
+            disabled_interfaces: Vec::new(),
+            monitored_interfaces: Vec::new(),
+            heartbeat_off_interfaces: Vec::new(),
+            silent_interfaces: config.ha_links().map(|link| link.name.clone()).collect(),
+            failed_interfaces: Vec::new(),
+            hello_interval: None,
+            dead_interval: None,
+            in_master_state_for: None,
+        })
+    }
+}
+
+/// Whether something can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It answers.
+    Up,
+    /// It does not.
+    Down,
+    /// Not probed yet.
+    Unknown,
+    /// Disabled by the operator.
+    OutOfService,
+}
+
+/// What the monitor knows of a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceState {
+    /// Whether it can be used.
+    pub health: Health,
+    /// How long it has been so.
+    pub since: Option<Duration>,
+    /// Probes sent.
+    pub probes: u64,
+    /// Probes that failed.
+    pub failed: u64,
+    /// What the last probe met, in words.
+    pub last_response: Option<String>,
+}
+
+/// What the kernel knows of an interface.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InterfaceState {
+    /// Its index.
+    pub index: u32,
+    /// Whether it is administratively up.
+    pub up: bool,
+    /// Whether it has carrier.
+    pub carrier: bool,
+    /// Largest payload of a frame, in bytes.
+    pub mtu_bytes: u32,
+    /// Its MAC address.
+    pub mac: [u8; 6],
+    /// How packets are taken in: `native XDP`, `generic XDP`, or nothing yet.
+    pub attached: Option<String>,
+}

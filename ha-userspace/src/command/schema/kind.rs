@@ -1,0 +1,225 @@
+//! What an attribute's value may be: reading, the sentence that says what is allowed, printing, JSON.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::command::span::{self, Unit};
+use crate::command::value::{Secret, Value};
+
+/// The words of a pair of opposites.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// `ENABLED`, `DISABLED`.
+    Enabled,
+    /// `YES`, `NO`.
+    Yes,
+    /// `ON`, `OFF`.
+    On,
+}
+
+impl Style {
+    /// Returns the words, the one for true first.
+    pub const fn words(self) -> [&'static str; 2] {
+        match self {
+            Style::Enabled => ["ENABLED", "DISABLED"],
+            Style::Yes => ["YES", "NO"],
+            Style::On => ["ON", "OFF"],
+        }
+    }
+}
+
+/// The type of an attribute's value, with its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The name of an entity.
+    Name,
+    /// The name of a host.
+    HostName,
+    /// The name of a Linux network interface.
+    Interface,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// One of a pair of opposites.
+    Switch(Style),
+    /// An IPv4 or IPv6 address.
+    Ip,
+    /// An IPv4 address.
+    Ipv4,
+    /// An address, or `*` for any.
+    IpOrStar,
+    /// An IPv4 network mask.
+    Mask,
+    /// An IPv6 address with its prefix length (`/128` if not given).
+    Prefix,
+    /// A number in a range.
+    Number {
+        /// Smallest allowed.
+        min: u64,
+        /// Largest allowed.
+        max: u64,
+    },
+    /// A port.
+    Port,
+    /// A duration in a range.
+    Span {
+        /// The unit of a bare number.
+        unit: Unit,
+        /// Shortest allowed.
+        min: Duration,
+        /// Longest allowed.
+        max: Duration,
+    },
+    /// A password.
+    Secret,
+    /// A flag without a value.
+    Present,
+}
+
+impl Kind {
+    /// Reads a value; the error is the sentence that says what is allowed.
+    pub fn read(&self, text: &str) -> Result<Value, String> {
+        let value = match *self {
+            Kind::Name => is_name(text).then(|| Value::Text(text.to_owned())),
+            Kind::HostName => is_host_name(text).then(|| Value::Text(text.to_owned())),
+            Kind::Interface => is_interface(text).then(|| Value::Text(text.to_owned())),
+            Kind::Word(words) => words.iter().find(|word| is_word(word, text)).map(|word| Value::Word(word)),
+            Kind::Switch(style) => style.words().iter().position(|word| is_word(word, text)).map(|at| Value::Switch(at == 0)),
+            Kind::Ip => text.parse().ok().map(Value::Ip),
+            Kind::Ipv4 => text.parse().ok().map(|ip| Value::Ip(IpAddr::V4(ip))),
+            Kind::IpOrStar if text == "*" => Some(Value::Star),
+            Kind::IpOrStar => text.parse().ok().map(Value::Ip),
+            Kind::Mask => text.parse().ok().filter(is_mask).map(|mask| Value::Ip(IpAddr::V4(mask))),
+            Kind::Prefix => prefix(text).map(|(ip, length)| Value::Prefix(ip, length)),
+            Kind::Port => number(text).filter(|port| (1..=65_535).contains(port)).map(Value::Number),
+            Kind::Number { min, max } => number(text).filter(|number| (min..=max).contains(number)).map(Value::Number),
+            Kind::Span { unit, min, max } => span::read(text, unit).filter(|span| (min..=max).contains(span)).map(Value::Span),
+            Kind::Secret => (1..=127).contains(&text.len()).then(|| Value::Secret(Secret::new(text))),
+            Kind::Present => None,
+        };
+        value.ok_or_else(|| self.allowed())
+    }
+
+    /// Says what is allowed.
+    pub fn allowed(&self) -> String {
+        match *self {
+            Kind::Name => {
+                "a name is 1 to 127 letters, digits or _ # . : @ = - and spaces, and begins with a letter, a digit or _".into()
+            }
+            Kind::HostName => {
+                "a host name is 1 to 255 letters, digits, dots and hyphens, and begins with a letter or digit".into()
+            }
+            Kind::Interface => {
+                "an interface is named as Linux names it (ip link): 1 to 15 characters without space or /".into()
+            }
+            Kind::Word(words) => format!("allowed are {}", words.join(", ")),
+            Kind::Switch(style) => format!("allowed are {}", style.words().join(", ")),
+            Kind::Ip => "an IPv4 or IPv6 address is needed".into(),
+            Kind::Ipv4 => "an IPv4 address is needed".into(),
+            Kind::IpOrStar => "an IPv4 or IPv6 address is needed, or * for the node's own".into(),
+            Kind::Mask => "an IPv4 network mask is needed, such as 255.255.255.0".into(),
+            Kind::Prefix => "an IPv6 address with its prefix length is needed, such as 2001:db8::1/128".into(),
+            Kind::Port => "a port is 1 to 65535".into(),
+            Kind::Number { min, max } => format!("a number from {min} to {max} is needed"),
+            Kind::Span { unit, min, max } => {
+                let [min, max] = [min, max].map(|span| span::print(span, unit)).map(|text| with_suffix(text, unit));
+                format!(
+                    "a duration from {min} to {max} is needed; a bare number is in {}, us, ms and s are accepted",
+                    unit.suffix()
+                )
+            }
+            Kind::Secret => "a password is 1 to 127 bytes".into(),
+            Kind::Present => "this flag takes no value".into(),
+        }
+    }
+
+    /// Prints the canonical text that [`Kind::read`] accepts. A secret is printed in clear: the caller decides whether to ask.
+    pub fn print(&self, value: &Value) -> String {
+        match (self, value) {
+            (Kind::Switch(style), Value::Switch(on)) => style.words()[usize::from(!on)].to_owned(),
+            (Kind::Span { unit, .. }, Value::Span(span)) => span::print(*span, *unit),
+            (_, Value::Word(word)) => (*word).to_owned(),
+            (_, Value::Text(text)) => text.clone(),
+            (_, Value::Ip(ip)) => ip.to_string(),
+            (_, Value::Prefix(ip, length)) => format!("{ip}/{length}"),
+            (_, Value::Number(number)) => number.to_string(),
+            (_, Value::Secret(secret)) => secret.reveal().to_owned(),
+            (_, Value::Star) => "*".to_owned(),
+            (_, Value::Switch(_) | Value::Span(_) | Value::Present) => String::new(),
+        }
+    }
+
+    /// Returns the value as JSON: numbers as numbers, secrets as digests, all else as text.
+    pub fn json(&self, value: &Value) -> serde_json::Value {
+        match (self, value) {
+            (Kind::Span { unit, .. }, Value::Span(span)) => span::json(*span, *unit),
+            (_, Value::Number(number)) => (*number).into(),
+            (_, Value::Secret(secret)) => secret.digest().into(),
+            (_, Value::Present) => true.into(),
+            _ => self.print(value).into(),
+        }
+    }
+
+    /// Returns how help shows the value.
+    pub fn placeholder(&self) -> String {
+        match *self {
+            Kind::Name | Kind::HostName | Kind::Interface => "<name>".into(),
+            Kind::Word(words) => format!("({})", words.join(" | ")),
+            Kind::Switch(style) => format!("({})", style.words().join(" | ")),
+            Kind::Ip | Kind::Ipv4 => "<ip>".into(),
+            Kind::IpOrStar => "<ip | *>".into(),
+            Kind::Mask => "<netmask>".into(),
+            Kind::Prefix => "<ip6/length>".into(),
+            Kind::Port => "<port>".into(),
+            Kind::Number { min, max } => format!("<{min}-{max}>"),
+            Kind::Span { unit, .. } => format!("<{}>", unit.suffix()),
+            Kind::Secret => "<password>".into(),
+            Kind::Present => String::new(),
+        }
+    }
+}
+
+/// Compares a typed word: any case, and `ENABLE` and `DISABLE` as people type them. Values are not abbreviated further: a slip
+/// that turns a node off should not be one letter long.
+fn is_word(word: &str, typed: &str) -> bool {
+    typed.eq_ignore_ascii_case(word)
+        || matches!(word, "ENABLED" | "DISABLED")
+            && word.strip_suffix('D').is_some_and(|short| typed.eq_ignore_ascii_case(short))
+}
+
+fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+fn is_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    text.len() <= 127
+        && bytes.next().is_some_and(|first| first.is_ascii_alphanumeric() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_#. :@=-".contains(&byte))
+}
+
+fn is_host_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    text.len() <= 255
+        && bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte))
+}
+
+fn is_interface(text: &str) -> bool {
+    (1..=15).contains(&text.len())
+        && ![".", ".."].contains(&text)
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"/:".contains(&byte))
+}
+
+fn is_mask(mask: &Ipv4Addr) -> bool {
+    mask.to_bits().leading_ones() + mask.to_bits().trailing_zeros() == 32
+}
+
+fn prefix(text: &str) -> Option<(Ipv6Addr, u8)> {
+    let (ip, length) = text.split_once('/').unwrap_or((text, "128"));
+    let length = number(length).filter(|length| (1..=128).contains(length))?;
+    Some((ip.parse().ok()?, u8::try_from(length).ok()?))
+}
+
+fn with_suffix(text: String, unit: Unit) -> String {
+    if text.ends_with('s') { text } else { text + unit.suffix() }
+}

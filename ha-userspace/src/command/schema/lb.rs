@@ -1,0 +1,149 @@
+//! Load balancing: virtual servers, services, and which service belongs to which virtual server.
+
+use std::time::Duration;
+
+use super::attribute::{flag, key, position};
+use super::{Entity, Kind, Refused, Scope, Style, Verb};
+use crate::command::span::Unit;
+use crate::command::words::{ConnFailover, LbMethod, Mode, Protocol};
+
+const SWITCH: Kind = Kind::Switch(Style::Enabled);
+const YES_NO: Kind = Kind::Switch(Style::Yes);
+const IDLE: Kind = Kind::Span { unit: Unit::Seconds, min: Duration::from_secs(1), max: Duration::from_secs(31_536_000) };
+const VERBS: &[Verb] = &[Verb::Add, Verb::Set, Verb::Unset, Verb::Rm, Verb::Enable, Verb::Disable, Verb::Show];
+
+const OTHER_TYPES: &[Refused] = &[Refused {
+    words: &[
+        "HTTP",
+        "FTP",
+        "SSL",
+        "SSL_BRIDGE",
+        "SSL_TCP",
+        "DTLS",
+        "NNTP",
+        "DNS",
+        "DHCPRA",
+        "ANY",
+        "SIP_UDP",
+        "SIP_TCP",
+        "DNS_TCP",
+        "RTSP",
+        "PUSH",
+        "SSL_PUSH",
+        "RADIUS",
+        "RDP",
+        "MYSQL",
+        "MSSQL",
+        "DIAMETER",
+        "SSL_DIAMETER",
+        "TFTP",
+        "ORACLE",
+        "SMPP",
+        "SYSLOGTCP",
+        "SYSLOGUDP",
+        "FIX",
+    ],
+    why: "this is a layer 4 load balancer: use TCP or UDP, which carry the bytes of the protocols above them unread",
+}];
+
+const OTHER_METHODS: &[Refused] = &[Refused {
+    words: &[
+        "ROUNDROBIN",
+        "LEASTCONNECTION",
+        "LEASTRESPONSETIME",
+        "URLHASH",
+        "DOMAINHASH",
+        "DESTINATIONIPHASH",
+        "SRCIPDESTIPHASH",
+        "LEASTBANDWIDTH",
+        "LEASTPACKETS",
+        "TOKEN",
+        "LRTM",
+        "CALLIDHASH",
+        "CUSTOMLOAD",
+        "LEASTREQUEST",
+        "AUDITLOGHASH",
+        "STATICPROXIMITY",
+        "USER_TOKEN",
+    ],
+    why: "a method is needed by which both nodes choose alike without asking each other: use SRCIPSRCPORTHASH (spreads connections) or \
+          SOURCEIPHASH (keeps a client on one service)",
+}];
+
+const OTHER_MODES: &[Refused] =
+    &[Refused { words: &["IPTUNNEL", "TOS"], why: "this redirection is not supported; allowed are IP, MAC" }];
+
+const KEPT_PORT: &[Refused] =
+    &[Refused { words: &["YES"], why: "ports are not translated: the client's port is kept; leave -useproxyport at NO" }];
+
+/// `add|set|unset|rm|enable|disable|show lb vserver`.
+pub static VSERVER: Entity = Entity {
+    group: "lb",
+    word: "vserver",
+    noun: "virtual server",
+    rest: "lbvserver",
+    verbs: VERBS,
+    scope: Scope::Pair,
+    attributes: &[
+        key("name", "name", Kind::Name).help("its name"),
+        position("serviceType", "servicetype", Kind::Word(Protocol::WORDS)).refusing(OTHER_TYPES).help("its protocol"),
+        position("IPAddress", "ipv46", Kind::Ip).help("the VIP, made by this command if it is none yet"),
+        position("port", "port", Kind::Port).help("the port"),
+        flag("lbMethod", "lbmethod", Kind::Word(LbMethod::WORDS))
+            .or("SRCIPSRCPORTHASH")
+            .refusing(OTHER_METHODS)
+            .help("how a service is chosen"),
+        flag("m", "m", Kind::Word(Mode::WORDS))
+            .or("IP")
+            .refusing(OTHER_MODES)
+            .help("IP translates the destination, MAC lets the service answer the client itself"),
+        flag("state", "state", SWITCH).or("ENABLED").help("whether it is in use"),
+        flag("sessionless", "sessionless", SWITCH)
+            .or("DISABLED")
+            .help("choose by hash for every packet, keeping no table of connections"),
+        flag("connFailover", "connfailover", Kind::Word(ConnFailover::WORDS))
+            .or("DISABLED")
+            .help("whether connections are mirrored to the peer"),
+        flag("cltTimeout", "clttimeout", IDLE)
+            .help("idle time after which a connection is forgotten; 9000 for TCP, 120 for UDP if not given"),
+        flag("flowLog", "flowlog", SWITCH).or("DISABLED").help("report the opening and closing of each connection"),
+    ],
+};
+
+/// `add|set|unset|rm|enable|disable|show service`.
+pub static SERVICE: Entity = Entity {
+    group: "",
+    word: "service",
+    noun: "service",
+    rest: "service",
+    verbs: VERBS,
+    scope: Scope::Pair,
+    attributes: &[
+        key("name", "name", Kind::Name).help("its name"),
+        position("IP", "ipaddress", Kind::Ip).help("the backend's address"),
+        position("serviceType", "servicetype", Kind::Word(Protocol::WORDS)).refusing(OTHER_TYPES).help("its protocol"),
+        position("port", "port", Kind::Port).help("the backend's port"),
+        flag("usip", "usip", YES_NO).or("NO").help("whether the backend sees the client's address"),
+        flag("useproxyport", "useproxyport", YES_NO)
+            .or("NO")
+            .refusing(KEPT_PORT)
+            .help("whether the client's port is translated"),
+        flag("healthMonitor", "healthmonitor", YES_NO).or("YES").help("whether it is probed; otherwise it counts as up"),
+        flag("state", "state", SWITCH).or("ENABLED").help("whether it is in use"),
+    ],
+};
+
+/// `bind|unbind lb vserver`.
+pub static BINDING: Entity = Entity {
+    group: "lb",
+    word: "vserver",
+    noun: "binding",
+    rest: "lbvserver_service_binding",
+    verbs: &[Verb::Bind, Verb::Unbind],
+    scope: Scope::Pair,
+    attributes: &[
+        key("name", "name", Kind::Name).help("the virtual server"),
+        key("serviceName", "servicename", Kind::Name).help("the service"),
+        flag("weight", "weight", Kind::Number { min: 1, max: 100 }).or("1").help("its share of the connections"),
+    ],
+};

@@ -1,0 +1,130 @@
+//! The node: its address, name and interfaces, its secrets, and the addresses it owns.
+
+use super::attribute::{flag, key, position, switched};
+use super::{Attribute, Entity, Kind, Refused, Scope, Style, Verb};
+use crate::command::words::AddressType;
+
+const SWITCH: Kind = Kind::Switch(Style::Enabled);
+const ON_OFF: Kind = Kind::Switch(Style::On);
+const YES_NO: Kind = Kind::Switch(Style::Yes);
+
+/// `set|show|save ns config`: the NSIP, and the configuration as a whole.
+pub static CONFIG: Entity = Entity {
+    group: "ns",
+    word: "config",
+    noun: "node configuration",
+    rest: "nsconfig",
+    verbs: &[Verb::Set, Verb::Show, Verb::Save],
+    scope: Scope::Node,
+    attributes: &[
+        flag("IPAddress", "ipaddress", Kind::Ipv4).help("this node's own address (NSIP), by which it is known in the pair"),
+        flag("netmask", "netmask", Kind::Mask).help("the NSIP's network mask"),
+    ],
+};
+
+/// `set|show ns hostName`.
+pub static HOST_NAME: Entity = Entity {
+    group: "ns",
+    word: "hostName",
+    noun: "host name",
+    rest: "nshostname",
+    verbs: &[Verb::Set, Verb::Show],
+    scope: Scope::Node,
+    attributes: &[position("hostName", "hostname", Kind::HostName).help("the name shown beside the NSIP")],
+};
+
+/// `show ns version`.
+pub static VERSION: Entity = Entity {
+    group: "ns",
+    word: "version",
+    noun: "version",
+    rest: "nsversion",
+    verbs: &[Verb::Show],
+    scope: Scope::Node,
+    attributes: &[],
+};
+
+/// `set|unset|rm|enable|disable|show interface`: an interface that this node may use.
+pub static INTERFACE: Entity = Entity {
+    group: "",
+    word: "interface",
+    noun: "interface",
+    rest: "Interface",
+    verbs: &[Verb::Set, Verb::Unset, Verb::Rm, Verb::Enable, Verb::Disable, Verb::Show],
+    scope: Scope::Node,
+    attributes: &[
+        key("id", "id", Kind::Interface).help("its Linux name; naming it lets the node use it, rm leaves it alone again"),
+        flag("haMonitor", "hamonitor", ON_OFF)
+            .or("ON")
+            .always_printed()
+            .help("a client or server leg: its carrier is this node's health"),
+        flag("haHeartbeat", "haheartbeat", ON_OFF)
+            .or("ON")
+            .always_printed()
+            .help("an HA link: heartbeats, and strays for the peer"),
+        switched("state", "state", SWITCH).or("ENABLED").help("whether it is in use"),
+    ],
+};
+
+/// `set|unset|show ns rpcNode`: how the nodes know each other.
+pub static RPC_NODE: Entity = Entity {
+    group: "ns",
+    word: "rpcNode",
+    noun: "RPC node",
+    rest: "nsrpcnode",
+    verbs: &[Verb::Set, Verb::Unset, Verb::Show],
+    scope: Scope::Node,
+    attributes: &[
+        key("IPAddress", "ipaddress", Kind::Ip).help("the node's NSIP: this node's own, or the peer's after add ha node"),
+        flag("password", "password", Kind::Secret).help("the password of that node; the same on both nodes for both addresses"),
+        flag("srcIP", "srcip", Kind::IpOrStar).help("the address to connect from; * is the NSIP"),
+        flag("secure", "secure", YES_NO).or("YES").help("whether connections to that node are encrypted"),
+    ],
+};
+
+const TYPE: Attribute =
+    flag("type", "type", Kind::Word(AddressType::WORDS)).or("SNIP").fixed().help("what the address is for").refusing(&[
+        Refused {
+            words: &["NSIP"],
+            why: "the NSIP is set by: set ns config -IPAddress <ip> -netmask <mask>; allowed here are VIP, SNIP",
+        },
+        Refused { words: &["MIP", "GSLBsiteIP", "CLIP"], why: "this type does not exist here; allowed are VIP, SNIP" },
+    ]);
+const ICMP: Attribute = flag("icmp", "icmp", SWITCH).or("ENABLED").help("whether echo requests to it are answered");
+const STATE: Attribute = flag("state", "state", SWITCH).or("ENABLED").help("whether it is in use");
+const IP_VERBS: &[Verb] = &[Verb::Add, Verb::Set, Verb::Unset, Verb::Rm, Verb::Enable, Verb::Disable, Verb::Show];
+
+/// `add|set|unset|rm|show ns ip`: an IPv4 address of the pair.
+pub static IP: Entity = Entity {
+    group: "ns",
+    word: "ip",
+    noun: "address",
+    rest: "nsip",
+    verbs: IP_VERBS,
+    scope: Scope::Pair,
+    attributes: &[
+        key("IPAddress", "ipaddress", Kind::Ipv4).help("the address"),
+        position("netmask", "netmask", Kind::Mask).help("its network mask"),
+        TYPE,
+        flag("arp", "arp", SWITCH).or("ENABLED").help("whether ARP requests for it are answered"),
+        ICMP,
+        STATE,
+    ],
+};
+
+/// `add|set|unset|rm|show ns ip6`: an IPv6 address of the pair.
+pub static IP6: Entity = Entity {
+    group: "ns",
+    word: "ip6",
+    noun: "address",
+    rest: "nsip6",
+    verbs: IP_VERBS,
+    scope: Scope::Pair,
+    attributes: &[
+        key("IPv6Address", "ipv6address", Kind::Prefix).help("the address and its prefix length"),
+        TYPE,
+        flag("nd", "nd", SWITCH).or("ENABLED").help("whether neighbour solicitations for it are answered"),
+        ICMP,
+        STATE,
+    ],
+};

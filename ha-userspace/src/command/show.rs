@@ -1,0 +1,39 @@
+//! Every `show`: the public layout for people, the table's keys for programs.
+
+mod ha_node;
+mod interface;
+mod lb;
+mod node;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use serde_json::Value;
+
+use super::executor::Reply;
+use super::runtime::Runtime;
+use super::schema::{ha, lb as lb_table, ns};
+use super::{Command, CommandError};
+use crate::config::Config;
+
+/// Text and JSON of one `show`.
+type Shown = Result<(String, Value), CommandError>;
+
+/// Answers a `show`; `is_saved` says whether the running configuration is the one on disk.
+pub(super) fn show(command: &Command, config: &Config, runtime: &impl Runtime, is_saved: bool) -> Result<Reply, CommandError> {
+    let entity = command.entity;
+    let (text, json) = match entity {
+        _ if entity == &ha::NODE => ha_node::show(command, &runtime.ha_status(config)),
+        _ if entity == &ns::RPC_NODE => node::rpc_nodes(command, config),
+        _ if entity == &ns::IP || entity == &ns::IP6 => node::addresses(command, config),
+        _ if entity == &ns::CONFIG => node::node_config(config, is_saved),
+        _ if entity == &ns::HOST_NAME => node::host_name(config),
+        _ if entity == &ns::VERSION => node::version(),
+        _ if entity == &ns::INTERFACE => interface::show(command, config, runtime),
+        _ if entity == &lb_table::VSERVER => lb::vservers(command, config, runtime),
+        _ if entity == &lb_table::SERVICE => lb::services(command, config, runtime),
+        _ => Err(CommandError::refused(format!("{} cannot be shown", entity.path()))),
+    }?;
+    Ok(Reply::shown(entity.rest, text, json))
+}

@@ -1,0 +1,152 @@
+//! `show lb vserver` and `show service`.
+
+use serde_json::{Value, json};
+
+use super::Shown;
+use super::text::{days_long, enabled, socket, yes};
+use crate::command::runtime::{Health, Runtime, ServiceState};
+use crate::command::words::ConnFailover;
+use crate::command::{Command, CommandError};
+use crate::config::{Binding, Config, Record, Service, Vserver};
+
+/// A service with its binding and its state.
+type Bound<'a> = (&'a Service, &'a Binding, ServiceState);
+
+pub fn vservers(command: &Command, config: &Config, runtime: &impl Runtime) -> Shown {
+    let wanted: Option<String> = command.read("name");
+    let found: Vec<&Vserver> =
+        config.vservers().filter(|vserver| wanted.as_ref().is_none_or(|name| *name == vserver.name)).collect();
+    if let (Some(name), true) = (&wanted, found.is_empty()) {
+        return Err(CommandError::missing("name", name, "show lb vserver lists the virtual servers"));
+    }
+    let (mut text, mut rows) = (String::new(), Vec::new());
+    for (at, vserver) in found.iter().enumerate() {
+        let bound: Vec<Bound<'_>> =
+            config.bound(vserver).map(|(service, binding)| (service, binding, state(service, runtime))).collect();
+        text += &block(at + 1, vserver, &bound);
+        if wanted.is_some() {
+            text += &members(&bound);
+        }
+        rows.push(row(vserver, &bound));
+    }
+    Ok((text, Value::Array(rows)))
+}
+
+/// What the monitor says, unless the operator has the last word.
+fn state(service: &Service, runtime: &impl Runtime) -> ServiceState {
+    let state = runtime.service_state(&service.name);
+    if service.enabled { state } else { ServiceState { health: Health::OutOfService, ..state } }
+}
+
+/// A virtual server is up as long as one bound service is.
+fn health(vserver: &Vserver, bound: &[Bound<'_>]) -> Health {
+    match vserver.enabled {
+        false => Health::OutOfService,
+        true if active(bound) > 0 => Health::Up,
+        true => Health::Down,
+    }
+}
+
+fn active(bound: &[Bound<'_>]) -> usize {
+    bound.iter().filter(|(_, _, state)| state.health == Health::Up).count()
+}
+
+fn block(number: usize, vserver: &Vserver, bound: &[Bound<'_>]) -> String {
+    let (name, protocol) = (&vserver.name, vserver.protocol);
+    let mut text = format!("{number})\t{name} ({}) - {protocol}\tType: ADDRESS\n", socket(vserver.ip, vserver.port));
+    let mut line = |label: &str, value: &str| text += &format!("\t{label} {value}\n");
+    let state = health(vserver, bound).word();
+    line("State:", state);
+    line("Effective State:", state);
+    line("Client Idle Timeout:", &format!("{} sec", vserver.idle_timeout().as_secs_f64()));
+    line("No. of Bound Services : ", &format!("{} (Total)\t {} (Active)", bound.len(), active(bound)));
+    line("Configured Method:", vserver.method.word());
+    line("Mode:", vserver.mode.word());
+    line("Persistence:", "NONE");
+    line("Sessionless:", enabled(vserver.sessionless));
+    line("Connection Failover:", conn_failover(vserver));
+    line("Flow log:", enabled(vserver.flow_log));
+    text
+}
+
+/// The stored wish, and that nothing is mirrored where the wish is that it were.
+fn conn_failover(vserver: &Vserver) -> &'static str {
+    match vserver.conn_failover {
+        ConnFailover::Disabled => "DISABLED",
+        ConnFailover::Stateless => "STATELESS",
+        ConnFailover::Stateful => "STATEFUL (stored; connections are not mirrored)",
+    }
+}
+
+fn members(bound: &[Bound<'_>]) -> String {
+    let line = |(at, (service, binding, state)): (usize, &Bound<'_>)| {
+        let (name, protocol, health) = (&service.name, service.protocol, state.health);
+        format!(
+            "{}) {name} ({}) - {protocol} State: {health}\tWeight: {}\n",
+            at + 1,
+            socket(service.ip, service.port),
+            binding.weight
+        )
+    };
+    bound.iter().enumerate().map(line).collect()
+}
+
+fn row(vserver: &Vserver, bound: &[Bound<'_>]) -> Value {
+    let state = health(vserver, bound);
+    let mut row = Value::Object(vserver.json());
+    row["clttimeout"] = crate::command::span::json(vserver.idle_timeout(), crate::command::span::Unit::Seconds);
+    row["curstate"] = json!(state);
+    row["effectivestate"] = json!(state);
+    row["totalservices"] = bound.len().into();
+    row["activeservices"] = active(bound).into();
+    let member = |(service, binding, state): &Bound<'_>| {
+        let mut row = Value::Object(binding.json());
+        row["ipv46"] = json!(service.ip);
+        row["port"] = service.port.into();
+        row["curstate"] = json!(state.health);
+        row
+    };
+    row["lbvserver_service_binding"] = bound.iter().map(member).collect();
+    row
+}
+
+pub fn services(command: &Command, config: &Config, runtime: &impl Runtime) -> Shown {
+    let wanted: Option<String> = command.read("name");
+    let found: Vec<&Service> =
+        config.services().filter(|service| wanted.as_ref().is_none_or(|name| *name == service.name)).collect();
+    if let (Some(name), true) = (&wanted, found.is_empty()) {
+        return Err(CommandError::missing("name", name, "show service lists the services"));
+    }
+    let states: Vec<ServiceState> = found.iter().map(|service| state(service, runtime)).collect();
+    let text =
+        found.iter().zip(&states).enumerate().map(|(at, (service, state))| service_block(at + 1, service, state)).collect();
+    Ok((text, found.iter().zip(&states).map(|(service, state)| service_row(service, state)).collect()))
+}
+
+fn service_block(number: usize, service: &Service, state: &ServiceState) -> String {
+    let (name, protocol) = (&service.name, service.protocol);
+    let mut text = format!("{number})\t{name} ({}) - {protocol}\n", socket(service.ip, service.port));
+    let mut line = |label: &str, value: &str| text += &format!("\t{label} {value}\n");
+    line("State:", state.health.word());
+    if let Some(since) = state.since {
+        line("Time since last state change:", &days_long(since));
+    }
+    line("Use Source IP:", yes(service.use_source_ip));
+    line("Use Proxy Port:", yes(service.use_proxy_port));
+    line("Health monitoring:", yes(service.health_monitor));
+    if service.health_monitor {
+        line("Probes:", &format!("{}\tFailed [Total: {}]", state.probes, state.failed));
+        line("Last response:", state.last_response.as_deref().unwrap_or("none yet"));
+    }
+    text
+}
+
+fn service_row(service: &Service, state: &ServiceState) -> Value {
+    let mut row = Value::Object(service.json());
+    row["svrstate"] = json!(state.health);
+    row["probes"] = state.probes.into();
+    row["failedprobes"] = state.failed.into();
+    row["lastresponse"] = json!(state.last_response);
+    row["statechangetimesec"] = json!(state.since.map(|since| since.as_secs()));
+    row
+}

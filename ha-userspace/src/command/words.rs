@@ -1,0 +1,97 @@
+//! The words that attributes take, each set as one type.
+
+use super::value::{Field, Value};
+
+macro_rules! words {
+    ($($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)? })+) => {$(
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$doc])* $variant),+ }
+
+        impl $name {
+            /// Every word, as the table lists them.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
+            /// Returns the canonical word.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.word())
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.word())
+            }
+        }
+
+        impl Field for $name {
+            fn from_value(value: Option<Value>) -> Self {
+                match value {
+                    $(Some(Value::Word($word)) => Self::$variant,)+
+                    other => panic!("{other:?} is no {}: the table and its record disagree", stringify!($name)),
+                }
+            }
+
+            fn to_value(&self) -> Option<Value> {
+                Some(Value::Word(self.word()))
+            }
+        }
+    )+};
+}
+
+words! {
+    /// What a node may become in the pair.
+    HaStatus {
+        /// Normal election and failover.
+        Enabled = "ENABLED",
+        /// The HA engine is off.
+        Disabled = "DISABLED",
+        /// Primary while healthy.
+        StayPrimary = "STAYPRIMARY",
+        /// Never takes over.
+        StaySecondary = "STAYSECONDARY",
+    }
+    /// What an address is for.
+    AddressType {
+        /// Clients come to it; it floats.
+        Vip = "VIP",
+        /// The pair speaks to backends from it; it floats.
+        Snip = "SNIP",
+    }
+    /// Transport protocol of a virtual server or service.
+    Protocol {
+        /// TCP.
+        Tcp = "TCP",
+        /// UDP.
+        Udp = "UDP",
+    }
+    /// How a virtual server chooses a service.
+    LbMethod {
+        /// Hash of the client's address and port.
+        SrcIpSrcPortHash = "SRCIPSRCPORTHASH",
+        /// Hash of the client's address.
+        SourceIpHash = "SOURCEIPHASH",
+    }
+    /// How packets are redirected to a service.
+    Mode {
+        /// The destination address is translated; replies come back through the pair.
+        Ip = "IP",
+        /// Only the destination MAC is written; the backend answers the client itself.
+        Mac = "MAC",
+    }
+    /// Whether connections live on after a failover.
+    ConnFailover {
+        /// They do not.
+        Disabled = "DISABLED",
+        /// They are made anew from their packets.
+        Stateless = "STATELESS",
+        /// They are mirrored to the peer.
+        Stateful = "STATEFUL",
+    }
+}

@@ -1,0 +1,256 @@
+//! The running configuration: what is desired, complete and consistent at every moment.
+//!
+//! [`Config`] holds one typed record per entity. It changes only by commands, all or nothing; every value in it has passed the table's
+//! kinds and the rules between entities, so that whoever projects it (maps, monitors, the HA machine) need not check again.
+
+mod address;
+mod binding;
+mod change;
+mod file;
+mod ha_node;
+mod identity;
+pub mod indices;
+mod interface;
+mod node;
+mod record;
+mod rpc_node;
+mod service;
+mod vserver;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+pub use address::Address;
+pub use binding::Binding;
+pub use change::{Change, Touched};
+pub use file::{LoadError, SavedForm, Store, load, load_text};
+pub use ha_node::{HaNode, Pair, Peer};
+pub use indices::Indices;
+pub use interface::Interface;
+pub use node::NodeConfig;
+pub use record::Record;
+pub use rpc_node::RpcNode;
+pub use service::Service;
+pub use vserver::Vserver;
+
+use crate::command::schema::{self, Verb};
+use crate::command::{Command, CommandError, Secrets};
+
+/// The whole desired state of one node.
+#[derive(Clone, Debug)]
+pub struct Config {
+    node: NodeConfig,
+    ha: HaNode,
+    peer: Option<Peer>,
+    interfaces: BTreeMap<String, Interface>,
+    rpc_nodes: BTreeMap<IpAddr, RpcNode>,
+    addresses: BTreeMap<IpAddr, Address>,
+    vservers: BTreeMap<String, Vserver>,
+    services: BTreeMap<String, Service>,
+    indices: Indices,
+    generation: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::with_indices(Indices::default())
+    }
+}
+
+impl Config {
+    /// Returns the configuration of a fresh node that allots from `indices`.
+    pub fn with_indices(indices: Indices) -> Self {
+        Self {
+            node: NodeConfig::of_defaults(),
+            ha: HaNode::of_defaults(),
+            peer: None,
+            interfaces: BTreeMap::new(),
+            rpc_nodes: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            vservers: BTreeMap::new(),
+            services: BTreeMap::new(),
+            indices,
+            generation: 0,
+        }
+    }
+
+    /// Executes one command; refused, it changes nothing.
+    pub fn apply(&mut self, command: &Command) -> Result<Change, CommandError> {
+        self.attempt(|candidate| candidate.apply_in_place(command))
+    }
+
+    /// Executes many commands as one: all, or none and the number of the line at fault with its error.
+    pub fn transaction(&mut self, commands: Vec<(usize, Command)>) -> Result<Change, (usize, CommandError)> {
+        self.attempt(|candidate| {
+            let mut change = Change::default();
+            for (line, command) in &commands {
+                change.merge(candidate.apply_in_place(command).map_err(|error| (*line, error))?);
+            }
+            Ok(change)
+        })
+    }
+
+    fn attempt<E>(&mut self, work: impl FnOnce(&mut Self) -> Result<Change, E>) -> Result<Change, E> {
+        let mut candidate = self.clone();
+        let result = work(&mut candidate);
+        match &result {
+            Ok(_) => *self = Self { generation: self.generation + 1, ..candidate },
+            Err(_) => self.indices.burn(candidate.indices),
+        }
+        result
+    }
+
+    /// Returns to `old`, whose successor the runtime refused; indices that the successor allotted stay used.
+    pub(crate) fn revert(&mut self, old: Config) {
+        let refused = std::mem::replace(self, old);
+        self.indices.burn(refused.indices);
+    }
+
+    fn apply_in_place(&mut self, command: &Command) -> Result<Change, CommandError> {
+        let entity = command.entity;
+        match entity {
+            _ if !command.verb.configures() => {}
+            _ if entity == &schema::ns::CONFIG || entity == &schema::ns::HOST_NAME => return self.apply_node(command),
+            _ if entity == &schema::ns::INTERFACE => return self.apply_interface(command),
+            _ if entity == &schema::ns::RPC_NODE => return self.apply_rpc_node(command),
+            _ if entity == &schema::ns::IP || entity == &schema::ns::IP6 => return self.apply_address(command),
+            _ if entity == &schema::ha::NODE => return self.apply_ha_node(command),
+            _ if entity == &schema::ha::PEER => return self.apply_peer(command),
+            _ if entity == &schema::lb::VSERVER => return self.apply_vserver(command),
+            _ if entity == &schema::lb::SERVICE => return self.apply_service(command),
+            _ if entity == &schema::lb::BINDING => return self.apply_binding(command),
+            _ => {}
+        }
+        Err(CommandError::refused(format!("{} {} changes no configuration", command.verb.word(), entity.path())))
+    }
+
+    /// Returns the commands that make this configuration from nothing, in canonical order.
+    pub fn commands(&self) -> Vec<Command> {
+        let mut list = Vec::new();
+        list.extend(self.node.commands());
+        list.extend(self.interfaces.values().flat_map(Interface::commands));
+        list.extend(self.peer.iter().filter_map(|peer| peer.command(Verb::Add)));
+        list.extend(self.ha.command(Verb::Set));
+        list.extend(self.rpc_nodes.values().filter_map(|node| node.command(Verb::Set)));
+        list.extend(
+            self.addresses.values().filter(|address| !address.implicit).filter_map(|address| address.command(Verb::Add)),
+        );
+        list.extend(self.vservers.values().filter_map(|vserver| vserver.command(Verb::Add)));
+        list.extend(self.services.values().filter_map(|service| service.command(Verb::Add)));
+        list.extend(self.vservers.values().flat_map(Vserver::binding_commands));
+        list
+    }
+
+    /// Prints [`Config::commands`], one per line.
+    pub fn text(&self, secrets: Secrets) -> String {
+        self.commands().iter().map(|command| command.text(secrets) + "\n").collect()
+    }
+
+    /// Says what is allowed but unwise in this configuration, one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        self.ha.warnings(self.ha_links().count(), self.peer.is_some())
+    }
+
+    /// Returns a number that grows with each change.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Returns this node's own address and name.
+    pub fn node(&self) -> &NodeConfig {
+        &self.node
+    }
+
+    /// Returns this node's own address, if it has been set.
+    pub fn nsip(&self) -> Option<Ipv4Addr> {
+        self.node.ip
+    }
+
+    /// Returns this node's part in the pair.
+    pub fn ha(&self) -> &HaNode {
+        &self.ha
+    }
+
+    /// Returns the peer, if this node is in a pair.
+    pub fn peer(&self) -> Option<&Peer> {
+        self.peer.as_ref()
+    }
+
+    /// Returns both nodes' places in the pair; none on a standalone node.
+    pub fn pair(&self) -> Option<Pair> {
+        Some(Pair::of(self.node.ip?, self.peer.as_ref()?.ip))
+    }
+
+    /// Returns an RPC node's settings.
+    pub fn rpc_node(&self, ip: IpAddr) -> Option<&RpcNode> {
+        self.rpc_nodes.get(&ip)
+    }
+
+    /// Returns all RPC nodes.
+    pub fn rpc_nodes(&self) -> impl Iterator<Item = &RpcNode> {
+        self.rpc_nodes.values()
+    }
+
+    /// Returns all interfaces that the configuration names.
+    pub fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.interfaces.values()
+    }
+
+    /// Returns one interface.
+    pub fn interface(&self, name: &str) -> Option<&Interface> {
+        self.interfaces.get(name)
+    }
+
+    /// Returns the enabled interfaces that carry heartbeats.
+    pub fn ha_links(&self) -> impl Iterator<Item = &Interface> {
+        self.interfaces.values().filter(|interface| interface.enabled && interface.heartbeat)
+    }
+
+    /// Returns the enabled interfaces whose carrier is this node's health.
+    pub fn legs(&self) -> impl Iterator<Item = &Interface> {
+        self.interfaces.values().filter(|interface| interface.enabled && interface.monitor)
+    }
+
+    /// Returns the pair's addresses (VIPs and SNIPs, those of virtual servers included).
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.addresses.values()
+    }
+
+    /// Returns one address of the pair.
+    pub fn address(&self, ip: IpAddr) -> Option<&Address> {
+        self.addresses.get(&ip)
+    }
+
+    /// Returns all virtual servers.
+    pub fn vservers(&self) -> impl Iterator<Item = &Vserver> {
+        self.vservers.values()
+    }
+
+    /// Returns one virtual server.
+    pub fn vserver(&self, name: &str) -> Option<&Vserver> {
+        self.vservers.get(name)
+    }
+
+    /// Returns all services.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.values()
+    }
+
+    /// Returns one service.
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services.get(name)
+    }
+
+    /// Returns the services bound to a virtual server, with their weights.
+    pub fn bound<'a>(&'a self, vserver: &'a Vserver) -> impl Iterator<Item = (&'a Service, &'a Binding)> {
+        vserver.bindings().filter_map(|binding| Some((self.services.get(&binding.service)?, binding)))
+    }
+
+    /// Returns the state of index allotment, to be kept beside pinned flows and given to [`Config::with_indices`] at the next start.
+    pub fn indices(&self) -> &Indices {
+        &self.indices
+    }
+}

@@ -1,0 +1,84 @@
+//! Which service belongs to which virtual server, and which pairs cannot work.
+
+use super::Config;
+use super::change::{Change, Touched};
+use super::record::{Record, record};
+use super::service::{Service, no_such_service};
+use super::vserver::{Vserver, no_such_vserver};
+use crate::command::schema::{self, Verb};
+use crate::command::words::Mode;
+use crate::command::{Command, CommandError};
+
+/// `bind lb vserver`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Binding {
+    /// The virtual server's name.
+    pub vserver: String,
+    /// The service's name.
+    pub service: String,
+    /// The service's share of the connections, 1 to 100.
+    pub weight: u32,
+}
+
+record!(Binding: schema::lb::BINDING, { "name" => vserver, "serviceName" => service, "weight" => weight });
+
+/// Refuses a service that could not serve this virtual server's clients.
+pub(super) fn check(vserver: &Vserver, service: &Service) -> Result<(), CommandError> {
+    let (v, s) = (&vserver.name, &service.name);
+    let why = if vserver.protocol != service.protocol {
+        format!("virtual server {v} is {} and service {s} is {}; both must be the same", vserver.protocol, service.protocol)
+    } else if vserver.ip.is_ipv4() != service.ip.is_ipv4() {
+        format!(
+            "virtual server {v} is {} and service {s} is {}: address families are not translated; use one for both",
+            vserver.ip, service.ip
+        )
+    } else if vserver.mode == Mode::Ip && !service.use_source_ip {
+        format!(
+            "service {s} is -usip NO and virtual server {v} is -m IP: source NAT is not available, so the backend must see the client's \
+             address; set service {s} -usip YES and make the pair the backend's gateway, or use -m MAC"
+        )
+    } else if vserver.mode == Mode::Mac && vserver.port != service.port {
+        format!(
+            "virtual server {v} is -m MAC on port {} and service {s} is on port {}: this mode changes no port; use equal ports or -m IP",
+            vserver.port, service.port
+        )
+    } else {
+        return Ok(());
+    };
+    Err(CommandError::refused(why))
+}
+
+impl Config {
+    pub(super) fn apply_binding(&mut self, command: &Command) -> Result<Change, CommandError> {
+        let binding = Binding::from_command(command);
+        let Some(service) = self.services.get(&binding.service) else {
+            return Err(no_such_service("serviceName", &binding.service));
+        };
+        let Some(vserver) = self.vservers.get_mut(&binding.vserver) else {
+            return Err(no_such_vserver("name", &binding.vserver));
+        };
+        let place = vserver.bindings.binary_search_by(|other| other.service.cmp(&binding.service));
+        match (command.verb, place) {
+            (Verb::Bind, Err(at)) => {
+                check(vserver, service)?;
+                vserver.bindings.insert(at, binding);
+            }
+            (Verb::Bind, Ok(_)) => {
+                return Err(CommandError::exists(
+                    "serviceName",
+                    &service.name,
+                    format!("it is bound to {}; unbind it first", vserver.name),
+                ));
+            }
+            (_, Ok(at)) => drop(vserver.bindings.remove(at)),
+            (_, Err(_)) => {
+                return Err(CommandError::missing(
+                    "serviceName",
+                    &service.name,
+                    format!("it is not bound to {}", vserver.name),
+                ));
+            }
+        }
+        Ok(Change::of(Touched::Vserver(vserver.name.clone())))
+    }
+}

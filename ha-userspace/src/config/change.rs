@@ -1,0 +1,53 @@
+//! What a command or transaction touched: where a projection has to look, not what to do there.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// One thing whose desired state may differ from before; if the configuration no longer has it, it was removed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Touched {
+    /// The NSIP or host name.
+    Node,
+    /// The local node's HA settings.
+    Ha,
+    /// The peer.
+    Peer,
+    /// An RPC node.
+    RpcNode(IpAddr),
+    /// An interface.
+    Interface(String),
+    /// A VIP or SNIP.
+    Address(IpAddr),
+    /// A virtual server or its bindings.
+    Vserver(String),
+    /// A service.
+    Service(String),
+}
+
+/// The set of things touched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    touched: BTreeSet<Touched>,
+}
+
+impl Change {
+    /// Returns the change of one thing.
+    pub fn of(touched: Touched) -> Self {
+        Self { touched: BTreeSet::from([touched]) }
+    }
+
+    /// Adds a thing.
+    pub fn add(&mut self, touched: Touched) {
+        self.touched.insert(touched);
+    }
+
+    /// Adds all things of another change.
+    pub fn merge(&mut self, other: Change) {
+        self.touched.extend(other.touched);
+    }
+
+    /// Returns what was touched, each once.
+    pub fn touched(&self) -> impl Iterator<Item = &Touched> {
+        self.touched.iter()
+    }
+}

@@ -1,0 +1,116 @@
+//! Services: the backends.
+
+use std::net::IpAddr;
+
+use super::change::{Change, Touched};
+use super::record::{Record, record};
+use super::{Config, address, binding, indices};
+use crate::command::schema::{self, Verb};
+use crate::command::words::Protocol;
+use crate::command::{Command, CommandError};
+
+/// `add service`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// The backend's address.
+    pub ip: IpAddr,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The backend's port.
+    pub port: u16,
+    /// Whether the backend sees the client's address.
+    pub use_source_ip: bool,
+    /// Whether the client's port is translated (always false for now).
+    pub use_proxy_port: bool,
+    /// Whether it is probed; otherwise it counts as up.
+    pub health_monitor: bool,
+    /// Whether it is in use.
+    pub enabled: bool,
+    /// Its backend index in the data plane, never given to another while the process lives.
+    pub index: u32,
+}
+
+record!(Service: schema::lb::SERVICE, {
+    "name" => name,
+    "IP" => ip,
+    "serviceType" => protocol,
+    "port" => port,
+    "usip" => use_source_ip,
+    "useproxyport" => use_proxy_port,
+    "healthMonitor" => health_monitor,
+    "state" => enabled,
+} own { index });
+
+impl Service {
+    fn identity(&self) -> String {
+        format!("{} {} {} {}", self.name, self.protocol, self.ip, self.port)
+    }
+}
+
+impl Config {
+    pub(super) fn apply_service(&mut self, command: &Command) -> Result<Change, CommandError> {
+        let name: String = command.read("name");
+        let change = Change::of(Touched::Service(name.clone()));
+        if command.verb == Verb::Add {
+            self.add_service(Service::from_command(command))?;
+            return Ok(change);
+        }
+        let Some(known) = self.services.get(&name) else { return Err(no_such_service("name", &name)) };
+        let users = || self.vservers.values().filter(|vserver| vserver.bindings().any(|binding| binding.service == name));
+        let next = match command.verb {
+            Verb::Rm => {
+                let users: Vec<&str> = users().map(|vserver| vserver.name.as_str()).collect();
+                if !users.is_empty() {
+                    return Err(CommandError::refused(format!(
+                        "service {name} is bound to {}; unbind lb vserver first",
+                        users.join(", ")
+                    )));
+                }
+                self.indices.release(indices::Kind::Service, &known.identity());
+                self.services.remove(&name);
+                return Ok(change);
+            }
+            Verb::Enable => Service { enabled: true, ..known.clone() },
+            Verb::Disable => Service { enabled: false, ..known.clone() },
+            _ => known.updated(command),
+        };
+        for vserver in users() {
+            binding::check(vserver, &next)?;
+        }
+        self.services.insert(name, next);
+        Ok(change)
+    }
+
+    fn add_service(&mut self, mut service: Service) -> Result<(), CommandError> {
+        let (ip, port, protocol) = (service.ip, service.port, service.protocol);
+        if self.services.contains_key(&service.name) {
+            return Err(CommandError::exists("name", &service.name, "set service changes it, rm service removes it"));
+        }
+        if let Some(other) = self.services.values().find(|other| (other.ip, other.port, other.protocol) == (ip, port, protocol))
+        {
+            return Err(CommandError::exists(
+                "IP",
+                ip,
+                format!("service {} is {protocol} port {port} there; bind that one", other.name),
+            ));
+        }
+        address::check_host("IP", ip)?;
+        self.check_is_no_node("IP", ip)?;
+        if let Some(address) = self.addresses.get(&ip) {
+            return Err(CommandError::exists(
+                "IP",
+                ip,
+                format!("it is a {} of the pair: packets for it would come back here", address.kind),
+            ));
+        }
+        service.index = self.indices.allot(indices::Kind::Service, &service.identity());
+        self.services.insert(service.name.clone(), service);
+        Ok(())
+    }
+}
+
+pub(super) fn no_such_service(argument: &str, name: &str) -> CommandError {
+    CommandError::missing(argument, name, "show service lists the services")
+}
