@@ -8,6 +8,7 @@
 //! | [`packet`], [`tables`] | what may the pipeline ask of its surroundings? |
 //! | [`pipeline`] | what happens to this packet, and why? |
 //! | [`ha`] | who serves? |
+//! | [`health`] | is this service usable? |
 //!
 //! Nothing here owns a clock, a socket, a thread or a source of randomness: the same functions run on the host, under a
 //! simulator's virtual time and in XDP.
@@ -17,6 +18,7 @@
 
 pub mod abi;
 pub mod ha;
+pub mod health;
 pub mod packet;
 pub mod tables;
 pub mod time;
