@@ -1,2 +1,6 @@
 //! Understudy.
+
+pub mod clock;
 pub mod doctor;
+pub mod health;
+pub mod net;
