@@ -7,6 +7,7 @@
 //! | [`wire`] | which bytes are shared with the network? |
 //! | [`packet`], [`tables`] | what may the pipeline ask of its surroundings? |
 //! | [`pipeline`] | what happens to this packet, and why? |
+//! | [`maglev`] | which backend owns which slot of a ring? |
 //! | [`ha`] | who serves? |
 //! | [`health`] | is this service usable? |
 //!
@@ -19,6 +20,8 @@
 pub mod abi;
 pub mod ha;
 pub mod health;
+#[cfg(any(test, feature = "std"))]
+pub mod maglev;
 pub mod packet;
 pub mod tables;
 pub mod time;
