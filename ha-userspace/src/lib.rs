@@ -1,6 +1,7 @@
 //! Understudy.
 
 pub mod clock;
+pub mod datapath;
 pub mod doctor;
 pub mod health;
 pub mod net;

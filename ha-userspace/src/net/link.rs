@@ -13,7 +13,7 @@ use nix::sys::socket::sockopt::RcvBuf;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
 use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached};
 
 /// Multicast group of link changes, as a bit of `nl_groups` (`RTMGRP_LINK`).
 const LINK_GROUP: u32 = 1;
@@ -42,6 +42,17 @@ pub struct Link {
     pub up: bool,
     /// Switched on and somebody is at the other end.
     pub carrier: bool,
+    /// The XDP program that runs there.
+    pub xdp: Option<XdpProgram>,
+}
+
+/// An XDP program on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XdpProgram {
+    /// The kernel's number of the program.
+    pub id: u32,
+    /// Whether the driver runs it; otherwise the kernel does, later and slower.
+    pub native: bool,
 }
 
 /// A change, or an answer to [`LinkWatch::ask`].
@@ -136,6 +147,15 @@ impl LinkEvent {
     }
 }
 
+/// The interface called `name` in this thread's network namespace.
+///
+/// # Errors
+/// When netlink does; `NotFound` when there is none of that name.
+pub fn link(name: &str) -> io::Result<Link> {
+    let missing = || io::Error::new(io::ErrorKind::NotFound, format!("there is no interface {name}"));
+    links()?.into_iter().find(|link| link.name == name).ok_or_else(missing)
+}
+
 /// All interfaces of this thread's network namespace.
 ///
 /// # Errors
@@ -214,16 +234,27 @@ fn link_of(message: LinkMessage) -> Option<Link> {
         mtu: 0,
         up,
         carrier: up && flags.contains(LinkFlags::LowerUp),
+        xdp: None,
     };
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(value) => name = Some(value),
             LinkAttribute::Address(value) => link.mac = value.try_into().unwrap_or_default(),
             LinkAttribute::Mtu(value) => link.mtu = value,
+            LinkAttribute::Xdp(value) => link.xdp = xdp_of(&value),
             _ => {}
         }
     }
     Some(Link { name: name?, ..link })
+}
+
+fn xdp_of(attributes: &[LinkXdp]) -> Option<XdpProgram> {
+    let id = attributes.iter().find_map(|attribute| match attribute {
+        LinkXdp::ProgId(id) => Some(*id),
+        _ => None,
+    })?;
+    let native = !attributes.contains(&LinkXdp::Attached(XdpAttached::SocketBuffer));
+    Some(XdpProgram { id, native })
 }
 
 #[cfg(test)]
@@ -269,7 +300,7 @@ mod tests {
         datagram.extend(bytes(RouteNetlinkMessage::DelLink(message(LinkFlags::empty()))));
         let mut events = Vec::new();
         parse(&datagram, &mut events);
-        let is = Link { ifindex: 3, name: "leg0".into(), mac: [2, 0, 0, 0, 0, 9], mtu: 1500, up: true, carrier: false };
+        let is = Link { ifindex: 3, name: "leg0".into(), mac: [2, 0, 0, 0, 0, 9], mtu: 1500, up: true, carrier: false, xdp: None };
         assert_eq!(events, [LinkEvent::Is(is), LinkEvent::Gone { ifindex: 3, name: "leg0".into() }]);
     }
 
