@@ -7,7 +7,9 @@
 //! | [`wire`] | which bytes are shared with the network? |
 //! | [`packet`], [`tables`] | what may the pipeline ask of its surroundings? |
 //! | [`pipeline`] | what happens to this packet, and why? |
+//! | [`maglev`] | which backend owns which slot of a ring? |
 //! | [`ha`] | who serves? |
+//! | [`health`] | is this service usable? |
 //!
 //! Nothing here owns a clock, a socket, a thread or a source of randomness: the same functions run on the host, under a
 //! simulator's virtual time and in XDP.
@@ -17,6 +19,9 @@
 
 pub mod abi;
 pub mod ha;
+pub mod health;
+#[cfg(any(test, feature = "std"))]
+pub mod maglev;
 pub mod packet;
 pub mod tables;
 pub mod time;

@@ -1,9 +1,13 @@
-//! Understudy's daemon as a library: the language, the running configuration, the socket by which operators reach it, and the
-//! examination of a host.
+//! Understudy's daemon as a library: the language, the running configuration, the socket by which operators reach it, the kernel's
+//! side, the HA driver, and the examination of a host.
 
 pub mod api;
+pub mod clock;
 pub mod command;
 pub mod config;
 pub mod daemon;
+pub mod datapath;
 pub mod doctor;
+pub mod health;
+pub mod net;
 pub mod options;

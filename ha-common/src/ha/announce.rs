@@ -1,0 +1,253 @@
+//! In which order and at which pace are floating addresses announced?
+//!
+//! A node that has taken over tells every switch and neighbour where its addresses are now: at once for the first (busiest)
+//! ones, then at a pace that switches do not police away, in a few rounds because any frame may be lost, then slowly for
+//! ever because tables age. A node that stops serving sends nothing that was still queued.
+//!
+//! ```text
+//!  start ─▶ round 1 ── 1 s ──▶ round 2 ── 1 s ──▶ round 3 ─▶ refresh, spread over 60 s ─▶ refresh …
+//!            burst, then 1 frame per 1/rate                        │ hold: pauses here (somebody else announces them too)
+//!  stop  ─▶ empty
+//! ```
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use crate::time::Nanos;
+
+/// What one frame announces. Order of the list is order of sending: busiest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Announcement {
+    /// Interface index of the leg that it leaves on.
+    pub ifindex: u32,
+    /// The floating address.
+    pub address: IpAddr,
+}
+
+/// Pace and number of announcements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pace {
+    /// Frames per second, over all legs; at least one. Switches police ARP.
+    pub rate: u32,
+    /// Frames that may leave back to back before the rate holds; at least one.
+    pub burst: u32,
+    /// Rounds over all addresses after [`Announcer::start`]; at least one.
+    pub rounds: u32,
+    /// From the start of one round to the start of the next, unless a round takes longer.
+    pub round_gap: Duration,
+    /// One more round is spread over each such period; zero switches it off.
+    pub refresh: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace { rate: 1000, burst: 32, rounds: 3, round_gap: Duration::from_secs(1), refresh: Duration::from_secs(60) }
+    }
+}
+
+/// The schedule. See the [module](self).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Announcer {
+    pace: Pace,
+    queue: Vec<Announcement>,
+    /// Place in `queue` of the next frame.
+    next: usize,
+    /// Rounds begun, the present one included; more than `pace.rounds` is a refresh.
+    round: u32,
+    round_began: Nanos,
+    /// The next frame is not due before.
+    due: Nanos,
+    /// Theoretical arrival time of the rate limiter (GCRA): how far ahead of the rate the burst has run.
+    arrival: Nanos,
+    held: bool,
+}
+
+impl Announcer {
+    /// A schedule with nothing to announce.
+    #[must_use]
+    pub fn new(pace: Pace) -> Self {
+        Announcer {
+            pace,
+            queue: Vec::new(),
+            next: 0,
+            round: 0,
+            round_began: Nanos::NEVER,
+            due: Nanos::NEVER,
+            arrival: Nanos::NEVER,
+            held: false,
+        }
+    }
+
+    /// Announces `queue` from now on, from the first round, instead of what was announced before.
+    pub fn start(&mut self, now: Nanos, queue: Vec<Announcement>) {
+        self.queue = queue;
+        self.next = 0;
+        self.round = 1;
+        self.round_began = now;
+        self.due = now;
+    }
+
+    /// Announces nothing any more: whatever was queued is gone when this returns.
+    pub fn stop(&mut self) {
+        self.queue.clear();
+        self.next = 0;
+    }
+
+    /// Pauses (or resumes) refreshing, when another node announces the same addresses: two announcers would tear at every
+    /// table in the segment. The rounds after a claim are not held: that claim was decided.
+    pub fn hold_refresh(&mut self, now: Nanos, held: bool) {
+        if self.held && !held && self.is_refreshing() {
+            self.due = self.due.max(now);
+        }
+        self.held = held;
+    }
+
+    /// When [`Self::poll_frame`] has the next frame; `None` when there is nothing to wait for.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Nanos> {
+        let refreshing = self.is_refreshing();
+        if self.queue.is_empty() || refreshing && (self.held || self.pace.refresh.is_zero()) {
+            return None;
+        }
+        let ahead = self.gap().saturating_mul(self.pace.burst.max(1) - 1);
+        Some(self.due.max(self.arrival - ahead))
+    }
+
+    /// The frame to send at `now`, if one is due.
+    pub fn poll_frame(&mut self, now: Nanos) -> Option<Announcement> {
+        if self.poll_timeout()? > now {
+            return None;
+        }
+        let frame = *self.queue.get(self.next)?;
+        self.next += 1;
+        self.arrival = self.arrival.max(now) + self.gap();
+        if self.next == self.queue.len() {
+            self.finish_round(now);
+        } else if self.is_refreshing() {
+            self.due = now + self.refresh_gap();
+        }
+        Some(frame)
+    }
+
+    fn finish_round(&mut self, now: Nanos) {
+        self.next = 0;
+        let was_refresh = self.is_refreshing();
+        self.round = self.round.saturating_add(1);
+        self.due = match (self.is_refreshing(), was_refresh) {
+            (false, _) => (self.round_began + self.pace.round_gap).max(now),
+            (true, false) => now + self.pace.refresh,
+            (true, true) => now + self.refresh_gap(),
+        };
+        self.round_began = self.due;
+    }
+
+    fn is_refreshing(&self) -> bool {
+        self.round > self.pace.rounds.max(1)
+    }
+
+    /// Time that the rate gives each frame.
+    fn gap(&self) -> Duration {
+        Duration::from_secs(1) / self.pace.rate.max(1)
+    }
+
+    /// Time between two frames of a refresh.
+    fn refresh_gap(&self) -> Duration {
+        self.pace.refresh / u32::try_from(self.queue.len()).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::Ipv4Addr;
+
+    use super::*;
+
+    const START: Nanos = Nanos(5_000_000_000);
+
+    fn addresses(count: u32) -> Vec<Announcement> {
+        (0..count).map(|n| Announcement { ifindex: 7, address: Ipv4Addr::from_bits(0x0a00_0000 + n).into() }).collect()
+    }
+
+    fn started(count: u32) -> Announcer {
+        let mut announcer = Announcer::new(Pace::default());
+        announcer.start(START, addresses(count));
+        announcer
+    }
+
+    /// Every frame until `end`, with the time since the start at which an exact driver would send it.
+    fn frames(announcer: &mut Announcer, end: Duration) -> Vec<(Duration, Announcement)> {
+        let mut sent = Vec::new();
+        while let Some(due) = announcer.poll_timeout().map(|due| due.max(START)).filter(|due| due.since(START) <= end) {
+            let frame = announcer.poll_frame(due).expect("a frame is due when the timeout says so");
+            sent.push((due.since(START), frame));
+            assert!(sent.len() < 100_000, "endless");
+        }
+        sent
+    }
+
+    #[test]
+    fn one_address_goes_out_at_once_three_times_a_second_apart_then_each_minute() {
+        let at: Vec<u64> = frames(&mut started(1), Duration::from_secs(125)).iter().map(|(at, _)| at.as_secs()).collect();
+        assert_eq!(at, [0, 1, 2, 62, 122]);
+    }
+
+    #[test]
+    fn busiest_addresses_leave_in_the_burst_and_in_order() {
+        let sent = frames(&mut started(100), Duration::from_millis(900));
+        assert_eq!(sent.iter().map(|(_, frame)| *frame).collect::<Vec<_>>(), addresses(100));
+        assert!(sent[..32].iter().all(|(at, _)| at.is_zero()));
+        assert!(sent[32..].windows(2).all(|pair| pair[1].0 - pair[0].0 == Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn rate_holds_over_rounds_that_overlap_the_gap() {
+        let sent = frames(&mut started(2_500), Duration::from_secs(5));
+        for window in sent.windows(1_033) {
+            assert!(window[1_032].0 - window[0].0 >= Duration::from_secs(1), "more than rate + burst in a second");
+        }
+        assert_eq!(sent[2_500].1, addresses(1)[0], "the next round follows the first without a pause");
+    }
+
+    #[test]
+    fn a_late_driver_gets_no_more_than_the_burst_at_once() {
+        let mut announcer = started(1_000);
+        let late = START + Duration::from_millis(500);
+        let at_once = core::iter::from_fn(|| announcer.poll_frame(late)).count();
+        assert_eq!(at_once, 32);
+    }
+
+    #[test]
+    fn refresh_is_spread_over_its_period() {
+        let mut announcer = started(600);
+        let sent = frames(&mut announcer, Duration::from_secs(185));
+        let refresh: Vec<_> = sent.iter().filter(|(at, _)| at.as_secs() > 60).collect();
+        assert!(refresh.windows(2).all(|pair| pair[1].0 - pair[0].0 >= Duration::from_millis(100)));
+        assert!(refresh.len() > 1_200);
+    }
+
+    #[test]
+    fn a_stopped_node_sends_nothing_that_was_queued() {
+        let mut announcer = started(1_000);
+        assert!(announcer.poll_frame(START).is_some());
+        announcer.stop();
+        assert_eq!(announcer.poll_timeout(), None);
+        assert_eq!(announcer.poll_frame(START + Duration::from_secs(100)), None);
+    }
+
+    #[test]
+    fn holding_stops_the_refresh_but_not_the_rounds_after_a_claim() {
+        let mut announcer = started(1);
+        announcer.hold_refresh(START, true);
+        assert_eq!(frames(&mut announcer, Duration::from_secs(300)).len(), 3);
+        announcer.hold_refresh(START + Duration::from_secs(300), false);
+        assert_eq!(announcer.poll_timeout(), Some(START + Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn starting_again_begins_with_the_first_round_of_the_new_list() {
+        let mut announcer = started(10);
+        announcer.poll_frame(START);
+        announcer.start(START, addresses(1));
+        assert_eq!(frames(&mut announcer, Duration::from_secs(3)).len(), 3);
+    }
+}

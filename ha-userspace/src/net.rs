@@ -1,0 +1,8 @@
+//! The only sockets on the wire: which interfaces, neighbours and addresses are there, and who is told about ours?
+
+pub mod address;
+pub mod announce;
+mod frame;
+pub mod link;
+pub mod neighbour;
+mod raw;

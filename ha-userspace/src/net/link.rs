@@ -1,0 +1,324 @@
+//! Interfaces and their carriers, without an async runtime.
+//!
+//! A [`LinkWatch`] is one non-blocking netlink socket that the real-time thread keeps in its epoll set. The kernel tells of
+//! a lost carrier at once, but on a physical interface at most once per second (`net/core/link_watch.c`): a caller that
+//! must know sooner calls [`LinkWatch::ask`] at its own pace, which reads the flag itself.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::RcvBuf;
+use nix::sys::socket::{self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
+use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached};
+
+/// Multicast group of link changes, as a bit of `nl_groups` (`RTMGRP_LINK`).
+const LINK_GROUP: u32 = 1;
+
+/// The kernel fills a dump's datagrams up to this size.
+const BUFFER_LEN: usize = 32 * 1024;
+
+/// Room for events that come while the thread is busy, in bytes.
+const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// Datagrams read in one [`LinkWatch::drain`]: bounds the work of one turn of a real-time loop.
+const DRAIN_MAX: usize = 64;
+
+/// An interface as the kernel sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Interface index.
+    pub ifindex: u32,
+    /// Name.
+    pub name: String,
+    /// MAC address; zero for an interface without.
+    pub mac: [u8; 6],
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Switched on (`ip link set up`).
+    pub up: bool,
+    /// Switched on and somebody is at the other end.
+    pub carrier: bool,
+    /// The XDP program that runs there.
+    pub xdp: Option<XdpProgram>,
+}
+
+/// An XDP program on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XdpProgram {
+    /// The kernel's number of the program.
+    pub id: u32,
+    /// Whether the driver runs it; otherwise the kernel does, later and slower.
+    pub native: bool,
+}
+
+/// A change, or an answer to [`LinkWatch::ask`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// The interface is like this now.
+    Is(Link),
+    /// The interface is no more.
+    Gone {
+        /// Its last index.
+        ifindex: u32,
+        /// Its last name.
+        name: String,
+    },
+}
+
+/// Follows the interfaces of given names.
+#[derive(Debug)]
+pub struct LinkWatch {
+    socket: OwnedFd,
+    names: BTreeSet<String>,
+    buffer: Vec<u8>,
+}
+
+impl LinkWatch {
+    /// Follows `names` in this thread's network namespace. Their present state comes with the first events.
+    ///
+    /// # Errors
+    /// When the kernel refuses a netlink socket.
+    pub fn open(names: impl IntoIterator<Item = String>) -> io::Result<Self> {
+        let watch = LinkWatch {
+            socket: netlink_socket(SockFlag::SOCK_NONBLOCK, LINK_GROUP)?,
+            names: names.into_iter().collect(),
+            buffer: vec![0; BUFFER_LEN],
+        };
+        watch.ask()?;
+        Ok(watch)
+    }
+
+    /// Follows `names` instead and asks for their present state.
+    ///
+    /// # Errors
+    /// See [`Self::ask`].
+    pub fn follow(&mut self, names: impl IntoIterator<Item = String>) -> io::Result<()> {
+        self.names = names.into_iter().collect();
+        self.ask()
+    }
+
+    /// Readable when [`Self::drain`] has something.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Asks the kernel for the present state of all interfaces; the answers come as events.
+    ///
+    /// # Errors
+    /// When the kernel does not take the request (out of memory); a dump that is still running is none.
+    pub fn ask(&self) -> io::Result<()> {
+        match socket::send(self.socket.as_raw_fd(), &dump_request(), MsgFlags::empty()) {
+            // EBUSY: the answers to the last request are still being read.
+            Ok(_) | Err(Errno::EBUSY | Errno::EAGAIN) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whatever has happened since the last call. Never blocks. Events that the kernel had to throw away are made up for by
+    /// asking again.
+    pub fn drain(&mut self) -> impl Iterator<Item = LinkEvent> + use<> {
+        let mut events = Vec::new();
+        for _ in 0..DRAIN_MAX {
+            match socket::recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
+                Ok(len) => parse(&self.buffer[..len], &mut events),
+                Err(Errno::EINTR) => {}
+                Err(Errno::ENOBUFS) => {
+                    let _ = self.ask();
+                }
+                Err(_) => break,
+            }
+        }
+        events.retain(|event| self.names.contains(event.name()));
+        events.into_iter()
+    }
+}
+
+impl LinkEvent {
+    fn name(&self) -> &str {
+        match self {
+            LinkEvent::Is(link) => &link.name,
+            LinkEvent::Gone { name, .. } => name,
+        }
+    }
+}
+
+/// The interface called `name` in this thread's network namespace.
+///
+/// # Errors
+/// When netlink does; `NotFound` when there is none of that name.
+pub fn link(name: &str) -> io::Result<Link> {
+    let missing = || io::Error::new(io::ErrorKind::NotFound, format!("there is no interface {name}"));
+    links()?.into_iter().find(|link| link.name == name).ok_or_else(missing)
+}
+
+/// All interfaces of this thread's network namespace.
+///
+/// # Errors
+/// When netlink does.
+pub fn links() -> io::Result<Vec<Link>> {
+    let socket = netlink_socket(SockFlag::empty(), 0)?;
+    socket::send(socket.as_raw_fd(), &dump_request(), MsgFlags::empty())?;
+    let mut buffer = vec![0; BUFFER_LEN];
+    let mut events = Vec::new();
+    loop {
+        let len = socket::recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+        let before = events.len();
+        parse(&buffer[..len], &mut events);
+        // Every datagram of a dump holds interfaces, except the last one, which says that it is done.
+        if events.len() == before {
+            break;
+        }
+    }
+    Ok(events
+        .into_iter()
+        .filter_map(|event| match event {
+            LinkEvent::Is(link) => Some(link),
+            LinkEvent::Gone { .. } => None,
+        })
+        .collect())
+}
+
+fn netlink_socket(flags: SockFlag, groups: u32) -> io::Result<OwnedFd> {
+    let flags = flags | SockFlag::SOCK_CLOEXEC;
+    let socket = socket::socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+    socket::setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER)?;
+    socket::bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
+    Ok(socket)
+}
+
+fn dump_request() -> Vec<u8> {
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetLink(LinkMessage::default()));
+    request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    bytes
+}
+
+/// Appends what the messages in `datagram` tell. A message that does not parse says nothing that this node could use.
+fn parse(mut datagram: &[u8], events: &mut Vec<LinkEvent>) {
+    while let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(datagram) {
+        // Messages are aligned to four bytes (NLMSG_ALIGN).
+        let len = (message.header.length as usize).next_multiple_of(4);
+        match message.payload {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => events.extend(link_of(link).map(LinkEvent::Is)),
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => {
+                events.extend(link_of(link).map(|Link { ifindex, name, .. }| LinkEvent::Gone { ifindex, name }));
+            }
+            _ => {}
+        }
+        let Some(rest) = datagram.get(len..).filter(|rest| len != 0 && !rest.is_empty()) else {
+            return;
+        };
+        datagram = rest;
+    }
+}
+
+fn link_of(message: LinkMessage) -> Option<Link> {
+    // Bridges tell of their ports under the same group, in their own family and without most attributes.
+    if message.header.interface_family != rtnetlink::packet_route::AddressFamily::Unspec {
+        return None;
+    }
+    let flags = message.header.flags;
+    let up = flags.contains(LinkFlags::Up);
+    let mut name = None;
+    let mut link = Link {
+        ifindex: message.header.index,
+        name: String::new(),
+        mac: [0; 6],
+        mtu: 0,
+        up,
+        carrier: up && flags.contains(LinkFlags::LowerUp),
+        xdp: None,
+    };
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::IfName(value) => name = Some(value),
+            LinkAttribute::Address(value) => link.mac = value.try_into().unwrap_or_default(),
+            LinkAttribute::Mtu(value) => link.mtu = value,
+            LinkAttribute::Xdp(value) => link.xdp = xdp_of(&value),
+            _ => {}
+        }
+    }
+    Some(Link { name: name?, ..link })
+}
+
+fn xdp_of(attributes: &[LinkXdp]) -> Option<XdpProgram> {
+    let id = attributes.iter().find_map(|attribute| match attribute {
+        LinkXdp::ProgId(id) => Some(*id),
+        _ => None,
+    })?;
+    let native = !attributes.contains(&LinkXdp::Attached(XdpAttached::SocketBuffer));
+    Some(XdpProgram { id, native })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(flags: LinkFlags) -> LinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = 3;
+        message.header.flags = flags;
+        message.attributes = vec![
+            LinkAttribute::IfName("leg0".into()),
+            LinkAttribute::Mtu(1500),
+            LinkAttribute::Address(vec![2, 0, 0, 0, 0, 9]),
+        ];
+        message
+    }
+
+    fn bytes(inner: RouteNetlinkMessage) -> Vec<u8> {
+        let mut message = NetlinkMessage::from(inner);
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len().next_multiple_of(4)];
+        message.serialize(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn carrier_is_the_lower_layer_of_an_interface_that_is_up() {
+        let cases = [
+            (LinkFlags::Up | LinkFlags::LowerUp | LinkFlags::Running, true, true),
+            (LinkFlags::Up, true, false),
+            (LinkFlags::LowerUp, false, false),
+        ];
+        for (flags, up, carrier) in cases {
+            let link = link_of(message(flags)).unwrap();
+            assert_eq!((link.up, link.carrier), (up, carrier), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn every_message_of_a_datagram_is_read() {
+        let mut datagram = bytes(RouteNetlinkMessage::NewLink(message(LinkFlags::Up)));
+        datagram.extend(bytes(RouteNetlinkMessage::DelLink(message(LinkFlags::empty()))));
+        let mut events = Vec::new();
+        parse(&datagram, &mut events);
+        let is = Link { ifindex: 3, name: "leg0".into(), mac: [2, 0, 0, 0, 0, 9], mtu: 1500, up: true, carrier: false, xdp: None };
+        assert_eq!(events, [LinkEvent::Is(is), LinkEvent::Gone { ifindex: 3, name: "leg0".into() }]);
+    }
+
+    #[test]
+    fn truncated_messages_are_skipped_without_a_panic() {
+        let datagram = bytes(RouteNetlinkMessage::NewLink(message(LinkFlags::Up)));
+        for len in 0..datagram.len() {
+            parse(&datagram[..len], &mut Vec::new());
+        }
+    }
+
+    #[test]
+    fn loopback_is_among_the_links_and_the_watch_tells_of_it() {
+        assert!(links().unwrap().iter().any(|link| link.name == "lo" && link.mtu > 0));
+        let mut watch = LinkWatch::open(["lo".to_owned()]).unwrap();
+        let mut fds = [nix::poll::PollFd::new(watch.fd(), nix::poll::PollFlags::POLLIN)];
+        assert_eq!(nix::poll::poll(&mut fds, 1000u16), Ok(1));
+        let events: Vec<_> = watch.drain().collect();
+        assert!(matches!(&events[..], [LinkEvent::Is(link)] if link.name == "lo"), "{events:?}");
+    }
+}
