@@ -3,6 +3,7 @@
 pub mod address;
 pub mod announce;
 mod frame;
+pub mod heartbeat;
 pub mod link;
 pub mod neighbour;
 mod raw;

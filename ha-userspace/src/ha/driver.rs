@@ -1,0 +1,329 @@
+//! The driver's thread.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, SystemTime};
+
+use ha_common::abi::{Event as KernelEvent, GROUPS, MAX_LINKS, Term, event_kind};
+use ha_common::ha::event::{Action, Event, Health, Refusal, Transition};
+use ha_common::ha::machine::Machine;
+use ha_common::ha::settings::Settings;
+use ha_common::ha::view::PeerView;
+use ha_common::pipeline::heartbeat::ruling_code;
+use ha_common::time::{Nanos, nanos_of};
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+use tokio::sync::oneshot;
+use tracing::{error, info};
+
+use super::handle::{Ends, Helper, Request};
+use super::snapshot::{PAST_MAX, Past, Snapshot};
+use super::{public, state::State};
+use crate::clock;
+use crate::datapath::events::Events;
+use crate::datapath::shared::Shared;
+use crate::net::heartbeat::Requests;
+use crate::net::link::{LinkEvent, LinkWatch};
+
+/// Group 0: the whole node.
+const GROUP: usize = GROUPS - 1;
+
+/// How often the carrier of the monitored interfaces is read.
+const CARRIER_PACE: Duration = Duration::from_millis(5);
+
+/// What the driver works with.
+pub struct Parts {
+    /// The kernel's records.
+    pub shared: Arc<Shared>,
+    /// The way out for requests.
+    pub requests: Arc<Requests>,
+    /// The kernel's events.
+    pub events: Events,
+    /// Carrier of the monitored interfaces.
+    pub links: LinkWatch,
+    /// The ends of a handle.
+    pub ends: Ends,
+    /// Helpers that may take time.
+    pub helpers: Sender<Helper>,
+    /// Whoever reads kernel events that are not about roles.
+    pub others: tokio::sync::mpsc::UnboundedSender<KernelEvent>,
+}
+
+/// See the module.
+pub struct Driver {
+    parts: Parts,
+    machine: Machine,
+    state: State,
+    start: u32,
+    commits: u64,
+    monitored: Vec<String>,
+    carrier: BTreeMap<String, bool>,
+    carrier_asked: Nanos,
+    pending: Option<oneshot::Sender<Result<(), Refusal>>>,
+    past: VecDeque<Past>,
+    fed_asked: Nanos,
+    ended: bool,
+}
+
+impl Driver {
+    /// A driver that takes up from `state`.
+    #[must_use]
+    pub fn new(parts: Parts, settings: Settings, state: State, monitored: Vec<String>) -> Driver {
+        let machine = Machine::new(clock::now(), settings, state.reserved, state.last_term());
+        let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
+        Driver {
+            parts,
+            machine,
+            state,
+            start,
+            commits: 0,
+            monitored,
+            carrier: BTreeMap::new(),
+            carrier_asked: Nanos::NEVER,
+            pending: None,
+            past: VecDeque::new(),
+            fed_asked: Nanos::NEVER,
+            ended: false,
+        }
+    }
+
+    /// Runs until [`Request::End`].
+    pub fn run(mut self) {
+        self.feed(Event::MirrorReady(true));
+        while !self.ended {
+            self.turn();
+            self.wait();
+        }
+    }
+
+    /// One loop: the kernel first, then everybody else, then time.
+    fn turn(&mut self) {
+        self.take_kernel_events();
+        self.take_carrier();
+        self.read_kernel();
+        self.take_requests();
+        let now = clock::now();
+        self.machine.handle_timeout(now);
+        self.carry_out();
+        self.parts.shared.set_controller_at(clock::now());
+        self.show();
+    }
+
+    fn wait(&mut self) {
+        let now = clock::now();
+        let due = self.machine.poll_timeout(now);
+        let timeout = TimeSpec::from_duration(due.since(now).max(Duration::from_micros(20)));
+        let ends = &self.parts.ends;
+        let mut fds = [
+            PollFd::new(self.parts.events.fd(), PollFlags::POLLIN),
+            PollFd::new(self.parts.links.fd(), PollFlags::POLLIN),
+            PollFd::new(ends.wake.as_fd(), PollFlags::POLLIN),
+        ];
+        // An interrupted wait is a turn that comes early.
+        let _ = ppoll(&mut fds, Some(timeout), None);
+        let _ = ends.wake.read();
+    }
+
+    fn feed(&mut self, event: Event) {
+        self.machine.handle_event(clock::now(), event);
+        self.carry_out();
+    }
+
+    fn read_kernel(&mut self) {
+        let asked = self.parts.requests.asked_at();
+        if asked > self.fed_asked {
+            self.fed_asked = asked;
+            self.feed(Event::Asked(asked));
+        }
+        let fence = self.parts.shared.fence();
+        let links: Vec<_> = (0..MAX_LINKS).filter_map(|number| self.parts.shared.read_link(number)).collect();
+        let view = PeerView::merge(&links, fence.peer_nonce.load(Relaxed));
+        self.forget_former_key(&view);
+        let serving = self.parts.shared.fence().serving_term(&self.parts.shared.node(), GROUP);
+        self.feed(Event::Heard { view, serving });
+    }
+
+    /// The peer has used its present key: the former one opens nothing any more.
+    fn forget_former_key(&self, view: &PeerView) {
+        let node = self.parts.shared.node();
+        let [present, former] = node.rx_keys;
+        if former.id != 0 && view.said.is_some_and(|said| said.key_id == present.id) {
+            self.parts.shared.set_keys(&node.tx_key, &[present, Default::default()]);
+        }
+    }
+
+    fn take_kernel_events(&mut self) {
+        let mut rulings = Vec::new();
+        let others = &self.parts.others;
+        self.parts.events.drain(|event| match event.kind {
+            event_kind::RULING => rulings.push(ruling_code::ruling(event.detail, Term(event.words[0]))),
+            event_kind::PEER_CHANGED => {}
+            // Nobody reads any more only while the daemon ends.
+            _ => drop(others.send(*event)),
+        });
+        for ruling in rulings {
+            self.feed(Event::Ruled(ruling));
+        }
+    }
+
+    fn take_carrier(&mut self) {
+        // The kernel delays the news of a lost carrier by up to a second on physical interfaces; the flag itself it shows at once.
+        let now = clock::now();
+        if now.since(self.carrier_asked) >= CARRIER_PACE && self.parts.links.ask().is_ok() {
+            self.carrier_asked = now;
+        }
+        let events: Vec<LinkEvent> = self.parts.links.drain().collect();
+        for event in events {
+            match event {
+                LinkEvent::Is(link) => self.carrier.insert(link.name, link.carrier),
+                LinkEvent::Gone { name, .. } => self.carrier.insert(name, false),
+            };
+        }
+        if self.monitored.iter().all(|name| self.carrier.contains_key(name)) {
+            let up = self.monitored.len() - self.failed().count();
+            let health =
+                Health { healthy: up == self.monitored.len(), connected: up > 0 || self.monitored.is_empty() };
+            self.feed(Event::Health(health));
+        }
+    }
+
+    fn failed(&self) -> impl Iterator<Item = &String> {
+        self.monitored.iter().filter(|name| !self.carrier.get(*name).copied().unwrap_or(false))
+    }
+
+    fn take_requests(&mut self) {
+        while let Ok(request) = self.parts.ends.requests.try_recv() {
+            match request {
+                Request::Force { force, reply } => self.command(Event::Force { force }, reply),
+                Request::Stop { force, reply } => self.command(Event::Stop { force }, reply),
+                Request::Settings(settings) => {
+                    self.parts.requests.set_hello(settings.hello);
+                    self.parts.shared.set_controller_dead(nanos_of(settings.controller_dead));
+                    self.feed(Event::Settings(settings));
+                }
+                Request::Committed { incarnation, configured } => {
+                    self.commits = incarnation;
+                    let term = self.state.last_term();
+                    self.feed(Event::Committed { term, incarnation, configured });
+                }
+                Request::Monitored(names) => self.monitored = names,
+                Request::Reserved(upto) => self.feed(Event::Reserved(upto)),
+                Request::End => self.ended = true,
+            }
+        }
+    }
+
+    fn command(&mut self, event: Event, reply: oneshot::Sender<Result<(), Refusal>>) {
+        if self.pending.is_some() {
+            // The asker may have gone; the refusal is for it alone.
+            let _ = reply.send(Err(Refusal::Busy));
+            return;
+        }
+        self.pending = Some(reply);
+        self.feed(event);
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(action) = self.machine.poll_action() {
+            self.execute(action);
+        }
+    }
+
+    fn execute(&mut self, action: Action) {
+        let shared = &self.parts.shared;
+        match action {
+            Action::Publish(said) => {
+                shared.set_standing(&said.standing);
+                shared.set_said_flags(said.flags.into());
+                shared.set_hears(said.hears.into());
+                shared.set_public(&public::words(&said, self.start, self.commits as u32));
+            }
+            Action::SetRole(term) => {
+                shared.set_role_term(GROUP, term);
+                if !term.is_none() {
+                    self.state.last_term = term.0;
+                    self.persist();
+                }
+            }
+            Action::Arm { term, over } => shared.set_armed(GROUP, term, over),
+            Action::Disarm => shared.set_armed(GROUP, Term::NONE, Term::NONE),
+            Action::Consent(term) => shared.set_consent(GROUP, term),
+            Action::Send => {
+                if self.parts.requests.send_round() {
+                    let asked = self.parts.requests.asked_at();
+                    self.fed_asked = asked;
+                    self.machine.handle_event(clock::now(), Event::Asked(asked));
+                }
+            }
+            // Nothing is mirrored yet, so there is nothing to bring over.
+            Action::Drain => self.machine.handle_event(clock::now(), Event::Drained),
+            Action::Announce => self.help(Helper::Announce),
+            Action::Withdraw => self.help(Helper::Withdraw),
+            Action::Reserve(upto) => {
+                self.state.reserved = upto;
+                self.persist();
+            }
+            Action::Answer(answer) => {
+                if let Some(reply) = self.pending.take() {
+                    // Whoever asked may have gone: what was asked for is done all the same.
+                    let _ = reply.send(answer);
+                }
+            }
+            Action::Record(transition) => self.record(transition),
+        }
+    }
+
+    fn persist(&self) {
+        self.help(Helper::Persist { reserved: self.state.reserved, last_term: self.state.last_term() });
+    }
+
+    fn help(&self, wanted: Helper) {
+        if self.parts.helpers.send(wanted).is_err() {
+            error!("the HA driver's helper has ended: announcements and terms are not kept up");
+        }
+    }
+
+    fn record(&mut self, transition: Transition) {
+        let now = clock::now();
+        let view = self.machine.view();
+        let heard = view.heard_at.iter().filter(|at| **at != Nanos::NEVER && now.since(**at) < self.machine.settings().dead);
+        let evidence = format!(
+            "links heard: {}; last echo {}; peer serves under {:?}; own health {}",
+            heard.count(),
+            if view.echo_at == Nanos::NEVER { "never".to_owned() } else { format!("{:.1?} ago", now.since(view.echo_at)) },
+            view.term(),
+            if self.failed().next().is_none() { "ok" } else { "failed" },
+        );
+        let Transition { from, to, term, cause, .. } = transition;
+        let past = Past { when: SystemTime::now(), from, to, term, cause, evidence };
+        info!(%from, %to, term = term.0, cause = %past.cause, evidence = past.evidence, "role");
+        self.help(Helper::Changed(past.clone()));
+        if self.past.len() == PAST_MAX {
+            self.past.pop_front();
+        }
+        self.past.push_back(past);
+    }
+
+    /// Never waits: a reader that holds the snapshot sees this turn's at the next one.
+    fn show(&mut self) {
+        let now = clock::now();
+        let Ok(mut snapshot) = self.parts.ends.snapshot.try_lock() else { return };
+        let (role, since, term) = self.machine.role();
+        *snapshot = Snapshot {
+            at: now,
+            role,
+            since,
+            term,
+            said: self.machine.said().clone(),
+            view: self.machine.view().clone(),
+            links: (0..MAX_LINKS).filter_map(|number| self.parts.shared.read_link(number)).collect(),
+            peer_alive: self.machine.peer_alive(now),
+            peer_unknown: self.machine.peer_unknown(now),
+            failed: self.failed().cloned().collect(),
+            past: self.past.iter().cloned().collect(),
+        };
+    }
+}

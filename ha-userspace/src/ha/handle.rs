@@ -1,0 +1,108 @@
+//! How the rest of the daemon speaks with the HA driver.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use ha_common::abi::Term;
+use ha_common::ha::event::Refusal;
+use ha_common::ha::settings::Settings;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use tokio::sync::oneshot;
+
+use super::Snapshot;
+
+/// Something for the driver.
+#[derive(Debug)]
+pub enum Request {
+    /// The operator forces a failover.
+    Force {
+        /// Even if the node that would take over is not well.
+        force: bool,
+        /// Told when the roles are swapped, or why not.
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    /// The operator stops this node.
+    Stop {
+        /// Even if nobody takes over.
+        force: bool,
+        /// Told when this node does not serve any more, or why it still does.
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    /// New settings.
+    Settings(Settings),
+    /// A configuration was committed under the present term.
+    Committed {
+        /// Number of the commit.
+        incarnation: u64,
+        /// Whether there is anything to serve.
+        configured: bool,
+    },
+    /// Interfaces whose carrier is health.
+    Monitored(Vec<String>),
+    /// Term counters up to this one are on disk.
+    Reserved(u64),
+    /// End the thread; nothing is touched.
+    End,
+}
+
+/// What the driver wants of helpers that may take time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Helper {
+    /// Announce every floating address, and bring up those that the host owns.
+    Announce,
+    /// Stop that, and take them down.
+    Withdraw,
+    /// Write to disk, then answer with [`Request::Reserved`].
+    Persist {
+        /// Term counters up to this one.
+        reserved: u64,
+        /// The last term under which this node was Primary.
+        last_term: Term,
+    },
+    /// The role has changed: for the log.
+    Changed(super::Past),
+}
+
+/// The driver, from outside.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    requests: Sender<Request>,
+    wake: Arc<EventFd>,
+    snapshot: Arc<Mutex<Snapshot>>,
+}
+
+/// The driver's ends of a [`Handle`].
+#[derive(Debug)]
+pub struct Ends {
+    pub(super) requests: Receiver<Request>,
+    pub(super) wake: Arc<EventFd>,
+    pub(super) snapshot: Arc<Mutex<Snapshot>>,
+}
+
+impl Handle {
+    /// A handle, and the driver's ends of it.
+    ///
+    /// # Errors
+    /// When the kernel gives no event descriptor.
+    pub fn new() -> nix::Result<(Handle, Ends)> {
+        let (sender, requests) = channel();
+        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
+        let snapshot = Arc::new(Mutex::new(Snapshot::default()));
+        let handle = Handle { requests: sender, wake: Arc::clone(&wake), snapshot: Arc::clone(&snapshot) };
+        Ok((handle, Ends { requests, wake, snapshot }))
+    }
+
+    /// Gives `request` to the driver. One that has ended drops it; whoever waits for a reply sees that.
+    pub fn send(&self, request: Request) {
+        if self.requests.send(request).is_ok() {
+            // Fails only when the counter is full: then the driver is awake already.
+            let _ = self.wake.write(1);
+        }
+    }
+
+    /// How things stood at the driver's last turn, at most 20 ms ago.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.snapshot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+}

@@ -1,0 +1,73 @@
+//! What the driver shows of itself.
+
+use std::time::SystemTime;
+
+use ha_common::abi::{Link, Term};
+use ha_common::ha::event::{Cause, RoleName, Said};
+use ha_common::ha::view::PeerView;
+use ha_common::time::Nanos;
+
+/// Changes of role that are remembered.
+pub const PAST_MAX: usize = 20;
+
+/// A change of role, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// When.
+    pub when: SystemTime,
+    /// The role before.
+    pub from: RoleName,
+    /// The role after.
+    pub to: RoleName,
+    /// The term concerned.
+    pub term: Term,
+    /// Why.
+    pub cause: Cause,
+    /// What was known: links heard, silence, the peer's term.
+    pub evidence: String,
+}
+
+/// How things stand.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When this was taken.
+    pub at: Nanos,
+    /// The role.
+    pub role: RoleName,
+    /// Since when.
+    pub since: Nanos,
+    /// Its term.
+    pub term: Term,
+    /// What this node says of itself.
+    pub said: Said,
+    /// What is known of the peer.
+    pub view: PeerView,
+    /// By link, as the kernel counts.
+    pub links: Vec<Link>,
+    /// Whether the peer lives, once known.
+    pub peer_alive: Option<bool>,
+    /// Whether the peer's frames come with an unknown key.
+    pub peer_unknown: bool,
+    /// Monitored interfaces without carrier.
+    pub failed: Vec<String>,
+    /// The last changes of role, newest last.
+    pub past: Vec<Past>,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Snapshot {
+            at: Nanos::NEVER,
+            role: RoleName::Secondary,
+            since: Nanos::NEVER,
+            term: Term::NONE,
+            said: Said::default(),
+            view: PeerView::default(),
+            links: Vec::new(),
+            peer_alive: None,
+            peer_unknown: false,
+            failed: Vec::new(),
+            past: Vec::new(),
+        }
+    }
+}
