@@ -24,7 +24,10 @@ pub fn heartbeat_key(password: &str, sender: Ipv4Addr, receiver: Ipv4Addr) -> an
         .map_err(|error| anyhow!("cannot derive a key from the rpcnode password of {sender}: {error}"))?;
     let info = [b"heartbeat".as_slice(), &sender.octets(), &receiver.octets()].concat();
     let mut key = [0u8; 24];
-    Hkdf::<Sha256>::new(None, &slow).expand(&info, &mut key).map_err(|_| anyhow!("HKDF cannot give 24 bytes")).context("key")?;
+    Hkdf::<Sha256>::new(None, &slow)
+        .expand(&info, &mut key)
+        .map_err(|_| anyhow!("HKDF cannot give 24 bytes"))
+        .context("key")?;
     let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| key[at + byte]));
     // Zero means "no key".
     Ok(Key { k0: word(0), k1: word(8), id: word(16).max(1) })

@@ -107,6 +107,12 @@ impl Shared {
         self.store32(offset_of!(Node, flags), flags);
     }
 
+    /// The next sequence number for a heartbeat: no two threads get the same, and the kernel knows it before the frame leaves.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.node.word64(0, offset_of!(Node, sent_seq)).fetch_add(1, Relaxed) + 1
+    }
+
     /// The highest sequence number that a heartbeat was given.
     pub fn set_sent_seq(&self, seq: u64) {
         self.store64(offset_of!(Node, sent_seq), seq);

@@ -23,8 +23,7 @@ use super::handle::{Ends, Helper, Request};
 use super::snapshot::{PAST_MAX, Past, Snapshot};
 use super::{public, state::State};
 use crate::clock;
-use crate::datapath::events::Events;
-use crate::datapath::shared::Shared;
+use crate::datapath::{Events, Shared};
 use crate::net::heartbeat::Requests;
 use crate::net::link::{LinkEvent, LinkWatch};
 
@@ -33,6 +32,9 @@ const GROUP: usize = GROUPS - 1;
 
 /// How often the carrier of the monitored interfaces is read.
 const CARRIER_PACE: Duration = Duration::from_millis(5);
+
+/// Kernel events taken in one turn: flows that open and close must not keep the machine from its turn.
+const EVENTS_MAX: usize = 1_000;
 
 /// What the driver works with.
 pub struct Parts {
@@ -156,16 +158,14 @@ impl Driver {
     }
 
     fn take_kernel_events(&mut self) {
-        let mut rulings = Vec::new();
-        let others = &self.parts.others;
-        self.parts.events.drain(|event| match event.kind {
-            event_kind::RULING => rulings.push(ruling_code::ruling(event.detail, Term(event.words[0]))),
-            event_kind::PEER_CHANGED => {}
-            // Nobody reads any more only while the daemon ends.
-            _ => drop(others.send(*event)),
-        });
-        for ruling in rulings {
-            self.feed(Event::Ruled(ruling));
+        for _ in 0..EVENTS_MAX {
+            let Some(event) = self.parts.events.next() else { return };
+            match event.kind {
+                event_kind::RULING => self.feed(Event::Ruled(ruling_code::ruling(event.detail, Term(event.words[0])))),
+                event_kind::PEER_CHANGED => {}
+                // Nobody reads any more only while the daemon ends.
+                _ => drop(self.parts.others.send(event)),
+            }
         }
     }
 
@@ -184,8 +184,7 @@ impl Driver {
         }
         if self.monitored.iter().all(|name| self.carrier.contains_key(name)) {
             let up = self.monitored.len() - self.failed().count();
-            let health =
-                Health { healthy: up == self.monitored.len(), connected: up > 0 || self.monitored.is_empty() };
+            let health = Health { healthy: up == self.monitored.len(), connected: up > 0 || self.monitored.is_empty() };
             self.feed(Event::Health(health));
         }
     }

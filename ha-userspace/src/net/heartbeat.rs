@@ -18,7 +18,7 @@ use ha_common::wire::heartbeat::{Extension, FRAME_LEN, kind};
 
 use super::raw::RawSocket;
 use crate::clock;
-use crate::datapath::shared::Shared;
+use crate::datapath::Shared;
 use crate::realtime;
 
 /// One interface that carries heartbeats.
