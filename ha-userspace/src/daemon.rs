@@ -1,79 +1,214 @@
-//! `understudy run`: the tasks of one node.
+//! `understudy run`: the tasks and threads of one node.
+//!
+//! ```text
+//!   heartbeat thread (FIFO 50)  requests at the hello pace on every link
+//!   HA driver (FIFO 49)         kernel records, carrier, commands ─▶ machine ─▶ roles          crate::ha
+//!   role, terms, announce       what the driver must not wait for                              helpers
+//!   tokio (one thread)          socket ─▶ executor ─▶ Live: configuration ─▶ maps, keys, links  live
+//!                               monitors, next hops, flow ageing, floating addresses of the host
+//! ```
+//!
+//! SIGTERM ends the process and touches nothing: programs, maps and links are pinned, the kernel goes on serving, and the next
+//! daemon adopts them. Leaving the pair is `understudy stop`.
+
+mod helpers;
+mod live;
+mod status;
 
 use std::cell::RefCell;
-use std::future::ready;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
+use ha_common::abi::{Event as KernelEvent, backend_flags};
+use ha_common::health::Verdict;
+use ha_common::time::nanos_of;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
 
 use crate::api::{Socket, serve};
-use crate::command::error::code;
-use crate::command::runtime::{Health, InterfaceState, NodeStatus, Outcome, PairStatus, Runtime, ServiceState};
-use crate::command::{CommandError, Executor};
-use crate::config::{self, Change, Config, Indices, SavedForm, Store};
+use crate::command::Executor;
+use crate::command::runtime::Runtime;
+use crate::config::{self, Change, Config, Indices, Store};
+use crate::datapath::{self, Datapath, Shared};
+use crate::ha::state::StateFile;
+use crate::ha::{Driver, Handle, Parts as DriverParts, Request};
+use crate::health::Monitors;
+use crate::net::address::{self, LocalAddress};
+use crate::net::heartbeat::Requests;
+use crate::net::link::LinkWatch;
+use crate::net::neighbour;
 use crate::options::Options;
+use crate::{clock, realtime};
+use helpers::Helpers;
+use live::{Live, Parts};
+
+type Node = Rc<RefCell<Executor<Live>>>;
 
 /// Runs a node until it is told to stop.
+///
+/// # Errors
+/// When the configuration, the kernel or the interfaces do not allow it: each says what to do.
 pub fn run(options: &Options) -> anyhow::Result<()> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(log_filter()).init();
     let config = config::load(&options.config, Indices::default())?;
+    let state = StateFile::in_dir(&options.state)?;
+    realtime::lock_memory();
+    let settings = datapath::Settings { pins: options.pins.clone(), logs: options.state.clone(), flows: None };
+    let datapath = Datapath::open(&settings)?;
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the event loop")?;
-    tokio.block_on(async {
-        let socket = Socket::bind(&options.socket)?;
-        let runtime = ControlPlane { store: Arc::new(Store::new(&options.config)) };
-        let executor = Rc::new(RefCell::new(Executor::new(config, runtime)));
-        let mut terminated = signal(SignalKind::terminate())?;
+    tokio.block_on(serve_node(options, config, datapath, state))
+}
+
+fn log_filter() -> tracing_subscriber::EnvFilter {
+    tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into())
+}
+
+async fn serve_node(options: &Options, config: Config, datapath: Datapath, state: StateFile) -> anyhow::Result<()> {
+    let socket = Socket::bind(&options.socket)?;
+    let shared = datapath.shared();
+    begin_life(&shared)?;
+    let (driver, ends) = Handle::new()?;
+    let (orders, received) = channel();
+    let found = state.read()?;
+    let helpers = Helpers::spawn(received, state, driver.clone())?;
+    let requests = Requests::new(Arc::clone(&shared), config.ha().hello_interval);
+    let (verdicts_in, mut verdicts) = mpsc::unbounded_channel();
+    let (wanted, wanted_out) = watch::channel(BTreeSet::new());
+    let mut next_hops = neighbour::spawn(wanted_out).context("cannot follow routes and neighbours")?;
+    let (others, mut kernel_events) = mpsc::unbounded_channel();
+    let known = known_verdicts(&config, &datapath);
+    let parts = DriverParts {
+        shared: Arc::clone(&shared),
+        requests: Arc::clone(&requests),
+        events: datapath.events().context("cannot read the kernel's events")?,
+        links: LinkWatch::open(live::monitored(&config)).context("cannot follow the interfaces")?,
+        ends,
+        helpers: orders,
+        others,
+    };
+    let mut live = Live::new(
+        Parts {
+            datapath,
+            requests: Arc::clone(&requests),
+            driver: driver.clone(),
+            helpers: helpers.clone(),
+            monitors: Monitors::new(verdicts_in),
+            wanted,
+            store: Arc::new(Store::new(&options.config)),
+        },
+        known,
+    );
+    live.reconcile(&config, &Change::default()).map_err(|error| anyhow!("{}: {}", options.config.display(), error.message))?;
+    let ha = Driver::new(parts, live::settings(&config), found, live::monitored(&config));
+    let thread = realtime::spawn("ha", realtime::HEARTBEAT_PRIORITY - 1, move || ha.run())?;
+    requests.spawn()?;
+    info!(config = %options.config.display(), socket = %options.socket.display(), "node is up");
+
+    let node: Node = Rc::new(RefCell::new(Executor::new(config, live)));
+    let local = tokio::spawn(keep_addresses(helpers));
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let serving = serve(socket.listener(), Rc::clone(&node));
+    tokio::pin!(serving);
+    let stopped = loop {
+        let due = due(&node);
         tokio::select! {
-            () = serve(socket.listener(), executor) => {}
-            _ = terminated.recv() => {}
+            () = &mut serving => break true,
+            _ = terminated.recv() => break false,
+            _ = interrupted.recv() => break false,
+            Some(change) = verdicts.recv() => with(&node, |config, live| live.learn(config, &change)),
+            Ok(()) = next_hops.changed() => {
+                let found = next_hops.borrow_and_update().clone();
+                with(&node, |config, live| live.follow(config, found));
+            }
+            Some(event) = kernel_events.recv() => note(&event),
+            () = due => with(&node, |config, live| live.project_or_log(config)),
         }
-        Ok(())
-    })
+    };
+    requests.stop();
+    driver.send(Request::End);
+    local.abort();
+    if thread.join().is_err() {
+        warn!("the HA driver ended badly; see above");
+    }
+    if stopped {
+        leave(node)?;
+    }
+    Ok(())
 }
 
-/// A node that holds a configuration and moves no packets.
-struct ControlPlane {
-    store: Arc<Store>,
+/// The last step of `understudy stop`: nothing of this node is left in the kernel.
+fn leave(node: Node) -> anyhow::Result<()> {
+    // What still holds the node are requests under way; they are over with this process.
+    let Some(executor) = Rc::into_inner(node) else { return Ok(()) };
+    executor.into_inner().into_runtime().datapath.detach().context("cannot remove the programs")
 }
 
-impl Runtime for ControlPlane {
-    fn reconcile(&mut self, _: &Config, _: &Change) -> Result<(), CommandError> {
-        Ok(())
-    }
+fn with(node: &Node, f: impl FnOnce(&Config, &mut Live)) {
+    node.borrow_mut().with(f);
+}
 
-    fn ha_status(&self, config: &Config) -> PairStatus {
-        PairStatus {
-            local: NodeStatus::local(config),
-            peer: NodeStatus::unheard_peer(config),
-            links: Vec::new(),
-            transitions: Vec::new(),
+/// When the maps are to be written again although nothing has changed.
+async fn due(node: &Node) {
+    let at = node.borrow_mut().runtime().datapath.poll_timeout();
+    match at {
+        Some(at) => tokio::time::sleep(at.since(clock::now())).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A kernel that holds no life of this node yet gets one.
+fn begin_life(shared: &Shared) -> anyhow::Result<()> {
+    shared.set_controller_at(clock::now());
+    if shared.node().boot_nonce == 0 {
+        let nonce = getrandom::u64().map_err(|error| anyhow!("no random numbers: {error}"))?;
+        shared.set_controller_dead(nanos_of(std::time::Duration::from_secs(3)));
+        shared.set_boot_nonce(nonce | 1);
+    }
+    Ok(())
+}
+
+/// What an earlier daemon knew of services, as the kernel still has it.
+fn known_verdicts(config: &Config, datapath: &Datapath) -> HashMap<String, Verdict> {
+    let Ok(present) = datapath.present() else { return HashMap::new() };
+    let verdict = |index| match present.backends.get(&index).map(|backend| backend.flags & backend_flags::UP != 0) {
+        Some(true) => Verdict::Unknown,
+        Some(false) => Verdict::Down,
+        None => Verdict::Unknown,
+    };
+    config.services().map(|service| (service.name.clone(), verdict(service.index))).collect()
+}
+
+/// Brings addresses of the host up and down with the role.
+async fn keep_addresses(helpers: Helpers) {
+    let Ok((connection, handle, _)) = rtnetlink::new_connection() else {
+        warn!("no netlink socket: floating addresses of the host are not kept");
+        return;
+    };
+    tokio::spawn(connection);
+    let mut up: BTreeSet<LocalAddress> = BTreeSet::new();
+    loop {
+        let (wanted, serves) = helpers.local();
+        let goal = if serves { wanted.clone() } else { BTreeSet::new() };
+        for gone in up.union(&wanted).filter(|local| !goal.contains(local)) {
+            if let Err(error) = address::remove(&handle, *gone).await {
+                warn!(%error, "floating address");
+            }
         }
+        for new in &goal {
+            if let Err(error) = address::add(&handle, *new).await {
+                warn!(%error, "floating address");
+            }
+        }
+        up = goal;
+        helpers.changed().await;
     }
+}
 
-    fn force_failover(&mut self, _: bool) -> Outcome {
-        let error =
-            CommandError::new(code::STANDALONE, "Operation not permitted on stand-alone node: add ha node makes a pair");
-        Box::pin(ready(Err(error)))
-    }
-
-    fn service_state(&self, _: &str) -> ServiceState {
-        ServiceState { health: Health::Unknown, since: None, probes: 0, failed: 0, last_response: None }
-    }
-
-    fn interface_state(&self, _: &str) -> Option<InterfaceState> {
-        None
-    }
-
-    fn save(&mut self, form: SavedForm) -> Outcome {
-        let store = Arc::clone(&self.store);
-        Box::pin(async move {
-            let saved = tokio::task::spawn_blocking(move || store.save(&form)).await;
-            saved.unwrap_or_else(|error| Err(CommandError::refused(format!("the save was interrupted: {error}"))))
-        })
-    }
-
-    fn stop(&mut self, _: bool) -> Outcome {
-        Box::pin(ready(Ok(())))
-    }
+fn note(event: &KernelEvent) {
+    tracing::debug!(?event, "kernel");
 }

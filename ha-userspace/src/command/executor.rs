@@ -104,6 +104,16 @@ impl<R: Runtime> Executor<R> {
         &mut self.runtime
     }
 
+    /// Lets `f` work on the living side with the configuration at hand.
+    pub fn with<T>(&mut self, f: impl FnOnce(&Config, &mut R) -> T) -> T {
+        f(&self.config, &mut self.runtime)
+    }
+
+    /// Gives back the living side.
+    pub fn into_runtime(self) -> R {
+        self.runtime
+    }
+
     /// Executes the words of one command.
     pub fn execute(&mut self, words: &[Token]) -> Answer {
         if let [first, rest @ ..] = words

@@ -299,7 +299,6 @@ impl Driver {
         let Transition { from, to, term, cause, .. } = transition;
         let past = Past { when: SystemTime::now(), from, to, term, cause, evidence };
         info!(%from, %to, term = term.0, cause = %past.cause, evidence = past.evidence, "role");
-        self.help(Helper::Changed(past.clone()));
         if self.past.len() == PAST_MAX {
             self.past.pop_front();
         }

@@ -59,8 +59,6 @@ pub enum Helper {
         /// The last term under which this node was Primary.
         last_term: Term,
     },
-    /// The role has changed: for the log.
-    Changed(super::Past),
 }
 
 /// The driver, from outside.

@@ -1,0 +1,335 @@
+//! The living side of the command language: the configuration made true.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::ready;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ha_common::abi::{Key, node_flags};
+use ha_common::ha::event::{Refusal, RoleName};
+use ha_common::ha::settings::{HaStatus, Settings};
+use ha_common::health::{Settings as MonitorSettings, Verdict};
+use ha_common::time::nanos_of;
+use tokio::sync::{oneshot, watch};
+use tracing::{info, warn};
+
+use super::helpers::{Floating, Helpers};
+use super::status::{self, Sent};
+use crate::command::runtime::{Health, InterfaceState, Outcome, PairStatus, Runtime, ServiceState};
+use crate::command::{CommandError, words};
+use crate::config::{Change, Config, Pair, SavedForm, Store};
+use crate::datapath::{Datapath, Mode, Projection};
+use crate::ha::{Handle, Request};
+use crate::health::{self, Monitors, Target};
+use crate::keys::heartbeat_key;
+use crate::net::heartbeat::{Port, Requests, network_order};
+use crate::net::link::{self, Link};
+use crate::net::neighbour::NextHops;
+use crate::clock;
+
+/// Asked of the daemon's own environment by the lab's control run only: fences are recorded and not obeyed.
+const NO_FENCE: &str = "UNDERSTUDY_LAB_NO_FENCE";
+
+/// What is known of a service.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    verdict: Verdict,
+    since: Instant,
+}
+
+/// Passwords and addresses that the present keys were made of.
+type KeyMaterial = (Pair, String, String);
+
+/// Everything that a change of the configuration reaches.
+pub struct Live {
+    pub(super) datapath: Datapath,
+    pub(super) requests: Arc<Requests>,
+    pub(super) driver: Handle,
+    pub(super) helpers: Helpers,
+    pub(super) monitors: Monitors,
+    pub(super) wanted: watch::Sender<BTreeSet<IpAddr>>,
+    pub(super) next_hops: NextHops,
+    pub(super) store: Arc<Store>,
+    services: HashMap<String, Known>,
+    modes: BTreeMap<String, Mode>,
+    keyed: Option<KeyMaterial>,
+    ports: Vec<Link>,
+    commits: u64,
+}
+
+/// The parts that outlive a configuration.
+pub struct Parts {
+    /// Programs and maps.
+    pub datapath: Datapath,
+    /// The way out for heartbeats.
+    pub requests: Arc<Requests>,
+    /// The HA driver.
+    pub driver: Handle,
+    /// Its helpers.
+    pub helpers: Helpers,
+    /// Where monitors report.
+    pub monitors: Monitors,
+    /// Addresses whose next hops are to be known.
+    pub wanted: watch::Sender<BTreeSet<IpAddr>>,
+    /// Where the configuration is saved.
+    pub store: Arc<Store>,
+}
+
+impl Live {
+    /// Nothing configured yet; what an earlier daemon knew of services is taken from `verdicts`.
+    pub fn new(parts: Parts, verdicts: HashMap<String, Verdict>) -> Live {
+        let Parts { datapath, requests, driver, helpers, monitors, wanted, store } = parts;
+        let since = Instant::now();
+        let services = verdicts.into_iter().map(|(name, verdict)| (name, Known { verdict, since })).collect();
+        Live {
+            datapath,
+            requests,
+            driver,
+            helpers,
+            monitors,
+            wanted,
+            store,
+            services,
+            next_hops: NextHops::new(),
+            modes: BTreeMap::new(),
+            keyed: None,
+            ports: Vec::new(),
+            commits: 0,
+        }
+    }
+
+    /// A monitor has decided.
+    pub fn learn(&mut self, config: &Config, change: &health::Change) {
+        info!(service = change.service, verdict = ?change.verdict, "service");
+        self.services.insert(change.service.clone(), Known { verdict: change.verdict, since: Instant::now() });
+        self.project_or_log(config);
+    }
+
+    /// Next hops have changed.
+    pub fn follow(&mut self, config: &Config, next_hops: NextHops) {
+        self.next_hops = next_hops;
+        self.project_or_log(config);
+    }
+
+    /// Writes the maps again from what is known now.
+    pub fn project_or_log(&mut self, config: &Config) {
+        if let Err(error) = links(config).and_then(|links| self.project(config, &links)) {
+            warn!(error = error.message, "the data plane is not up to date");
+        }
+    }
+
+    fn project(&mut self, config: &Config, links: &[Link]) -> Result<(), CommandError> {
+        let down = |name: &str| self.services.get(name).is_some_and(|known| !known.verdict.is_usable());
+        let projection = Projection { config, links, next_hops: &self.next_hops, is_down: &down };
+        let desired = projection.desired();
+        self.datapath.reconcile(clock::now(), &desired).map_err(refused)?;
+        self.helpers.set(Floating { roll: projection.roll(), local: projection.local_addresses() });
+        let wanted = projection.next_hops_wanted();
+        self.wanted.send_if_modified(|present| {
+            let differs = *present != wanted;
+            *present = wanted;
+            differs
+        });
+        Ok(())
+    }
+
+    fn set_pair(&mut self, config: &Config) -> Result<(), CommandError> {
+        let shared = self.datapath.shared();
+        let Some(pair) = config.pair() else {
+            let own = config.nsip().map_or(0, network_order);
+            self.keyed = None;
+            shared.set_pair(own, 0, 0, 0);
+            return Ok(());
+        };
+        let password = |ip| config.rpc_node(IpAddr::V4(ip)).and_then(|node| node.password.as_ref());
+        let text = |ip| password(ip).map_or_else(String::new, |secret| secret.expose().to_owned());
+        let material = (pair, text(pair.own), text(pair.peer));
+        if self.keyed.as_ref() == Some(&material) {
+            return Ok(());
+        }
+        let tx = heartbeat_key(&material.1, pair.own, pair.peer).map_err(refused)?;
+        let rx = heartbeat_key(&material.2, pair.peer, pair.own).map_err(refused)?;
+        // The former key opens until the peer has used the present one: a password is changed on one node first.
+        let [present, former] = shared.node().rx_keys;
+        let same_pair = self.keyed.as_ref().is_none_or(|(known, ..)| *known == pair);
+        let former = match present.id == rx.id {
+            true => former,
+            false if same_pair => present,
+            false => Key::default(),
+        };
+        shared.set_keys(&tx, &[rx, former]);
+        shared.set_pair(network_order(pair.own), pair.own_id.into(), network_order(pair.peer), pair.peer_id.into());
+        self.keyed = Some(material);
+        Ok(())
+    }
+
+    fn set_ports(&mut self, config: &Config, links: &[Link]) -> Result<(), CommandError> {
+        let named = |name: &str| links.iter().find(|link| link.name == name).cloned();
+        let wanted: Vec<Link> = config.ha_links().filter_map(|interface| named(&interface.name)).collect();
+        let same = |a: &Link, b: &Link| (a.ifindex, a.mac) == (b.ifindex, b.mac);
+        if wanted.len() == self.ports.len() && wanted.iter().zip(&self.ports).all(|(a, b)| same(a, b)) {
+            return Ok(());
+        }
+        let ports: Result<Vec<Port>, _> = wanted
+            .iter()
+            .enumerate()
+            .map(|(number, link)| Port::open(number, &link.name, link.ifindex, link.mac))
+            .collect();
+        self.requests.set_ports(ports.map_err(|error| refused(format!("cannot send heartbeats: {error}")))?);
+        self.ports = wanted;
+        Ok(())
+    }
+
+    fn watch_services(&mut self, config: &Config) {
+        let watched = config.services().filter(|service| service.enabled && service.health_monitor);
+        let targets: HashMap<String, Target> = watched
+            .map(|service| {
+                let address = (service.ip, service.port).into();
+                (service.name.clone(), Target { address, settings: MonitorSettings::default() })
+            })
+            .collect();
+        let services = &self.services;
+        self.monitors.watch(&targets, |name| services.get(name).map_or(Verdict::Unknown, |known| known.verdict));
+        self.services.retain(|name, _| targets.contains_key(name));
+    }
+}
+
+/// The HA machine's settings, as configured.
+pub fn settings(config: &Config) -> Settings {
+    let ha = config.ha();
+    Settings {
+        node_id: config.pair().map_or(0, |pair| pair.own_id),
+        paired: config.pair().is_some(),
+        status: match ha.status {
+            words::HaStatus::Enabled => HaStatus::Enabled,
+            words::HaStatus::Disabled => HaStatus::Disabled,
+            words::HaStatus::StayPrimary => HaStatus::StayPrimary,
+            words::HaStatus::StaySecondary => HaStatus::StaySecondary,
+        },
+        hello: ha.hello_interval,
+        dead: ha.dead_interval,
+        controller_dead: ha.controller_dead_interval,
+    }
+}
+
+/// Interfaces whose carrier is this node's health.
+pub fn monitored(config: &Config) -> Vec<String> {
+    config.interfaces().filter(|interface| interface.enabled && interface.monitor).map(|interface| interface.name.clone()).collect()
+}
+
+/// The interfaces that the configuration names, as the kernel has them.
+fn links(config: &Config) -> Result<Vec<Link>, CommandError> {
+    let present = link::links().map_err(|error| refused(format!("cannot list the interfaces: {error}")))?;
+    config
+        .interfaces()
+        .filter(|interface| interface.enabled)
+        .map(|interface| {
+            present.iter().find(|link| link.name == interface.name).cloned().ok_or_else(|| {
+                let names: Vec<&str> = present.iter().map(|link| link.name.as_str()).collect();
+                refused(format!("there is no interface {}; this host has {}", interface.name, names.join(", ")))
+            })
+        })
+        .collect()
+}
+
+fn refused(why: impl std::fmt::Display) -> CommandError {
+    CommandError::refused(why.to_string())
+}
+
+fn refusal(refusal: Refusal) -> CommandError {
+    CommandError::new(refusal.code(), refusal.to_string())
+}
+
+fn outcome(reply: oneshot::Receiver<Result<(), Refusal>>) -> Outcome {
+    Box::pin(async move {
+        match reply.await {
+            Ok(answer) => answer.map_err(refusal),
+            Err(_) => Err(refused("the HA driver has ended; see the log")),
+        }
+    })
+}
+
+impl Runtime for Live {
+    fn reconcile(&mut self, config: &Config, _: &Change) -> Result<(), CommandError> {
+        let links = links(config)?;
+        let names: Vec<String> = links.iter().map(|link| link.name.clone()).collect();
+        self.modes = self.datapath.attach(&names).map_err(refused)?.into_iter().collect();
+        self.set_pair(config)?;
+        self.set_ports(config, &links)?;
+        self.project(config, &links)?;
+        self.watch_services(config);
+        self.commits += 1;
+        let shared = self.datapath.shared();
+        shared.set_config_identity(config.identity());
+        shared.set_controller_dead(nanos_of(config.ha().controller_dead_interval));
+        if std::env::var_os(NO_FENCE).is_some() {
+            warn!("{NO_FENCE} is set: fences are not obeyed; this is for the lab's control run only");
+            shared.set_flags(node_flags::FENCE_IGNORED);
+        }
+        let configured = config.vservers().next().is_some() || config.addresses().next().is_some();
+        self.driver.send(Request::Monitored(monitored(config)));
+        self.driver.send(Request::Settings(settings(config)));
+        self.driver.send(Request::Committed { incarnation: self.commits, configured });
+        Ok(())
+    }
+
+    fn ha_status(&self, config: &Config) -> PairStatus {
+        let sent = self.requests.map_ports(|port| Sent {
+            number: port.number,
+            interface: port.name.clone(),
+            sent: port.counts().0,
+        });
+        status::pair(config, &self.driver.snapshot(), &sent)
+    }
+
+    fn force_failover(&mut self, force: bool) -> Outcome {
+        let (reply, answer) = oneshot::channel();
+        self.driver.send(Request::Force { force, reply });
+        outcome(answer)
+    }
+
+    fn service_state(&self, name: &str) -> ServiceState {
+        let known = self.services.get(name);
+        let health = match known.map(|known| known.verdict) {
+            Some(Verdict::Up) => Health::Up,
+            Some(Verdict::Down) => Health::Down,
+            Some(Verdict::Unknown) | None => Health::Unknown,
+        };
+        ServiceState { health, since: known.map(|known| known.since.elapsed()), probes: 0, failed: 0, last_response: None }
+    }
+
+    fn interface_state(&self, name: &str) -> Option<InterfaceState> {
+        let link = link::link(name).ok()?;
+        let attached = self.modes.get(name).map(|mode| match mode {
+            Mode::Native => "native XDP".to_owned(),
+            Mode::Generic => "generic XDP".to_owned(),
+        });
+        Some(InterfaceState {
+            index: link.ifindex,
+            up: link.up,
+            carrier: link.carrier,
+            mtu_bytes: link.mtu,
+            mac: link.mac,
+            attached,
+        })
+    }
+
+    fn save(&mut self, form: SavedForm) -> Outcome {
+        let store = Arc::clone(&self.store);
+        Box::pin(async move {
+            let saved = tokio::task::spawn_blocking(move || store.save(&form)).await;
+            saved.unwrap_or_else(|error| Err(refused(format!("the save was interrupted: {error}"))))
+        })
+    }
+
+    fn stop(&mut self, force: bool) -> Outcome {
+        let snapshot = self.driver.snapshot();
+        if snapshot.role == RoleName::Secondary && snapshot.at.0 == 0 {
+            return Box::pin(ready(Ok(())));
+        }
+        let (reply, answer) = oneshot::channel();
+        self.driver.send(Request::Stop { force, reply });
+        outcome(answer)
+    }
+}

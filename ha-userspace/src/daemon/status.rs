@@ -1,0 +1,125 @@
+//! From the driver's snapshot to what `show ha node` prints.
+
+use std::time::Duration;
+
+use ha_common::abi::Link;
+use ha_common::ha::event::RoleName;
+use ha_common::ha::merits;
+use ha_common::time::Nanos;
+use ha_common::wire::heartbeat::{Extension, flags};
+
+use crate::command::runtime::{LinkStatus, MasterState, NodeState, NodeStatus, PairStatus, SyncState, Transition};
+use crate::config::Config;
+use crate::ha::{Past, Snapshot};
+
+/// Counts of the sender, by link number: requests sent.
+pub struct Sent {
+    /// Link number.
+    pub number: usize,
+    /// Interface name.
+    pub interface: String,
+    /// Requests that left.
+    pub sent: u64,
+}
+
+/// The whole of it.
+pub fn pair(config: &Config, snapshot: &Snapshot, sent: &[Sent]) -> PairStatus {
+    let mut local = NodeStatus::local(config);
+    local.state = node_state(snapshot.said.node_state);
+    local.master = master_state(snapshot.role, snapshot.said.master_state);
+    local.failed_interfaces = snapshot.failed.clone();
+    local.in_master_state_for = Some(snapshot.at.since(snapshot.since));
+    let dead = config.ha().dead_interval;
+    let links: Vec<LinkStatus> = sent.iter().filter_map(|sent| link(sent, snapshot, dead)).collect();
+    if config.peer().is_some() {
+        local.silent_interfaces = links.iter().filter(|link| !link.heard).map(|link| link.interface.clone()).collect();
+    }
+    let peer = NodeStatus::unheard_peer(config).map(|unheard| peer(unheard, snapshot));
+    PairStatus { local, peer, links, transitions: snapshot.past.iter().map(transition).collect() }
+}
+
+fn peer(unheard: NodeStatus, snapshot: &Snapshot) -> NodeStatus {
+    let nobody = NodeStatus { silent_interfaces: Vec::new(), ..unheard };
+    if snapshot.peer_unknown && snapshot.peer_alive != Some(true) {
+        return nobody;
+    }
+    match (snapshot.peer_alive, &snapshot.view.said) {
+        (Some(true), Some(said)) => NodeStatus {
+            state: peer_state(said),
+            master: peer_master(said),
+            sync: SyncState::Enabled,
+            ..nobody
+        },
+        (Some(false), _) => NodeStatus { state: NodeState::Down, ..nobody },
+        (Some(true) | None, _) => nobody,
+    }
+}
+
+fn peer_state(said: &Extension) -> NodeState {
+    let well = merits::HEALTHY | merits::CONNECTED;
+    if said.flags & flags::STAYS_SECONDARY != 0 {
+        NodeState::StaySecondary
+    } else if said.flags & flags::ENGINE_OFF != 0 {
+        NodeState::Disabled
+    } else if said.standing.merits & well != well {
+        NodeState::NotUp
+    } else {
+        NodeState::Up
+    }
+}
+
+fn peer_master(said: &Extension) -> MasterState {
+    let group = &said.groups[0];
+    if !group.term.is_none() {
+        MasterState::Primary
+    } else if !group.armed_term.is_none() {
+        MasterState::Claiming
+    } else {
+        MasterState::Secondary
+    }
+}
+
+fn node_state(number: u8) -> NodeState {
+    match number {
+        1 => NodeState::Init,
+        3 => NodeState::Up,
+        8 => NodeState::StaySecondary,
+        9 => NodeState::Disabled,
+        4 | 7 => NodeState::NotUp,
+        _ => NodeState::Unknown,
+    }
+}
+
+fn master_state(role: RoleName, number: u8) -> MasterState {
+    match role {
+        RoleName::Primary | RoleName::HandingOver => MasterState::Primary,
+        RoleName::Secondary => MasterState::Secondary,
+        RoleName::Claiming if number == 4 => MasterState::ForceChange,
+        RoleName::Claiming => MasterState::Claiming,
+    }
+}
+
+fn link(sent: &Sent, snapshot: &Snapshot, dead: Duration) -> Option<LinkStatus> {
+    let link: &Link = snapshot.links.get(sent.number)?;
+    let newest = link.echo_at.max(link.request_at);
+    let since = (newest != Nanos::NEVER).then(|| snapshot.at.since(newest));
+    Some(LinkStatus {
+        interface: sent.interface.clone(),
+        heard: since.is_some_and(|since| since < dead),
+        last_heard: since,
+        rtt: (link.rtt != 0).then(|| Duration::from_nanos(link.rtt)),
+        sent: sent.sent,
+        // The newest one may still be on its way.
+        lost: sent.sent.saturating_sub(link.echoes).saturating_sub(1),
+    })
+}
+
+fn transition(past: &Past) -> Transition {
+    Transition {
+        when: past.when,
+        from: past.from.to_string(),
+        to: past.to.to_string(),
+        cause: past.cause.to_string(),
+        evidence: past.evidence.clone(),
+    }
+}
