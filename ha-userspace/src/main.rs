@@ -31,6 +31,12 @@ struct Arguments {
 enum Command {
     /// Run the daemon
     Run(Options),
+    /// Examine this host and the named interfaces: what would keep a node from working, and what mends it
+    Doctor {
+        /// NAME, or with its role NAME=leg or NAME=ha
+        #[arg(value_name = "INTERFACE", allow_hyphen_values = true)]
+        interfaces: Vec<String>,
+    },
     /// Any command of the language: help, show ha node, add lb vserver …, stop [-force]
     #[command(external_subcommand)]
     Words(Vec<String>),
@@ -40,6 +46,7 @@ fn main() -> ExitCode {
     let Arguments { socket, json, command } = Arguments::parse_from(arguments());
     match command {
         Command::Run(options) => run(&options),
+        Command::Doctor { interfaces } => examine(interfaces, json),
         Command::Words(words) => speak(&socket, json, words),
     }
 }
@@ -66,6 +73,20 @@ fn run(options: &Options) -> ExitCode {
             ExitCode::from(NOT_STARTED)
         }
     }
+}
+
+/// Examines the host; needs no daemon.
+fn examine(mut interfaces: Vec<String>, json: bool) -> ExitCode {
+    let json = json || interfaces.iter().any(|word| word == "-json");
+    interfaces.retain(|word| word != "-json");
+    let report = understudy::doctor::run(&interfaces);
+    let written = match json {
+        true => writeln!(std::io::stdout(), "{}", report.to_json()),
+        false => write!(std::io::stdout(), "{report}"),
+    };
+    // A reader that has gone (a closed pipe) does not change what was found.
+    drop(written);
+    ExitCode::from(report.exit_code())
 }
 
 /// Has the daemon execute `words`, and prints its reply.

@@ -23,24 +23,22 @@ pub const UNDERSTUDY_BIN: &str = "UNDERSTUDY_BIN";
 pub fn become_binary(binary: &str, arguments: &[OsString]) -> Result<ExitCode> {
     setup::run(Say::Changes)?;
     let understudy = build_understudy()?;
-    let mut cargo = cargo();
-    cargo
-        .args(["run", "--quiet", "--release", "--package", "ha-tests", "--bin", binary, "--"])
-        .args(arguments)
-        .env(UNDERSTUDY_BIN, understudy);
-    step::run(
-        &format!("build: {binary}"),
-        self::cargo().args(["build", "--release", "--package", "ha-tests", "--bin", binary]),
-    )?;
-    Err(cargo.exec()).with_context(|| format!("cannot run cargo run --bin {binary}"))
+    let binary = build("ha-tests", binary)?;
+    let error = Command::new(&binary).args(arguments).env(UNDERSTUDY_BIN, understudy).exec();
+    Err(error).with_context(|| format!("cannot run {}", binary.display()))
 }
 
 /// Builds the release daemon; returns where it is.
 pub fn build_understudy() -> Result<PathBuf> {
-    step::run("build: understudy", cargo().args(["build", "--release", "--package", "understudy", "--bin", "understudy"]))?;
+    build("understudy", "understudy")
+}
+
+/// Builds a release binary; returns where it is.
+fn build(package: &str, binary: &str) -> Result<PathBuf> {
+    step::run(&format!("build: {binary}"), cargo().args(["build", "--release", "--package", package, "--bin", binary]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
-    let binary = target.join("release/understudy");
-    binary.canonicalize().with_context(|| format!("cargo did not leave {}", binary.display()))
+    let built = target.join("release").join(binary);
+    built.canonicalize().with_context(|| format!("cargo did not leave {}", built.display()))
 }
 
 /// The cargo that runs us, in the workspace.
