@@ -1,14 +1,16 @@
 //! The one program: the daemon (`run`), and the command line that speaks to it.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use understudy::api;
 use understudy::command::{Reply, Token};
+use understudy::config::{self, Indices};
 use understudy::options::{DEFAULT_SOCKET, Options};
+use understudy::{api, doctor};
 
 /// Exit code when no daemon answered or could be started; 1 is a refused command.
 const NOT_STARTED: u8 = 2;
@@ -21,7 +23,7 @@ struct Arguments {
     #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     socket: PathBuf,
     /// Print JSON instead of text (-json is the same)
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -31,6 +33,14 @@ struct Arguments {
 enum Command {
     /// Run the daemon
     Run(Options),
+    /// Examine this host: kernel, BPF, interfaces; each finding with its remedy
+    Doctor {
+        /// Examine the interfaces that this configuration names
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Further interfaces, with their role where it is known: client0=leg, ha0=ha
+        interfaces: Vec<String>,
+    },
     /// Any command of the language: help, show ha node, add lb vserver …, stop [-force]
     #[command(external_subcommand)]
     Words(Vec<String>),
@@ -40,6 +50,7 @@ fn main() -> ExitCode {
     let Arguments { socket, json, command } = Arguments::parse_from(arguments());
     match command {
         Command::Run(options) => run(&options),
+        Command::Doctor { config, interfaces } => doctor(config.as_deref(), interfaces, json),
         Command::Words(words) => speak(&socket, json, words),
     }
 }
@@ -61,11 +72,32 @@ fn arguments() -> Vec<OsString> {
 fn run(options: &Options) -> ExitCode {
     match understudy::daemon::run(options) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("ERROR: {error:#}");
-            ExitCode::from(NOT_STARTED)
-        }
+        Err(error) => not_started(format_args!("{error:#}")),
     }
+}
+
+fn not_started(why: impl Display) -> ExitCode {
+    eprintln!("ERROR: {why}");
+    ExitCode::from(NOT_STARTED)
+}
+
+/// Examines the host and the interfaces that are named here or in a configuration.
+fn doctor(config: Option<&Path>, mut interfaces: Vec<String>, json: bool) -> ExitCode {
+    if let Some(path) = config {
+        let config = match config::load(path, Indices::default()) {
+            Ok(config) => config,
+            Err(error) => return not_started(error),
+        };
+        interfaces.extend(config.legs().map(|leg| format!("{}=leg", leg.name)));
+        interfaces.extend(config.ha_links().filter(|link| !link.monitor).map(|link| format!("{}=ha", link.name)));
+    }
+    let report = doctor::run(&interfaces);
+    if json {
+        println!("{}", report.to_json())
+    } else {
+        print!("{report}")
+    }
+    ExitCode::from(report.exit_code())
 }
 
 /// Has the daemon execute `words`, and prints its reply.
@@ -73,10 +105,7 @@ fn speak(socket: &Path, json: bool, words: Vec<String>) -> ExitCode {
     let json = json || words.iter().any(|word| Token::from(word.as_str()).flag() == Some("json"));
     match api::ask(socket, words) {
         Ok(reply) => print(&reply, json),
-        Err(error) => {
-            eprintln!("ERROR: {error}");
-            ExitCode::from(NOT_STARTED)
-        }
+        Err(error) => not_started(error),
     }
 }
 
