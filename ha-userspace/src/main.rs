@@ -15,9 +15,17 @@ use understudy::{api, doctor};
 /// Exit code when no daemon answered or could be started; 1 is a refused command.
 const NOT_STARTED: u8 = 2;
 
+/// What clap cannot list: the words of the language.
+const WORDS: &str = "\
+All other words are a command for the daemon, and come after --socket and --json:
+  understudy show ha node
+  understudy add lb vserver web TCP 10.1.0.100 80
+  understudy stop [-force]
+  understudy help [<verb>] [<object>]";
+
 /// An HA pair of layer 4 load balancers.
 #[derive(Parser)]
-#[command(version, about, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(version, about, arg_required_else_help = true, disable_help_subcommand = true, after_help = WORDS)]
 struct Arguments {
     /// Unix socket of the daemon
     #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]

@@ -168,3 +168,15 @@ fn interfaces_are_links_and_legs_as_long_as_they_are_enabled() {
     apply(&mut node, "disable interface ha0").unwrap();
     assert_eq!(names(&node), ("client0".into(), String::new()));
 }
+
+#[test]
+fn more_links_than_the_data_plane_holds_are_refused() {
+    let mut node = Config::default();
+    for link in 0..8 {
+        apply(&mut node, &format!("set interface ha{link} -haMonitor OFF")).unwrap();
+    }
+    let error = apply(&mut node, "set interface ha8 -haMonitor OFF").unwrap_err();
+    assert!(error.message.contains("at most 8 HA links; set one to -haHeartbeat OFF"), "{error}");
+    assert!(node.interface("ha8").is_none());
+    apply(&mut node, "set interface ha8 -haMonitor ON -haHeartbeat OFF").unwrap();
+}
