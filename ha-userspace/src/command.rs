@@ -22,6 +22,9 @@ mod tokens;
 pub mod value;
 pub mod words;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{CommandError, code};
 pub use executor::{Answer, Executor, Reply};
 pub use help::help;

@@ -24,6 +24,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 pub use address::Address;
+#[cfg(test)]
+pub(crate) use address::mask;
 pub use binding::Binding;
 pub use change::{Change, Touched};
 pub use file::{LoadError, SavedForm, Store, load, load_text};

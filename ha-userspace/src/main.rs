@@ -1,27 +1,37 @@
 //! The one program: the daemon (`run`), and the command line that speaks to it.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use understudy::api;
 use understudy::command::{Reply, Token};
+use understudy::config::{self, Indices};
 use understudy::options::{DEFAULT_SOCKET, Options};
+use understudy::{api, doctor};
 
 /// Exit code when no daemon answered or could be started; 1 is a refused command.
 const NOT_STARTED: u8 = 2;
 
+/// What clap cannot list: the words of the language.
+const WORDS: &str = "\
+All other words are a command for the daemon, and come after --socket and --json:
+  understudy show ha node
+  understudy add lb vserver web TCP 10.1.0.100 80
+  understudy stop [-force]
+  understudy help [<verb>] [<object>]";
+
 /// An HA pair of layer 4 load balancers.
 #[derive(Parser)]
-#[command(version, about, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(version, about, arg_required_else_help = true, disable_help_subcommand = true, after_help = WORDS)]
 struct Arguments {
     /// Unix socket of the daemon
     #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     socket: PathBuf,
     /// Print JSON instead of text (-json is the same)
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -31,10 +41,12 @@ struct Arguments {
 enum Command {
     /// Run the daemon
     Run(Options),
-    /// Examine this host and the named interfaces: what would keep a node from working, and what mends it
+    /// Examine this host: kernel, BPF, interfaces; each finding with its remedy
     Doctor {
-        /// NAME, or with its role NAME=leg or NAME=ha
-        #[arg(value_name = "INTERFACE", allow_hyphen_values = true)]
+        /// Examine the interfaces that this configuration names
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Further interfaces, with their role where it is known: client0=leg, ha0=ha
         interfaces: Vec<String>,
     },
     /// Any command of the language: help, show ha node, add lb vserver …, stop [-force]
@@ -46,7 +58,7 @@ fn main() -> ExitCode {
     let Arguments { socket, json, command } = Arguments::parse_from(arguments());
     match command {
         Command::Run(options) => run(&options),
-        Command::Doctor { interfaces } => examine(interfaces, json),
+        Command::Doctor { config, interfaces } => doctor(config.as_deref(), interfaces, json),
         Command::Words(words) => speak(&socket, json, words),
     }
 }
@@ -68,24 +80,31 @@ fn arguments() -> Vec<OsString> {
 fn run(options: &Options) -> ExitCode {
     match understudy::daemon::run(options) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("ERROR: {error:#}");
-            ExitCode::from(NOT_STARTED)
-        }
+        Err(error) => not_started(format_args!("{error:#}")),
     }
 }
 
-/// Examines the host; needs no daemon.
-fn examine(mut interfaces: Vec<String>, json: bool) -> ExitCode {
-    let json = json || interfaces.iter().any(|word| word == "-json");
-    interfaces.retain(|word| word != "-json");
-    let report = understudy::doctor::run(&interfaces);
-    let written = match json {
-        true => writeln!(std::io::stdout(), "{}", report.to_json()),
-        false => write!(std::io::stdout(), "{report}"),
-    };
-    // A reader that has gone (a closed pipe) does not change what was found.
-    drop(written);
+fn not_started(why: impl Display) -> ExitCode {
+    eprintln!("ERROR: {why}");
+    ExitCode::from(NOT_STARTED)
+}
+
+/// Examines the host and the interfaces that are named here or in a configuration.
+fn doctor(config: Option<&Path>, mut interfaces: Vec<String>, json: bool) -> ExitCode {
+    if let Some(path) = config {
+        let config = match config::load(path, Indices::default()) {
+            Ok(config) => config,
+            Err(error) => return not_started(error),
+        };
+        interfaces.extend(config.legs().map(|leg| format!("{}=leg", leg.name)));
+        interfaces.extend(config.ha_links().filter(|link| !link.monitor).map(|link| format!("{}=ha", link.name)));
+    }
+    let report = doctor::run(&interfaces);
+    if json {
+        println!("{}", report.to_json())
+    } else {
+        print!("{report}")
+    }
     ExitCode::from(report.exit_code())
 }
 
@@ -94,10 +113,7 @@ fn speak(socket: &Path, json: bool, words: Vec<String>) -> ExitCode {
     let json = json || words.iter().any(|word| Token::from(word.as_str()).flag() == Some("json"));
     match api::ask(socket, words) {
         Ok(reply) => print(&reply, json),
-        Err(error) => {
-            eprintln!("ERROR: {error}");
-            ExitCode::from(NOT_STARTED)
-        }
+        Err(error) => not_started(error),
     }
 }
 

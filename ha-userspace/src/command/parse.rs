@@ -139,7 +139,8 @@ fn arguments(verb: Verb, entity: &'static Entity, words: &[Token]) -> Result<Vec
             format!("Too few arguments: usage: {}", super::help::usage(verb, entity)),
         ));
     }
-    args.sort_by_key(|arg| entity.attributes.iter().position(|attribute| attribute == arg.attribute));
+    let row = |arg: &Arg| entity.attributes.iter().position(|attribute| attribute == arg.attribute);
+    args.sort_by_key(|arg| row(arg).unwrap_or(usize::MAX));
     Ok(args)
 }
 

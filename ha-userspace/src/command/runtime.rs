@@ -1,5 +1,8 @@
 //! What the language needs from the living daemon, and the plain values that `show` prints of it.
 
+#[cfg(test)]
+pub(crate) mod recorder;
+
 use std::future::Future;
 use std::net::Ipv4Addr;
 use std::pin::Pin;

@@ -102,7 +102,6 @@ pub enum Scope {
 }
 
 /// One kind of thing that commands are about.
-#[derive(Debug)]
 pub struct Entity {
     /// The word before its own, which may be left out; empty if it has none.
     pub group: &'static str,
@@ -124,6 +123,12 @@ pub struct Entity {
 impl PartialEq for Entity {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
+    }
+}
+
+impl std::fmt::Debug for Entity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Entity({})", self.path())
     }
 }
 

@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn a_new_life_gives_back_the_index_once_and_never_a_removed_one() {
         let mut indices = Indices::default();
-        ["a", "b", "c"].map(|identity| indices.allot(Kind::Vserver, identity));
+        assert_eq!(["a", "b", "c"].map(|identity| indices.allot(Kind::Vserver, identity)), [0, 1, 2]);
         indices.release(Kind::Vserver, "b");
         let kept = serde_json::to_string(&indices).unwrap();
         let mut indices = serde_json::from_str::<Indices>(&kept).unwrap().inherit();

@@ -1,5 +1,7 @@
 //! The interfaces that this node may use; a host's other interfaces are left alone.
 
+use ha_common::abi::{MAX_LEGS, MAX_LINKS};
+
 use super::Config;
 use super::change::{Change, Touched};
 use super::record::{Record, record};
@@ -57,6 +59,21 @@ impl Config {
         } else {
             self.interfaces.insert(name.clone(), interface);
         }
+        self.check_interfaces()?;
         Ok(Change::of(Touched::Interface(name)))
+    }
+
+    /// Checks the bounds that the data plane has.
+    fn check_interfaces(&self) -> Result<(), CommandError> {
+        let bounds = [
+            (self.ha_links().count(), MAX_LINKS, "haHeartbeat", "HA links"),
+            (self.legs().count(), MAX_LEGS, "haMonitor", "legs"),
+        ];
+        match bounds.into_iter().find(|(count, max, ..)| count > max) {
+            Some((_, max, flag, what)) => Err(CommandError::refused(format!(
+                "a node has at most {max} {what}; set one to -{flag} OFF, or disable or rm it"
+            ))),
+            None => Ok(()),
+        }
     }
 }

@@ -29,7 +29,6 @@ pub struct Refused {
 }
 
 /// One attribute of an entity.
-#[derive(Debug)]
 pub struct Attribute {
     /// Its name as the public product spells it.
     pub name: &'static str,
@@ -59,6 +58,12 @@ pub struct Attribute {
 impl PartialEq for Attribute {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
+    }
+}
+
+impl std::fmt::Debug for Attribute {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Attribute({})", self.name)
     }
 }
 

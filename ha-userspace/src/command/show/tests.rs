@@ -1,1 +1,142 @@
+//! Every `show` against its golden file. `BLESS=1 cargo test -p understudy show` writes them anew: read the difference.
 
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::command::runtime::recorder::Recorder;
+use crate::command::runtime::{LinkStatus, MasterState, NodeState, NodeStatus, PairStatus, SyncState, Transition};
+use crate::command::{Answer, Executor, Reply, tokens};
+use crate::config::{Indices, load_text};
+
+const NODE: &str = "
+    set ns config -IPAddress 192.0.2.11 -netmask 255.255.255.0
+    set ns hostName nsA
+    set interface eth0 -haHeartbeat OFF
+    set interface eth1 -haHeartbeat OFF
+    set interface ha0 -haMonitor OFF
+    disable interface spare
+    add ha node 1 192.0.2.12
+    set ns rpcNode 192.0.2.11 -password secret
+    add ns ip 10.1.0.100 255.255.255.255 -type VIP
+    add ns ip 10.2.0.1 255.255.255.0 -arp DISABLED
+    add ns ip6 2001:db8::1/128 -type VIP
+    add lb vserver web TCP 10.1.0.100 80
+    add lb vserver web6 UDP 2001:db8::1 53 -m MAC -connFailover STATEFUL -state DISABLED
+    add service s1 10.2.0.11 TCP 8080 -usip YES
+    add service s2d 10.2.0.12 TCP 8080 -usip YES
+    add service s3 10.2.0.13 TCP 8080 -usip YES -healthMonitor NO -state DISABLED
+    bind lb vserver web s1
+    bind lb vserver web s2d -weight 5
+    bind lb vserver web s3
+";
+
+fn node(status: Option<PairStatus>) -> Executor<Recorder> {
+    let config = load_text(Path::new("node.conf"), NODE, Indices::default()).unwrap();
+    let recorder = Recorder::default();
+    *recorder.status.borrow_mut() = status;
+    Executor::new(config, recorder)
+}
+
+fn pair() -> PairStatus {
+    let config = load_text(Path::new("node.conf"), NODE, Indices::default()).unwrap();
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let seconds = Duration::from_secs;
+    let local =
+        NodeStatus { master: MasterState::Primary, in_master_state_for: Some(seconds(77)), ..NodeStatus::local(&config) };
+    let peer = NodeStatus {
+        name: Some("nsB".into()),
+        state: NodeState::NotUp,
+        master: MasterState::Secondary,
+        fail_safe: Some(false),
+        sync: SyncState::Success,
+        propagation: Some(true),
+        enabled_interfaces: names(&["eth0", "eth1", "ha0"]),
+        monitored_interfaces: names(&["eth0", "eth1"]),
+        silent_interfaces: names(&[]),
+        failed_interfaces: names(&["eth1"]),
+        ..NodeStatus::unheard_peer(&config).unwrap()
+    };
+    let (last_heard, rtt) = (Some(Duration::from_micros(4_250)), Some(Duration::from_micros(118)));
+    let heard = LinkStatus { interface: "ha0".into(), heard: true, last_heard, rtt, sent: 4_000, lost: 1 };
+    let silent = LinkStatus { interface: "ha1".into(), heard: false, last_heard: None, rtt: None, sent: 0, lost: 0 };
+    let step = |at, from: &str, to: &str, cause: &str, evidence: &str| Transition {
+        when: SystemTime::UNIX_EPOCH + seconds(1_735_689_599) + Duration::from_millis(at),
+        from: from.into(),
+        to: to.into(),
+        cause: cause.into(),
+        evidence: evidence.into(),
+    };
+    let transitions = vec![
+        step(0, "Secondary", "Claiming", "peer dead", "no answer on ha0, ha1 for 30.1 msecs, 4 requests unanswered"),
+        step(2, "Claiming", "Primary", "claim made", "term 7"),
+    ];
+    PairStatus { local, peer: Some(peer), links: vec![heard, silent], transitions }
+}
+
+fn say(executor: &mut Executor<Recorder>, line: &str) -> Reply {
+    match executor.execute(&tokens(line).unwrap()) {
+        Answer::Now(reply) => reply,
+        Answer::Later(_) | Answer::Last(_) => panic!("{line} takes time"),
+    }
+}
+
+fn is_golden(name: &str, shown: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/command/show/golden").join(name);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, shown).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(shown, golden, "{name}");
+}
+
+#[test]
+fn shows_print_the_public_layout_and_json_the_tables_keys() {
+    let shows = [
+        ("show ha node", "ha_node"),
+        ("show ns rpcNode", "rpc_node"),
+        ("show ns ip", "ip"),
+        ("show ns ip6", "ip6"),
+        ("show ns config", "config"),
+        ("show ns hostName", "host_name"),
+        ("show interface", "interface"),
+        ("show lb vserver", "vservers"),
+        ("show lb vserver web", "vserver"),
+        ("show service", "service"),
+    ];
+    for (line, name) in shows {
+        let reply = say(&mut node(Some(pair())), line);
+        is_golden(&format!("{name}.txt"), &reply.text);
+        is_golden(&format!("{name}.json"), &format!("{:#}\n", reply.json));
+    }
+}
+
+#[test]
+fn a_standalone_node_shows_itself_as_primary() {
+    let mut executor = Executor::new(Default::default(), Recorder::default());
+    is_golden("ha_node_standalone.txt", &say(&mut executor, "show ha node").text);
+}
+
+#[test]
+fn one_of_many_is_shown_alone_and_a_missing_one_is_named() {
+    let mut executor = node(Some(pair()));
+    let peer = say(&mut executor, "show ha node 1");
+    assert!(peer.text.contains("192.0.2.12 (nsB)") && !peer.text.contains("192.0.2.11"), "{}", peer.text);
+    assert_eq!(say(&mut executor, "show service s1").json["service"].as_array().map(Vec::len), Some(1));
+    assert_eq!(say(&mut executor, "show ns ip 10.2.0.1").json["nsip"].as_array().map(Vec::len), Some(1));
+    for line in [
+        "show ha node 7",
+        "show lb vserver x",
+        "show service x",
+        "show interface x",
+        "show ns ip 1.1.1.1",
+        "show ns rpcnode 1.1.1.1",
+    ] {
+        assert_eq!(say(&mut executor, line).json["errorcode"], 258, "{line}");
+    }
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let reply = say(&mut node(None), "show ns version");
+    assert_eq!(reply.json["nsversion"]["version"], format!("Understudy {}", env!("CARGO_PKG_VERSION")));
+}

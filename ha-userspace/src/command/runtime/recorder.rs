@@ -1,0 +1,89 @@
+//! A living side for tests: it records what it was asked and answers what it was told to.
+
+use std::cell::RefCell;
+use std::future::ready;
+use std::rc::Rc;
+
+use super::{Health, InterfaceState, NodeStatus, Outcome, PairStatus, Runtime, ServiceState};
+use crate::command::CommandError;
+use crate::config::{Change, Config, SavedForm, Touched};
+
+/// What a [`Recorder`] was asked, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Asked {
+    /// To be equal to the configuration with this identity.
+    Reconcile(u64, Vec<Touched>),
+    /// To fail over.
+    Failover(bool),
+    /// To save this text.
+    Save(String),
+    /// To stop.
+    Stop(bool),
+}
+
+/// Records and answers; clones share one record.
+#[derive(Clone, Default)]
+pub struct Recorder {
+    pub asked: Rc<RefCell<Vec<Asked>>>,
+    /// The status to show instead of what the configuration alone implies.
+    pub status: Rc<RefCell<Option<PairStatus>>>,
+    /// Errors to give, last first, before anything succeeds.
+    pub errors: Rc<RefCell<Vec<CommandError>>>,
+}
+
+impl Recorder {
+    fn record(&self, asked: Asked) -> Result<(), CommandError> {
+        self.asked.borrow_mut().push(asked);
+        self.errors.borrow_mut().pop().map_or(Ok(()), Err)
+    }
+}
+
+impl Runtime for Recorder {
+    fn reconcile(&mut self, config: &Config, change: &Change) -> Result<(), CommandError> {
+        self.record(Asked::Reconcile(config.identity(), change.touched().cloned().collect()))
+    }
+
+    fn ha_status(&self, config: &Config) -> PairStatus {
+        let plain = || PairStatus {
+            local: NodeStatus::local(config),
+            peer: NodeStatus::unheard_peer(config),
+            links: Vec::new(),
+            transitions: Vec::new(),
+        };
+        self.status.borrow().clone().unwrap_or_else(plain)
+    }
+
+    fn force_failover(&mut self, force: bool) -> Outcome {
+        Box::pin(ready(self.record(Asked::Failover(force))))
+    }
+
+    /// Services whose name ends in `d` are down.
+    fn service_state(&self, name: &str) -> ServiceState {
+        let (health, last_response) = match name.ends_with('d') {
+            true => (Health::Down, "connection refused"),
+            false => (Health::Up, "connected in 0.2 msecs"),
+        };
+        let since = Some(std::time::Duration::from_millis(201_430));
+        ServiceState { health, since, probes: 42, failed: 2, last_response: Some(last_response.into()) }
+    }
+
+    /// Only `eth0` exists.
+    fn interface_state(&self, name: &str) -> Option<InterfaceState> {
+        (name == "eth0").then(|| InterfaceState {
+            index: 3,
+            up: true,
+            carrier: false,
+            mtu_bytes: 1500,
+            mac: [2, 0, 0, 0, 0, 0x1f],
+            attached: Some("native XDP".into()),
+        })
+    }
+
+    fn save(&mut self, form: SavedForm) -> Outcome {
+        Box::pin(ready(self.record(Asked::Save(form.text().to_owned()))))
+    }
+
+    fn stop(&mut self, force: bool) -> Outcome {
+        Box::pin(ready(self.record(Asked::Stop(force))))
+    }
+}

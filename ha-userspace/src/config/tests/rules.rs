@@ -1,0 +1,182 @@
+//! The rules between entities.
+
+use super::{NODE, apply, config};
+use crate::command::Secrets;
+use crate::config::{Config, Pair};
+
+#[test]
+fn what_cannot_be_is_refused_with_its_reason_and_changes_nothing() {
+    let table = [
+        // Duplicates.
+        ("add lb vserver web UDP 10.1.0.101 53", 273, "set lb vserver changes it"),
+        ("add lb vserver other TCP 10.1.0.100 80", 273, "virtual server web serves TCP port 80 there"),
+        ("add service s1 10.2.0.99 TCP 80", 273, "set service changes it"),
+        ("add service other 10.2.0.11 TCP 80", 273, "service s1 is TCP port 80 there"),
+        ("add ns ip 10.1.0.100 255.255.255.255 -type VIP", 273, "it is a VIP"),
+        ("add ns ip6 2001:db8::1/64 -type VIP", 273, "it is a VIP"),
+        ("bind lb vserver web s1", 273, "it is bound to web; unbind it first"),
+        // References.
+        ("rm service s1", 257, "service s1 is bound to web; unbind lb vserver first"),
+        ("rm ns ip 10.1.0.100", 257, "10.1.0.100 is the VIP of web; rm lb vserver first"),
+        ("rm ns ip 10.1.0.101", 258, "show ns ip lists the addresses"),
+        ("rm lb vserver nope", 258, "show lb vserver lists the virtual servers"),
+        ("rm interface nope", 258, "names no such interface"),
+        ("enable interface nope", 258, "names no such interface"),
+        ("bind lb vserver web nope", 258, "show service lists the services"),
+        ("bind lb vserver nope s1", 258, "show lb vserver lists"),
+        ("unbind lb vserver web s6", 258, "it is not bound to web"),
+        // Addresses with another owner.
+        ("add lb vserver x TCP 10.2.0.1 80", 273, "it is a SNIP; a virtual server needs a VIP"),
+        ("add lb vserver x TCP 10.9.0.1 80", 273, "this node's NSIP"),
+        ("add lb vserver x TCP 10.9.0.2 80", 273, "the peer's NSIP"),
+        ("add lb vserver x TCP 10.2.0.11 80", 273, "service s1 has it"),
+        ("add ns ip 10.2.0.11 255.255.255.0", 273, "service s1 has it"),
+        ("add ns ip 10.9.0.2 255.255.255.0", 273, "the peer's NSIP"),
+        ("add service x 10.1.0.100 TCP 81", 273, "packets for it would come back here"),
+        ("set ns config -IPAddress 10.1.0.100", 273, "the NSIP does not float"),
+        ("add lb vserver x TCP 0.0.0.0 80", 1097, "no address of a host"),
+        ("add lb vserver x TCP 224.0.0.1 80", 1097, "multicast"),
+        ("add service x 127.0.0.1 TCP 80", 1097, "loopback"),
+        ("add service x ::ffff:10.0.0.1 TCP 80", 1097, "write an IPv4 address as such"),
+        ("add service x fe80::1 TCP 80", 1097, "link-local"),
+        // The pair.
+        ("add ha node 1 10.9.0.2", 273, "the peer is node 1 at 10.9.0.2"),
+        ("add ha node 2 10.9.0.3", 348, "a pair has one peer"),
+        ("rm ha node 2", 258, "the peer is node 1"),
+        ("set ha node 1 -haStatus ENABLED", 257, "node 1 is not this node (0)"),
+        (
+            "set ha node -helloInterval 11",
+            1097,
+            "[deadInterval, 30 msecs]: with helloInterval 11 msecs it is at least 33 msecs",
+        ),
+        ("unset ha node -helloInterval", 1097, "at least 600 msecs"),
+        ("set ns rpcnode 10.9.0.7 -secure YES", 258, "RPC nodes are this node, 10.9.0.1, and the peer, 10.9.0.2"),
+        ("set ns config -netmask 255.255.255.255", 414, "not in the subnet"),
+        ("set ns config -IPAddress 10.9.0.2", 994, "this node's own NSIP"),
+        // Pairs of virtual server and service that cannot work.
+        ("set service s1 -usip NO", 257, "source NAT is not available"),
+        ("set lb vserver web6 -m IP", 257, "set service s6 -usip YES and make the pair the backend's gateway, or use -m MAC"),
+        ("set lb vserver web -m MAC", 257, "this mode changes no port"),
+        ("bind lb vserver web s6", 257, "address families are not translated"),
+        // What is no change.
+        ("show ha node", 257, "changes no configuration"),
+        ("save ns config", 257, "changes no configuration"),
+    ];
+    for (line, code, words) in table {
+        let mut node = config(NODE);
+        let error = apply(&mut node, line).expect_err(line);
+        assert_eq!(error.code, code, "{line}: {error}");
+        assert!(error.message.contains(words), "{line}: {error}");
+        assert_eq!(node.text(Secrets::Clear), NODE, "{line}");
+    }
+}
+
+#[test]
+fn a_service_of_another_protocol_is_not_bound() {
+    let mut node = config(NODE);
+    apply(&mut node, "add service dns 10.2.0.20 UDP 53 -usip YES").unwrap();
+    assert!(apply(&mut node, "bind lb vserver web dns").unwrap_err().message.contains("both must be the same"));
+}
+
+#[test]
+fn a_peer_needs_the_nodes_own_address_first() {
+    let error = apply(&mut Config::default(), "add ha node 1 10.9.0.2").unwrap_err();
+    assert_eq!(error.code, 1093);
+    assert!(error.message.contains("set ns config -IPAddress"), "{error}");
+    let error = apply(&mut Config::default(), "set ns config -IPAddress 10.9.0.1").unwrap_err();
+    assert_eq!((error.code, error.message.contains("[netmask]")), (1093, true), "{error}");
+}
+
+#[test]
+fn the_lower_nsip_is_the_first_of_the_pair_whatever_the_local_ids() {
+    let pair = config(NODE).pair().unwrap();
+    let [own, peer] = [[10, 9, 0, 1], [10, 9, 0, 2]].map(Into::into);
+    assert_eq!(pair, Pair { own, peer, own_id: 1, peer_id: 2 });
+    let mut node = config(NODE);
+    apply(&mut node, "set ns config -IPAddress 10.9.0.200").unwrap();
+    assert_eq!(node.pair().map(|pair| (pair.own_id, pair.peer_id)), Some((2, 1)));
+    apply(&mut node, "rm ha node 1").unwrap();
+    assert_eq!(node.pair(), None);
+}
+
+#[test]
+fn a_virtual_server_brings_its_vip_and_takes_only_that_away() {
+    let mut node = Config::default();
+    let vip = "10.1.0.7".parse().unwrap();
+    apply(&mut node, "add lb vserver a TCP 10.1.0.7 80").unwrap();
+    apply(&mut node, "add lb vserver b UDP 10.1.0.7 80").unwrap();
+    assert!(node.address(vip).is_some_and(|address| address.implicit && address.prefix_len == 32));
+    assert!(!node.text(Secrets::Clear).contains("ns ip"), "an implicit VIP is not saved");
+    apply(&mut node, "rm lb vserver a").unwrap();
+    assert!(node.address(vip).is_some());
+    apply(&mut node, "rm lb vserver b").unwrap();
+    assert_eq!(node.address(vip), None);
+
+    apply(&mut node, "add lb vserver a TCP 10.1.0.7 80").unwrap();
+    apply(&mut node, "add ns ip 10.1.0.7 255.255.255.255 -type VIP").unwrap();
+    apply(&mut node, "rm lb vserver a").unwrap();
+    assert!(node.address(vip).is_some(), "added by the operator as well, it stays");
+}
+
+#[test]
+fn a_setting_of_an_implicit_vip_is_saved() {
+    for change in ["set ns ip 10.1.0.7 -icmp DISABLED", "disable ns ip 10.1.0.7"] {
+        let mut node = Config::default();
+        apply(&mut node, "add lb vserver a TCP 10.1.0.7 80").unwrap();
+        apply(&mut node, change).unwrap();
+        let text = node.text(Secrets::Clear);
+        assert!(text.contains("add ns ip 10.1.0.7 255.255.255.255 -type VIP"), "{change}: {text}");
+        assert_eq!(config(&text).text(Secrets::Clear), text);
+    }
+}
+
+#[test]
+fn rpc_nodes_follow_the_addresses_of_the_nodes() {
+    let mut node = config(NODE);
+    apply(&mut node, "set ns config -IPAddress 10.9.0.9").unwrap();
+    let own = node.rpc_node("10.9.0.9".parse().unwrap()).expect("the own RPC node moved");
+    assert_eq!(own.password.as_ref().map(|password| password.reveal()), Some("s3cret"));
+    assert_eq!(node.rpc_node("10.9.0.1".parse().unwrap()), None);
+    apply(&mut node, "rm ha node 1").unwrap();
+    assert_eq!(node.rpc_nodes().count(), 1);
+    apply(&mut node, "unset ns rpcnode 10.9.0.9 -password").unwrap();
+    assert_eq!(node.rpc_nodes().next().unwrap().password, None);
+}
+
+#[test]
+fn an_idle_timeout_not_given_depends_on_the_protocol() {
+    let mut node = Config::default();
+    apply(&mut node, "add lb vserver t TCP 10.1.0.7 80").unwrap();
+    apply(&mut node, "add lb vserver u UDP 10.1.0.7 80 -cltTimeout 5").unwrap();
+    let seconds = |node: &Config, name: &str| node.vserver(name).unwrap().idle_timeout().as_secs();
+    assert_eq!((seconds(&node, "t"), seconds(&node, "u")), (9_000, 5));
+    apply(&mut node, "unset lb vserver u -cltTimeout").unwrap();
+    assert_eq!(seconds(&node, "u"), 120);
+}
+
+#[test]
+fn interfaces_are_links_and_legs_as_long_as_they_are_enabled() {
+    let mut node = config(NODE);
+    let names = |node: &Config| {
+        let of = |names: Vec<&str>| names.join(" ");
+        (of(node.legs().map(|leg| leg.name.as_str()).collect()), of(node.ha_links().map(|link| link.name.as_str()).collect()))
+    };
+    assert_eq!(names(&node), ("client0".into(), "ha0".into()));
+    apply(&mut node, "enable interface spare0").unwrap();
+    assert_eq!(names(&node), ("client0 spare0".into(), "ha0 spare0".into()));
+    apply(&mut node, "rm interface spare0").unwrap();
+    apply(&mut node, "disable interface ha0").unwrap();
+    assert_eq!(names(&node), ("client0".into(), String::new()));
+}
+
+#[test]
+fn more_links_than_the_data_plane_holds_are_refused() {
+    let mut node = Config::default();
+    for link in 0..8 {
+        apply(&mut node, &format!("set interface ha{link} -haMonitor OFF")).unwrap();
+    }
+    let error = apply(&mut node, "set interface ha8 -haMonitor OFF").unwrap_err();
+    assert!(error.message.contains("at most 8 HA links; set one to -haHeartbeat OFF"), "{error}");
+    assert!(node.interface("ha8").is_none());
+    apply(&mut node, "set interface ha8 -haMonitor ON -haHeartbeat OFF").unwrap();
+}
