@@ -1,8 +1,225 @@
-//! The kernel's side of this node, and the only user of its bpf(2).
+//! The kernel's side of this node: the only user of bpf(2).
+//!
+//! [`Datapath`] owns programs, maps and attachments. What real-time threads need of them is [`Shared`], without a lock and
+//! without a system call; everything else is a projection of the running configuration that [`Datapath::reconcile`] keeps.
 
-pub mod array;
-pub mod desired;
-pub mod plain;
-pub mod plan;
-pub mod rings;
-pub mod table;
+mod array;
+mod attach;
+mod desired;
+mod events;
+mod loader;
+mod maps;
+mod pins;
+mod plain;
+mod plan;
+mod rings;
+mod shared;
+mod table;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use ha_common::time::Nanos;
+use thiserror::Error;
+
+pub use array::Array;
+pub use attach::{AttachError, Mode};
+pub use desired::{Desired, DesiredVserver};
+pub use events::Events;
+pub use loader::{LoadError, Settings};
+pub use maps::{Capacity, Maps, WriteError};
+pub use plan::Present;
+pub use rings::PoolFull;
+pub use shared::{PUBLIC_WORDS, Shared};
+pub use table::{Cursor, Table};
+
+use crate::net::link;
+use loader::Programs;
+use pins::Pins;
+use plan::Planner;
+
+/// The kernel programs, compiled for the BPF target.
+#[must_use]
+pub fn object() -> &'static [u8] {
+    aya::include_bytes_aligned!(env!("HA_EBPF_OBJECT"))
+}
+
+/// The maps could not be brought to what they shall hold.
+#[derive(Debug, Error)]
+pub enum ReconcileError {
+    /// Nothing was written.
+    #[error(transparent)]
+    Rings(#[from] PoolFull),
+    /// Some of it was written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// Nothing was written.
+    #[error("cannot read what the maps hold: {0}")]
+    Read(io::Error),
+    /// Nothing was written.
+    #[error(
+        "{kind} number {index} does not fit into the data plane, which has room for {room}; restart the node to count from zero"
+    )]
+    Index {
+        /// Vserver or service.
+        kind: &'static str,
+        /// Its number.
+        index: u32,
+        /// Numbers lie below.
+        room: usize,
+    },
+}
+
+/// Programs, maps and attachments of one node. Dropping it leaves all of them as they are.
+#[derive(Debug)]
+pub struct Datapath {
+    pins: Pins,
+    programs: Programs,
+    maps: Arc<Maps>,
+    /// None when the last write failed: then the maps are read again.
+    planner: Option<Planner>,
+}
+
+impl Datapath {
+    /// Loads [`object`], or adopts what an earlier daemon with the same pin directory left running.
+    ///
+    /// Making large maps and verifying programs stalls a CPU for many milliseconds: to be called before the node joins.
+    ///
+    /// # Errors
+    /// Names what is missing or in the way; what was attached runs on.
+    pub fn open(settings: &Settings) -> Result<Self, LoadError> {
+        let (pins, programs, maps) = loader::load(settings, object())?;
+        Ok(Datapath { pins, programs, maps: Arc::new(maps), planner: None })
+    }
+
+    /// Whether the programs were running already.
+    #[must_use]
+    pub fn adopted(&self) -> bool {
+        self.programs.adopted
+    }
+
+    /// The maps.
+    #[must_use]
+    pub fn maps(&self) -> &Arc<Maps> {
+        &self.maps
+    }
+
+    /// What the real-time threads share with the kernel.
+    #[must_use]
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.maps.shared)
+    }
+
+    /// The kernel's events. One reader only: a second one takes events from the first.
+    ///
+    /// # Errors
+    /// When the ring buffer cannot be mapped.
+    pub fn events(&self) -> io::Result<Events> {
+        Events::open(&self.pins.maps())
+    }
+
+    /// Attaches the programs to exactly these interfaces of this thread's network namespace. What is attached and equal stays
+    /// untouched; interfaces that this node used before are let go. The first call after an upgrade also frees the programs
+    /// of the version before.
+    ///
+    /// # Errors
+    /// The first interface that fails; the others stay as they are.
+    pub fn attach(&mut self, interfaces: &[String]) -> Result<Vec<(String, Mode)>, AttachError> {
+        let mut modes = Vec::new();
+        for interface in interfaces {
+            modes.push((interface.clone(), attach::attach(&self.pins, &mut self.programs, interface)?));
+        }
+        let error = |source| AttachError::Interface { interface: "that is not used any more".into(), source };
+        let links = link::links().map_err(error)?;
+        let used = |ifindex| links.iter().any(|link| link.ifindex == ifindex && interfaces.contains(&link.name));
+        for ifindex in self.pins.attached().into_iter().filter(|&ifindex| !used(ifindex)) {
+            attach::detach(&self.pins, ifindex).map_err(error)?;
+        }
+        self.pins.remove_others(&self.programs.identity).map_err(error)?;
+        Ok(modes)
+    }
+
+    /// Brings the maps to `desired`, writing only what differs.
+    ///
+    /// # Errors
+    /// When something finds no room. After a failed write the next call reads the maps anew.
+    pub fn reconcile(&mut self, now: Nanos, desired: &Desired) -> Result<(), ReconcileError> {
+        self.check_indices(desired)?;
+        let mut planner = match self.planner.take() {
+            Some(planner) => planner,
+            None => self.read(now)?,
+        };
+        match planner.plan(now, desired) {
+            Ok(writes) => self.maps.execute(&writes)?,
+            Err(full) => {
+                self.planner = Some(planner);
+                return Err(full.into());
+            }
+        }
+        self.planner = Some(planner);
+        Ok(())
+    }
+
+    /// What the maps hold of the configuration: after a restart, what the daemon before knew.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn present(&self) -> io::Result<Present> {
+        self.maps.present()
+    }
+
+    /// When [`Self::reconcile`] should be called again although nothing has changed.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Nanos> {
+        self.planner.as_ref().and_then(Planner::poll_timeout)
+    }
+
+    /// Tells which vservers have entries in `EXCEPTIONS`, as flow ageing has seen.
+    pub fn set_exceptions(&mut self, vservers: std::collections::HashSet<u32>) {
+        if let Some(planner) = &mut self.planner {
+            planner.set_exceptions(vservers);
+        }
+    }
+
+    /// Slots of the ring pool that are taken, and all.
+    #[must_use]
+    pub fn ring_usage(&self) -> Option<(u32, u32)> {
+        self.planner.as_ref().map(Planner::ring_usage)
+    }
+
+    /// Detaches everything and frees programs and maps, flows included: `understudy stop`.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn detach(self) -> io::Result<()> {
+        attach::remove_all(&self.pins)
+    }
+
+    fn read(&self, now: Nanos) -> Result<Planner, ReconcileError> {
+        let present = self.maps.present().map_err(ReconcileError::Read)?;
+        let slots = self.maps.capacity().ring_slots as u32;
+        Ok(Planner::new(now, present, slots, |ring| self.maps.slots(ring)))
+    }
+
+    fn check_indices(&self, desired: &Desired) -> Result<(), ReconcileError> {
+        let room = self.maps.capacity();
+        let last = |indices: Option<&u32>| indices.copied().unwrap_or(0);
+        let spaces = [
+            ("virtual server", last(desired.vservers.keys().next_back()), room.vservers),
+            ("service", last(desired.backends.keys().next_back()), room.backends),
+        ];
+        match spaces.into_iter().find(|&(_, index, room)| index as usize >= room) {
+            Some((kind, index, room)) => Err(ReconcileError::Index { kind, index, room }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Removes everything that a node with this pin directory left in the kernel, without a daemon.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn remove(pins: &Path) -> io::Result<()> {
+    attach::remove_all(&Pins::new(pins))
+}

@@ -128,7 +128,7 @@ impl<T> Drop for Array<T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::atomic::Ordering;
 
     use ha_common::abi::Backend;
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     /// Memory of a plain file stands in for the kernel's.
-    fn array<T: Plain>(len: u32) -> Array<T> {
+    pub fn array<T: Plain>(len: u32) -> Array<T> {
         let fd = nix::sys::memfd::memfd_create(c"array", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap();
         nix::unistd::ftruncate(&fd, i64::from(len) * Array::<T>::STRIDE as i64).unwrap();
         Array::new(&fd, len, true).unwrap()

@@ -1,0 +1,313 @@
+//! The maps by name, with typed handles; what is planned is written here.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::mem::offset_of;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Release;
+
+use aya::maps::{MapData, MapError, PerCpuArray};
+use ha_common::abi::{
+    Address, AddressKey, Backend, Counter, Exception, Flow, FlowKey, Interface, NextHop, Owner, Reason, ReverseKey, Ring,
+    ServiceKey, Vserver, vserver_flags,
+};
+use thiserror::Error;
+
+use super::array::Array;
+use super::plain::Plain;
+use super::plan::{Present, Write};
+use super::shared::Shared;
+use super::table::Table;
+
+/// A map could not be opened or mapped.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// No such pin, or no permission.
+    #[error("cannot open the pinned map {name}: {source}")]
+    Pin {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        source: MapError,
+    },
+    /// Mapping it into memory failed.
+    #[error("cannot map {name} into memory: {source}")]
+    Memory {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A write to a map failed.
+#[derive(Debug, Error)]
+#[error("cannot write {map}: {source}{}", hint(.source))]
+pub struct WriteError {
+    map: &'static str,
+    source: io::Error,
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::E2BIG) => " (the table is full: remove addresses, virtual servers or services that are not needed)",
+        _ => "",
+    }
+}
+
+/// Handles to all maps.
+pub struct Maps {
+    /// Of the real-time threads.
+    pub shared: Arc<Shared>,
+    /// `FLOWS`.
+    pub flows: Table<FlowKey, Flow>,
+    /// `EXCEPTIONS`.
+    pub exceptions: Table<FlowKey, Exception>,
+    /// `REVERSE`.
+    pub reverse: Table<ReverseKey, FlowKey>,
+    interfaces: Table<u32, Interface>,
+    legs: Table<u32, u32>,
+    links: Table<u32, u32>,
+    addresses: Table<AddressKey, Address>,
+    vserver_keys: Table<ServiceKey, u32>,
+    vservers: Array<Vserver>,
+    rings: Array<u32>,
+    backends: Array<Backend>,
+    owners: Table<ServiceKey, Owner>,
+    counters: PerCpuArray<MapData, [u64; 2]>,
+}
+
+impl std::fmt::Debug for Maps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Maps({:?})", self.capacity())
+    }
+}
+
+impl Maps {
+    /// Opens the maps that are pinned in `dir`, whose layout has been checked.
+    ///
+    /// # Errors
+    /// When one is missing.
+    pub(super) fn open(dir: &Path) -> Result<Self, OpenError> {
+        let counters = pinned(dir, "COUNTERS")?;
+        let counters = aya::maps::Map::from_map_data(counters)
+            .and_then(PerCpuArray::try_from)
+            .map_err(|source| OpenError::Pin { name: "COUNTERS", source })?;
+        Ok(Maps {
+            shared: Arc::new(Shared::new(array(dir, "NODE", true)?, array(dir, "FENCE", false)?, array(dir, "LINKS", false)?)),
+            flows: table(dir, "FLOWS")?,
+            exceptions: table(dir, "EXCEPTIONS")?,
+            reverse: table(dir, "REVERSE")?,
+            interfaces: table(dir, "INTERFACES")?,
+            legs: table(dir, "LEG_IFINDEX")?,
+            links: table(dir, "LINK_IFINDEX")?,
+            addresses: table(dir, "ADDRESSES")?,
+            vserver_keys: table(dir, "VSERVER_INDEX")?,
+            vservers: array(dir, "VSERVERS", true)?,
+            rings: array(dir, "RINGS", true)?,
+            backends: array(dir, "BACKENDS", true)?,
+            owners: table(dir, "BACKEND_INDEX")?,
+            counters,
+        })
+    }
+
+    /// How many vservers, backends and ring slots there is room for.
+    #[must_use]
+    pub fn capacity(&self) -> Capacity {
+        Capacity { vservers: self.vservers.len(), backends: self.backends.len(), ring_slots: self.rings.len() }
+    }
+
+    /// Packets and bytes by reason, over all CPUs.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn counters(&self) -> Result<BTreeMap<Reason, Counter>, MapError> {
+        let mut sums = BTreeMap::new();
+        for (&reason, values) in Reason::ALL.iter().zip(self.counters.iter()) {
+            let sum = values?.iter().fold(Counter::default(), |sum, &[packets, bytes]| Counter {
+                packets: sum.packets + packets,
+                bytes: sum.bytes + bytes,
+            });
+            sums.insert(reason, sum);
+        }
+        Ok(sums)
+    }
+
+    /// Everything that [`Self::execute`] may have written before.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn present(&self) -> io::Result<Present> {
+        let mut present = Present {
+            interfaces: self.interfaces.entries()?.into_iter().collect(),
+            addresses: self.addresses.entries()?.into_iter().collect(),
+            vserver_keys: self.vserver_keys.entries()?.into_iter().collect(),
+            owners: self.owners.entries()?.into_iter().collect(),
+            vservers: records(&self.vservers),
+            backends: records(&self.backends),
+            ..Present::default()
+        };
+        for (numbers, table) in [(&mut present.legs[..], &self.legs), (&mut present.links[..], &self.links)] {
+            for (number, ifindex) in table.entries()? {
+                if let Some(place) = numbers.get_mut(number as usize) {
+                    *place = ifindex;
+                }
+            }
+        }
+        Ok(present)
+    }
+
+    /// The slots of `ring`; those that lie outside of the pool are missing.
+    #[must_use]
+    pub fn slots(&self, ring: Ring) -> Vec<u32> {
+        let base = ring.base() as usize;
+        (base..base + ring.len() as usize)
+            .take_while(|&slot| slot < self.rings.len())
+            .map(|slot| self.rings.get(slot))
+            .collect()
+    }
+
+    /// Carries out `writes`, in this order.
+    ///
+    /// # Errors
+    /// When a table is full; the writes before have been carried out.
+    pub fn execute(&self, writes: &[Write]) -> Result<(), WriteError> {
+        for run in writes.chunk_by(|a, b| std::mem::discriminant(a) == std::mem::discriminant(b)) {
+            self.execute_run(run)?;
+        }
+        Ok(())
+    }
+
+    /// Carries out writes of one kind.
+    fn execute_run(&self, run: &[Write]) -> Result<(), WriteError> {
+        macro_rules! collect {
+            ($pattern:pat => $value:expr) => {
+                run.iter().filter_map(|write| if let $pattern = write { Some($value) } else { None }).collect::<Vec<_>>()
+            };
+        }
+        let (map, result) = match &run[0] {
+            Write::PutInterface(..) => {
+                ("INTERFACES", self.interfaces.put(&collect!(Write::PutInterface(key, value) => (*key, *value))))
+            }
+            Write::DeleteInterface(_) => ("INTERFACES", self.interfaces.delete(&collect!(Write::DeleteInterface(key) => *key))),
+            Write::Leg(..) => ("LEG_IFINDEX", self.legs.put(&collect!(Write::Leg(key, value) => (*key, *value)))),
+            Write::Link(..) => ("LINK_IFINDEX", self.links.put(&collect!(Write::Link(key, value) => (*key, *value)))),
+            Write::PutOwner(..) => ("BACKEND_INDEX", self.owners.put(&collect!(Write::PutOwner(key, value) => (*key, *value)))),
+            Write::DeleteOwner(_) => ("BACKEND_INDEX", self.owners.delete(&collect!(Write::DeleteOwner(key) => *key))),
+            Write::PutVserverKey(..) => {
+                ("VSERVER_INDEX", self.vserver_keys.put(&collect!(Write::PutVserverKey(key, value) => (*key, *value))))
+            }
+            Write::DeleteVserverKey(_) => {
+                ("VSERVER_INDEX", self.vserver_keys.delete(&collect!(Write::DeleteVserverKey(key) => *key)))
+            }
+            Write::PutAddress(..) => {
+                ("ADDRESSES", self.addresses.put(&collect!(Write::PutAddress(key, value) => (*key, *value))))
+            }
+            Write::DeleteAddress(_) => ("ADDRESSES", self.addresses.delete(&collect!(Write::DeleteAddress(key) => *key))),
+            Write::Backend(..) | Write::Ring(..) | Write::Vserver(..) => {
+                run.iter().for_each(|write| self.store(write));
+                return Ok(());
+            }
+        };
+        result.map_err(|source| WriteError { map, source })
+    }
+
+    /// Carries out a write to memory.
+    fn store(&self, write: &Write) {
+        match write {
+            Write::Backend(index, backend) => self.store_backend(*index as usize, backend),
+            Write::Vserver(index, vserver) => self.store_vserver(*index as usize, vserver),
+            Write::Ring(ring, content) => {
+                for (slot, backend) in content.iter().enumerate() {
+                    self.rings.set(ring.base() as usize + slot, backend);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// While it changes its station it is down, and while its next hop changes it has none: a packet that was built from one
+    /// half of each would be lost as well, but elsewhere.
+    fn store_backend(&self, index: usize, backend: &Backend) {
+        let present = self.backends.get(index);
+        let flags = self.backends.word32(index, offset_of!(Backend, flags));
+        let ifindex = self.backends.word32(index, offset_of!(Backend, next_hop) + offset_of!(NextHop, ifindex));
+        let same_station = (present.addr, present.port) == (backend.addr, backend.port);
+        if !same_station {
+            flags.store(0, Release);
+        }
+        if present.next_hop != backend.next_hop {
+            ifindex.store(0, Release);
+            let rest = NextHop { ifindex: 0, ..backend.next_hop };
+            let flags = if same_station { present.flags } else { 0 };
+            self.backends.set(index, &Backend { flags, next_hop: rest, ..*backend });
+            ifindex.store(backend.next_hop.ifindex, Release);
+        } else {
+            let flags = if same_station { present.flags } else { 0 };
+            self.backends.set(index, &Backend { flags, ..*backend });
+        }
+        flags.store(backend.flags, Release);
+    }
+
+    /// The ring is flipped to by one store, after the ring before it has its place and the flag that says so.
+    fn store_vserver(&self, index: usize, vserver: &Vserver) {
+        let present = self.vservers.get(index);
+        let flags = self.vservers.word32(index, offset_of!(Vserver, flags));
+        if vserver.flags & vserver_flags::PREVIOUS == 0 {
+            flags.store(vserver.flags, Release);
+        }
+        self.vservers.set(index, &Vserver { flags: present.flags & vserver.flags, ring: present.ring, ..*vserver });
+        flags.store(vserver.flags, Release);
+        self.vservers.set(index, vserver);
+    }
+}
+
+/// Room in the maps whose index is allotted by the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Vserver indices lie below.
+    pub vservers: usize,
+    /// Backend indices lie below.
+    pub backends: usize,
+    /// Slots of all rings together.
+    pub ring_slots: usize,
+}
+
+fn records<T: Plain + Default + PartialEq>(array: &Array<T>) -> BTreeMap<u32, T> {
+    (0..array.len()).map(|index| (index as u32, array.get(index))).filter(|(_, record)| *record != T::default()).collect()
+}
+
+fn pinned(dir: &Path, name: &'static str) -> Result<MapData, OpenError> {
+    MapData::from_pin(dir.join(name)).map_err(|source| OpenError::Pin { name, source })
+}
+
+fn owned(map: &MapData, name: &'static str) -> Result<OwnedFd, OpenError> {
+    map.fd().as_fd().try_clone_to_owned().map_err(|source| OpenError::Memory { name, source })
+}
+
+fn table<K: Plain + Clone + Default, V: Plain + Clone + Default>(
+    dir: &Path,
+    name: &'static str,
+) -> Result<Table<K, V>, OpenError> {
+    let map = pinned(dir, name)?;
+    check(&map, name, size_of::<K>(), size_of::<V>())?;
+    Ok(Table::new(owned(&map, name)?))
+}
+
+fn array<T: Plain>(dir: &Path, name: &'static str, writable: bool) -> Result<Array<T>, OpenError> {
+    let map = pinned(dir, name)?;
+    check(&map, name, size_of::<u32>(), size_of::<T>())?;
+    let len = map.info().map_err(|source| OpenError::Pin { name, source })?.max_entries();
+    Array::new(&owned(&map, name)?, len, writable).map_err(|source| OpenError::Memory { name, source })
+}
+
+/// The kernel copies keys and values of its own sizes through our pointers: never a map of other ones.
+fn check(map: &MapData, name: &'static str, key: usize, value: usize) -> Result<(), OpenError> {
+    let info = map.info().map_err(|source| OpenError::Pin { name, source })?;
+    if (info.key_size() as usize, info.value_size() as usize) == (key, value) {
+        return Ok(());
+    }
+    Err(OpenError::Memory { name, source: io::Error::other("its records have other sizes than this program's") })
+}
