@@ -23,11 +23,8 @@ pub mod health;
 #[cfg(any(test, feature = "std"))]
 pub mod maglev;
 pub mod packet;
+pub mod pipeline;
 pub mod tables;
 pub mod time;
 pub mod wire;
 mod word;
-/// Heartbeat path only, until the pipeline joins.
-pub mod pipeline {
-    pub mod heartbeat;
-}

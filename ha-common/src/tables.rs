@@ -23,11 +23,11 @@ pub struct Full;
 /// What the routing and neighbour tables say of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// It is an address of this machine.
-    Local,
+    /// The host keeps it: its own address, no route, or forwarding is switched off on the interface that it came in on.
+    Host,
     /// This way.
     Via(NextHop),
-    /// No route, no neighbour yet, or forwarding is switched off on the interface that was asked for.
+    /// The neighbour is not resolved yet, or the route refuses it.
     Unknown,
 }
 
@@ -76,10 +76,12 @@ pub trait Tables {
     fn exception_mut(&self, key: &FlowKey) -> Option<Self::Mut<'_, Exception>>;
     /// Puts or replaces an exception.
     fn exception_insert(&self, key: &FlowKey, exception: &Exception) -> Result<(), Full>;
-    /// `REVERSE[key]`.
+    /// `REVERSE[key]`, or else `REVERSE_EMBRYONIC[key]`.
     fn reverse(&self, key: &ReverseKey) -> Option<FlowKey>;
-    /// Puts or replaces a reverse entry.
+    /// Puts or replaces an entry of `REVERSE`.
     fn reverse_insert(&self, key: &ReverseKey, flow: &FlowKey) -> Result<(), Full>;
+    /// Puts or replaces an entry of `REVERSE_EMBRYONIC`; an old one may have to go.
+    fn reverse_embryo_insert(&self, key: &ReverseKey, flow: &FlowKey);
 
     /// `STRAYS[0]` of this CPU.
     fn stray_budget(&self) -> Option<Self::Mut<'_, StrayBudget>>;

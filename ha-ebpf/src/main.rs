@@ -1,22 +1,14 @@
-//! The kernel programs.
+//! The kernel programs: entry points only. What they do is `ha_common::pipeline`.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
-mod ingress {
-    use aya_ebpf::{bindings::xdp_action::XDP_PASS, macros::xdp, programs::XdpContext};
-
-    /// Lets every frame pass.
-    #[xdp]
-    pub fn ingress(_frame: XdpContext) -> u32 {
-        XDP_PASS
-    }
-}
-
+mod maps;
 #[cfg(target_arch = "bpf")]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
+mod packet;
+#[cfg(target_arch = "bpf")]
+mod programs;
+#[cfg(target_arch = "bpf")]
+mod tables;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -24,6 +24,18 @@ impl Ip {
         self.0[0] == 0 && self.0[1] == 0 && self.0[2] == Self::V4_PREFIX
     }
 
+    /// Whether a single station may send from it: neither unspecified, nor loopback, multicast or broadcast.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_station(&self) -> bool {
+        if self.is_v4() {
+            let first = self.0[3].to_ne_bytes()[0];
+            return first != 0 && first != 127 && first < 224;
+        }
+        let local = self.0[0] == 0 && self.0[1] == 0 && self.0[2] == 0 && (self.0[3] == 0 || self.0[3] == 1_u32.to_be());
+        !local && self.0[0].to_ne_bytes()[0] != 0xff
+    }
+
     /// Its last word: the whole address if it is IPv4.
     #[inline(always)]
     #[must_use]
@@ -79,6 +91,8 @@ pub mod address_flags {
     pub const ARP: u32 = 1 << 3;
     /// Echo requests are to be answered now.
     pub const ICMP: u32 = 1 << 4;
+    /// Does not float: this machine's own. What a backend sends to it is no answer to a client.
+    pub const HOST: u32 = 1 << 5;
 }
 
 /// Key of `ADDRESSES`.
@@ -91,9 +105,8 @@ pub struct AddressKey {
     pub domain: u32,
 }
 
-/// Value of `ADDRESSES`: every floating address. Hash. Writer: daemon. Readers: XDP, egress guard.
-///
-/// Own addresses that do not float (NSIP) are not in it: their packets are the host's.
+/// Value of `ADDRESSES`: every floating address, and every other address of this machine's legs. Hash. Writer: daemon. Readers:
+/// XDP, egress guard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Address {

@@ -2,13 +2,14 @@
 
 use super::Ip;
 use crate::wire::Be16;
+use crate::wire::eth::{self, Macs};
 
 /// The link-layer way to somewhere, ready to be stored in front of a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct NextHop {
     /// Destination and source MAC, as the first twelve bytes of the frame.
-    pub macs: [u32; 3],
+    pub macs: Macs,
     /// Interface that the frame leaves on.
     pub ifindex: u32,
     /// VLAN that it leaves in; 0 is untagged.
@@ -20,10 +21,7 @@ impl NextHop {
     #[inline(always)]
     #[must_use]
     pub const fn new(destination: [u8; 6], source: [u8; 6], ifindex: u32, vlan: u32) -> Self {
-        let [a, b, c, d, e, f] = destination;
-        let [g, h, i, j, k, l] = source;
-        let macs = [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h]), u32::from_ne_bytes([i, j, k, l])];
-        NextHop { macs, ifindex, vlan }
+        NextHop { macs: eth::macs(destination, source), ifindex, vlan }
     }
 
     /// Whether nobody knows it yet.
@@ -38,6 +36,8 @@ impl NextHop {
 pub mod backend_flags {
     /// Takes packets. Cleared at once when it fails; the ring is rebuilt later.
     pub const UP: u32 = 1;
+    /// Belongs to several vservers: its answers are told apart by `REVERSE`.
+    pub const SHARED: u32 = 1 << 1;
 }
 
 /// Value of `BACKENDS`. Array, memory-mapped; the index is the pair's and is not reused while either node has a flow to it.

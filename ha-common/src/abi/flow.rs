@@ -1,4 +1,4 @@
-//! `FLOWS`, `EMBRYONIC`, `EXCEPTIONS`, `REVERSE`: what is known of one conversation?
+//! `FLOWS`, `EMBRYONIC`, `EXCEPTIONS`, `REVERSE`, `REVERSE_EMBRYONIC`: what is known of one conversation?
 //!
 //! A flow is recorded at its first segment without SYN. A SYN leaves no more than an entry in `EMBRYONIC`, a small table that
 //! evicts: which backend it went to, and where its answer has to go. So a flood of SYNs cannot fill `FLOWS`, and a connection
@@ -122,7 +122,7 @@ pub struct Exception {
 }
 
 /// Key of `REVERSE` (→ [`FlowKey`]): an answer of a backend whose flow cannot be told from the packet alone. Hash, never evicts.
-/// Writers: XDP, daemon. Reader: XDP.
+/// `REVERSE_EMBRYONIC` is the same for connections of which only the SYN was seen, and evicts. Writers: XDP, daemon. Reader: XDP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct ReverseKey {

@@ -7,7 +7,7 @@ use std::hash::Hash;
 use super::{Full, Route, Tables};
 use crate::abi::{
     Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Ip, Link, MAX_LINKS,
-    NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
+    Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
 };
 use crate::time::{Nanos, Ticks};
 
@@ -50,6 +50,8 @@ pub struct HostTables {
     pub exceptions_max: usize,
     /// `REVERSE`.
     pub reverse: RefCell<HashMap<ReverseKey, FlowKey>>,
+    /// `REVERSE_EMBRYONIC`.
+    pub reverse_embryonic: RefCell<HashMap<ReverseKey, FlowKey>>,
     /// Room in `REVERSE`.
     pub reverse_max: usize,
     /// `STRAYS[0]`.
@@ -87,6 +89,7 @@ impl Default for HostTables {
             exceptions: RefCell::default(),
             exceptions_max: usize::MAX,
             reverse: RefCell::default(),
+            reverse_embryonic: RefCell::default(),
             reverse_max: usize::MAX,
             stray_budget: RefCell::default(),
             routes: HashMap::new(),
@@ -174,10 +177,14 @@ impl Tables for HostTables {
         put(&self.exceptions, self.exceptions_max, *key, *exception)
     }
     fn reverse(&self, key: &ReverseKey) -> Option<FlowKey> {
-        self.reverse.borrow().get(key).copied()
+        self.reverse.borrow().get(key).or(self.reverse_embryonic.borrow().get(key)).copied()
     }
     fn reverse_insert(&self, key: &ReverseKey, flow: &FlowKey) -> Result<(), Full> {
         put(&self.reverse, self.reverse_max, *key, *flow)
+    }
+
+    fn reverse_embryo_insert(&self, key: &ReverseKey, flow: &FlowKey) {
+        self.reverse_embryonic.borrow_mut().insert(*key, *flow);
     }
 
     fn stray_budget(&self) -> Option<RefMut<'_, StrayBudget>> {

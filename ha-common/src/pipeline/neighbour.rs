@@ -1,0 +1,155 @@
+//! Who has this address? ARP requests and neighbour solicitations for floating addresses.
+
+use crate::abi::{Address, Interface, Ip, Reason, address_flags};
+use crate::packet::PacketMut;
+use crate::tables::Tables;
+use crate::wire::arp::{self, Arp};
+use crate::wire::checksum::Sum;
+use crate::wire::eth::{self, Macs, ether_type};
+use crate::wire::icmp::{self, Advertisement, Icmp, Neighbour};
+use crate::wire::ipv6::{self, Ipv6};
+use crate::wire::{Be16, vlan};
+
+use super::parse::{Frame, Packet};
+use super::{Arrival, Verdict, gate};
+
+const NOT_OURS: Verdict = Verdict::pass(Reason::NotOurs);
+const IGNORED: Verdict = Verdict::drop(Reason::NeighbourIgnored);
+
+/// Answers an ARP request for a floating address.
+#[inline(always)]
+pub fn arp<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arrival, frame: &Frame) -> Result<Verdict, Verdict> {
+    let request = packet.load::<Arp>(frame.l3).ok_or(Verdict::pass(Reason::Unreadable))?;
+    let ethernet = request.hardware == arp::ETHERNET
+        && request.protocol == Be16::new(ether_type::IPV4)
+        && request.lengths == arp::LENGTHS
+        && request.operation == arp::REQUEST;
+    // A sender that asks for its own address announces it: the daemon listens to those.
+    if !ethernet || request.sender == request.target {
+        return Err(NOT_OURS);
+    }
+    let address = gate::floating(tables, Ip::v4(arp::word(request.target)), frame.domain).ok_or(NOT_OURS)?;
+    let sender = Ip::v4(arp::word(request.sender));
+    let interface = may_answer(tables, arrival, frame, address, sender)?;
+    let mac = interface.mac;
+    let answer = Arp {
+        operation: arp::REPLY,
+        sender_mac: halves(mac),
+        sender: request.target,
+        target_mac: request.sender_mac,
+        target: request.sender,
+        ..request
+    };
+    packet.store(frame.l3, answer).ok_or(IGNORED)?;
+    packet.store(0, eth::macs(bytes(request.sender_mac), mac)).ok_or(IGNORED)?;
+    Ok(Verdict::transmit(Reason::ArpReply))
+}
+
+/// Whether this node answers for `address` now: then the interface whose MAC address it gives.
+#[inline(always)]
+fn may_answer<'t, T: Tables>(
+    tables: &'t T,
+    arrival: Arrival,
+    frame: &Frame,
+    address: &Address,
+    sender: Ip,
+) -> Result<&'t Interface, Verdict> {
+    gate::enter(tables, arrival, address.group)?;
+    if gate::floating(tables, sender, frame.domain).is_some() {
+        return Err(Verdict::drop(Reason::Loop));
+    }
+    if address.flags & address_flags::ARP == 0 {
+        return Err(IGNORED);
+    }
+    tables.interface(arrival.ifindex).ok_or(Verdict::drop(Reason::NotConfigured))
+}
+
+/// Answers a neighbour solicitation for a floating address (RFC 4861, 7.2.3 and 7.2.4).
+#[inline(always)]
+pub fn solicitation<P: PacketMut, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    arrival: Arrival,
+    frame: &Frame,
+    ip: &Packet,
+) -> Result<Verdict, Verdict> {
+    let solicitation = packet.load::<Neighbour>(ip.l4).ok_or(Verdict::pass(Reason::Unreadable))?;
+    let target = Ip(solicitation.target);
+    let address = gate::floating(tables, target, frame.domain).ok_or(NOT_OURS)?;
+    let interface = may_answer(tables, arrival, frame, address, ip.source)?;
+    // From beyond a router, or no solicitation at all: not to be answered.
+    if ip.ttl != 255 || ip.icmp.1 != 0 {
+        return Err(IGNORED);
+    }
+    advertise(packet, frame, ip, target, interface.mac).ok_or(Verdict::drop(Reason::NoHeadroom))
+}
+
+/// All nodes of the link: whom to answer when the asker has no address yet.
+const ALL_NODES: Ip = Ip([0xff02_0000_u32.to_be(), 0, 0, 1_u32.to_be()]);
+const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
+const HOP_LIMIT: u8 = 255;
+const NEXT_HEADER: u8 = 58;
+/// Length of an untagged frame with an advertisement.
+const FRAME_LEN: usize = eth::LEN + ipv6::LEN + size_of::<Advertisement>();
+
+/// Writes the advertisement over the solicitation. Its length does not depend on the options that came.
+#[inline(always)]
+fn advertise<P: PacketMut>(packet: &mut P, frame: &Frame, ip: &Packet, target: Ip, mac: [u8; 6]) -> Option<Verdict> {
+    let detecting = ip.source == Ip::default();
+    let (destination, to, flags) = if detecting {
+        (ALL_NODES, ALL_NODES_MAC, icmp::OVERRIDE)
+    } else {
+        (ip.source, eth::source(frame.macs), icmp::OVERRIDE | icmp::SOLICITED)
+    };
+    let wanted = FRAME_LEN + if frame.tagged { vlan::LEN } else { 0 };
+    packet.grow_head(wanted as i32 - packet.len() as i32)?;
+    packet.store::<Macs>(0, eth::macs(to, mac))?;
+    let l3 = if frame.tagged {
+        packet.store(eth::TYPE, [Be16::new(ether_type::VLAN), frame.control, Be16::new(ether_type::IPV6)])?;
+        eth::LEN + vlan::LEN
+    } else {
+        packet.store(eth::TYPE, Be16::new(ether_type::IPV6))?;
+        eth::LEN
+    };
+    let header = Ipv6 {
+        version_class_label: [0x60, 0, 0, 0],
+        payload_length: Be16::new(size_of::<Advertisement>() as u16),
+        next_header: NEXT_HEADER,
+        hop_limit: HOP_LIMIT,
+        source: target.0,
+        destination: destination.0,
+    };
+    packet.store(l3, header)?;
+    let option = [icmp::TARGET_MAC, 1];
+    let [a, b, c] = halves(mac);
+    let checksum = Sum::new()
+        .words(&target.0)
+        .words(&destination.0)
+        .word16(header.payload_length.raw())
+        .word16(Be16::new(NEXT_HEADER as u16).raw())
+        .word16(u16::from_ne_bytes([icmp::ADVERTISEMENT, 0]))
+        .word32(flags.to_be())
+        .words(&target.0)
+        .word16(u16::from_ne_bytes(option))
+        .word16(a)
+        .word16(b)
+        .word16(c)
+        .finish();
+    let icmp = Icmp { kind: icmp::ADVERTISEMENT, code: 0, checksum, rest: flags.to_be() };
+    packet.store(l3 + ipv6::LEN, Advertisement { neighbour: Neighbour { icmp, target: target.0 }, option, mac })?;
+    Some(Verdict::transmit(Reason::NeighbourAdvertisement))
+}
+
+/// A MAC address as three words.
+#[inline(always)]
+fn halves(mac: [u8; 6]) -> [u16; 3] {
+    let [a, b, c, d, e, f] = mac;
+    [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]), u16::from_ne_bytes([e, f])]
+}
+
+/// The reverse of [`halves`].
+#[inline(always)]
+fn bytes(halves: [u16; 3]) -> [u8; 6] {
+    let [[a, b], [c, d], [e, f]] = [halves[0].to_ne_bytes(), halves[1].to_ne_bytes(), halves[2].to_ne_bytes()];
+    [a, b, c, d, e, f]
+}

@@ -1,0 +1,60 @@
+//! Every map, by the name under which it is pinned. What each one holds is said where its record is defined, in
+//! `ha_common::abi`.
+//!
+//! Sizes here are what fits a small pair; the loader sets others by configuration, before the maps are made.
+
+use aya_ebpf::{
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    macros::btf_map,
+};
+use ha_common::abi::{
+    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Link, MAX_LEGS, MAX_LINKS,
+    Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
+};
+
+/// `BPF_F_MMAPABLE`: userspace reads and writes single words of it.
+const MMAPABLE: usize = 1 << 10;
+
+#[btf_map]
+pub static NODE: Array<Node, 1, MMAPABLE> = Array::new();
+#[btf_map]
+pub static FENCE: Array<Fence, 1, MMAPABLE> = Array::new();
+#[btf_map]
+pub static LINKS: Array<Link, MAX_LINKS, MMAPABLE> = Array::new();
+#[btf_map]
+pub static INTERFACES: HashMap<u32, Interface, 256> = HashMap::new();
+#[btf_map]
+pub static LEG_IFINDEX: Array<u32, MAX_LEGS> = Array::new();
+#[btf_map]
+pub static LINK_IFINDEX: Array<u32, MAX_LINKS> = Array::new();
+
+#[btf_map]
+pub static ADDRESSES: HashMap<AddressKey, Address, 16_384> = HashMap::new();
+#[btf_map]
+pub static VSERVER_INDEX: HashMap<ServiceKey, u32, 16_384> = HashMap::new();
+#[btf_map]
+pub static VSERVERS: Array<Vserver, 16_384, MMAPABLE> = Array::new();
+#[btf_map]
+pub static RINGS: Array<u32, 4_194_304, MMAPABLE> = Array::new();
+#[btf_map]
+pub static BACKENDS: Array<Backend, 65_536, MMAPABLE> = Array::new();
+#[btf_map]
+pub static BACKEND_INDEX: HashMap<ServiceKey, Owner, 65_536> = HashMap::new();
+
+#[btf_map]
+pub static FLOWS: HashMap<FlowKey, Flow, 262_144> = HashMap::new();
+#[btf_map]
+pub static EMBRYONIC: LruHashMap<FlowKey, Embryo, 65_536> = LruHashMap::new();
+#[btf_map]
+pub static EXCEPTIONS: HashMap<FlowKey, Exception, 65_536> = HashMap::new();
+#[btf_map]
+pub static REVERSE: HashMap<ReverseKey, FlowKey, 65_536> = HashMap::new();
+#[btf_map]
+pub static REVERSE_EMBRYONIC: LruHashMap<ReverseKey, FlowKey, 16_384> = LruHashMap::new();
+
+#[btf_map]
+pub static STRAYS: PerCpuArray<StrayBudget, 1> = PerCpuArray::new();
+#[btf_map]
+pub static COUNTERS: PerCpuArray<Counter, { Reason::ALL.len() }> = PerCpuArray::new();
+#[btf_map]
+pub static EVENTS: RingBuf<Event, 1_048_576> = RingBuf::new();

@@ -1,0 +1,68 @@
+//! Entry points.
+#![allow(unsafe_code)] // contexts are raw pointers
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::{TC_ACT_OK, TC_ACT_SHOT, xdp_action};
+use aya_ebpf::helpers::bpf_redirect;
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
+use ha_common::packet::PacketMut;
+use ha_common::pipeline::{self, Action, Egress, Ingress};
+use ha_common::tables::Tables;
+
+use crate::packet::{SentFrame, XdpFrame};
+use crate::tables::Maps;
+
+/// Every frame that an interface receives.
+#[xdp]
+pub fn ingress(context: XdpContext) -> u32 {
+    let mut frame = XdpFrame::new(context.ctx);
+    let tables = Maps::new(context.ctx);
+    let len = frame.len();
+    let verdict = pipeline::process(&mut frame, &tables, Ingress { ifindex: context.ingress_ifindex() as u32 });
+    tables.count(verdict.reason, len);
+    match verdict.action {
+        Action::Pass => xdp_action::XDP_PASS,
+        Action::Drop => xdp_action::XDP_DROP,
+        Action::Transmit => xdp_action::XDP_TX,
+        // SAFETY: a helper on integers.
+        Action::Redirect(ifindex) => unsafe { bpf_redirect(ifindex, 0) as u32 },
+    }
+}
+
+/// Every frame that the host's stack sends.
+#[classifier]
+pub fn egress_guard(context: TcContext) -> i32 {
+    let frame = SentFrame::new(context.as_ptr().cast(), pipeline::EGRESS_HEADERS as u32);
+    let tables = Maps::new(core::ptr::null_mut());
+    let egress = Egress { ifindex: frame.ifindex(), vlan: frame.offloaded_vlan() };
+    let verdict = pipeline::egress(&frame, &tables, egress);
+    tables.count(verdict.reason, frame.whole_len());
+    match verdict.action {
+        Action::Drop => TC_ACT_SHOT,
+        _ => TC_ACT_OK,
+    }
+}
+
+/// Tells userspace the two clocks at one instant, by a test run: `jiffies64`, then `CLOCK_MONOTONIC`, as the first 16 bytes of the
+/// frame. Never attached.
+#[xdp]
+pub fn clocks(context: XdpContext) -> u32 {
+    let mut frame = XdpFrame::new(context.ctx);
+    // SAFETY: helpers without arguments.
+    let now = unsafe { [bpf_jiffies64(), bpf_ktime_get_ns()] };
+    match frame.store(0, now) {
+        Some(()) => xdp_action::XDP_PASS,
+        None => xdp_action::XDP_ABORTED,
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

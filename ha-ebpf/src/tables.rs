@@ -1,0 +1,203 @@
+//! [`Tables`] over the kernel's maps, clocks and routes.
+#![allow(unsafe_code)] // records of kernel maps are shared with other CPUs and with userspace by nature
+
+use core::mem::zeroed;
+
+use aya_ebpf::bindings::{
+    BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, BPF_NOEXIST, BPF_RB_NO_WAKEUP,
+    bpf_fib_lookup as FibLookup, xdp_md,
+};
+use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_jiffies64, bpf_ktime_get_ns};
+use ha_common::abi::{
+    Address, AddressKey, Backend, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Ip, Link, NextHop, Node, Owner, Reason,
+    ReverseKey, ServiceKey, StrayBudget, Vserver, event_kind,
+};
+use ha_common::tables::{Full, Route, Tables};
+use ha_common::time::{Nanos, Ticks};
+
+use crate::maps;
+
+/// The maps, as seen by a program with this context.
+pub struct Maps {
+    context: *mut xdp_md,
+}
+
+impl Maps {
+    /// For the program with this context. Only [`Tables::route`] uses it; the egress guard, which never asks, has none.
+    #[inline(always)]
+    pub fn new(context: *mut xdp_md) -> Self {
+        Maps { context }
+    }
+}
+
+/// `errno` of an insertion into a table where the key is already.
+const EEXIST: i32 = 17;
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// A changeable record.
+///
+/// SAFETY of every call: the pointer comes from a look-up in this run of the program, so its memory stays mapped until it ends, and
+/// no second reference to the same record is made in this run. Other CPUs and userspace may change it at any time; every field
+/// is an integer and is read once, so the worst that this yields is a stale or mixed value, which every reader here can live with.
+#[inline(always)]
+fn record<'a, T>(pointer: Option<*mut T>) -> Option<&'a mut T> {
+    // SAFETY: as said above.
+    pointer.map(|pointer| unsafe { &mut *pointer })
+}
+
+impl Tables for Maps {
+    type Mut<'a, T: 'a> = &'a mut T;
+
+    #[inline(always)]
+    fn node(&self) -> Option<&Node> {
+        maps::NODE.get(0)
+    }
+    #[inline(always)]
+    fn fence(&self) -> Option<&Fence> {
+        maps::FENCE.get(0)
+    }
+    #[inline(always)]
+    fn link_mut(&self, link: u32) -> Option<&mut Link> {
+        record(maps::LINKS.get_ptr_mut(link))
+    }
+    #[inline(always)]
+    fn interface(&self, ifindex: u32) -> Option<&Interface> {
+        record(maps::INTERFACES.get_ptr_mut(ifindex)).map(|interface| &*interface)
+    }
+    #[inline(always)]
+    fn leg_interface(&self, leg: u32) -> Option<&Interface> {
+        self.interface(*maps::LEG_IFINDEX.get(leg)?)
+    }
+    #[inline(always)]
+    fn link_interface(&self, link: u32) -> Option<&Interface> {
+        self.interface(*maps::LINK_IFINDEX.get(link)?)
+    }
+
+    #[inline(always)]
+    fn address(&self, key: &AddressKey) -> Option<&Address> {
+        record(maps::ADDRESSES.get_ptr_mut(key)).map(|address| &*address)
+    }
+    #[inline(always)]
+    fn vserver_index(&self, key: &ServiceKey) -> Option<u32> {
+        record(maps::VSERVER_INDEX.get_ptr_mut(key)).map(|index| *index)
+    }
+    #[inline(always)]
+    fn vserver(&self, index: u32) -> Option<&Vserver> {
+        maps::VSERVERS.get(index)
+    }
+    #[inline(always)]
+    fn ring(&self, slot: u32) -> Option<u32> {
+        maps::RINGS.get(slot).copied()
+    }
+    #[inline(always)]
+    fn backend(&self, index: u32) -> Option<&Backend> {
+        maps::BACKENDS.get(index)
+    }
+    #[inline(always)]
+    fn owner(&self, key: &ServiceKey) -> Option<&Owner> {
+        record(maps::BACKEND_INDEX.get_ptr_mut(key)).map(|owner| &*owner)
+    }
+
+    #[inline(always)]
+    fn flow_mut(&self, key: &FlowKey) -> Option<&mut Flow> {
+        record(maps::FLOWS.get_ptr_mut(key))
+    }
+    #[inline(always)]
+    fn flow_insert(&self, key: &FlowKey, flow: &Flow) -> Result<(), Full> {
+        match maps::FLOWS.insert(key, flow, BPF_NOEXIST.into()) {
+            Err(errno) if errno != -EEXIST => Err(Full),
+            _ => Ok(()),
+        }
+    }
+    #[inline(always)]
+    fn embryo(&self, key: &FlowKey) -> Option<Embryo> {
+        record(maps::EMBRYONIC.get_ptr_mut(key)).map(|embryo| *embryo)
+    }
+    #[inline(always)]
+    fn embryo_insert(&self, key: &FlowKey, embryo: &Embryo) {
+        // An evicting table takes it, or every candidate is in use by other CPUs: then the ring places the ACK.
+        let _ = maps::EMBRYONIC.insert(key, embryo, 0);
+    }
+    #[inline(always)]
+    fn exception_mut(&self, key: &FlowKey) -> Option<&mut Exception> {
+        record(maps::EXCEPTIONS.get_ptr_mut(key))
+    }
+    #[inline(always)]
+    fn exception_insert(&self, key: &FlowKey, exception: &Exception) -> Result<(), Full> {
+        maps::EXCEPTIONS.insert(key, exception, 0).map_err(|_| Full)
+    }
+    #[inline(always)]
+    fn reverse(&self, key: &ReverseKey) -> Option<FlowKey> {
+        record(maps::REVERSE.get_ptr_mut(key).or_else(|| maps::REVERSE_EMBRYONIC.get_ptr_mut(key))).map(|flow| *flow)
+    }
+    #[inline(always)]
+    fn reverse_insert(&self, key: &ReverseKey, flow: &FlowKey) -> Result<(), Full> {
+        maps::REVERSE.insert(key, flow, 0).map_err(|_| Full)
+    }
+    #[inline(always)]
+    fn reverse_embryo_insert(&self, key: &ReverseKey, flow: &FlowKey) {
+        // As for embryos.
+        let _ = maps::REVERSE_EMBRYONIC.insert(key, flow, 0);
+    }
+
+    #[inline(always)]
+    fn stray_budget(&self) -> Option<&mut StrayBudget> {
+        record(maps::STRAYS.get_ptr_mut(0))
+    }
+
+    #[inline(always)]
+    fn now(&self) -> Nanos {
+        // SAFETY: a helper without arguments.
+        Nanos(unsafe { bpf_ktime_get_ns() })
+    }
+    #[inline(always)]
+    fn ticks(&self) -> Ticks {
+        // SAFETY: a helper without arguments.
+        Ticks(unsafe { bpf_jiffies64() })
+    }
+    #[inline(never)]
+    fn route(&self, ifindex: u32, source: &Ip, destination: &Ip) -> Route {
+        route(self.context, ifindex, source, destination)
+    }
+
+    #[inline(always)]
+    fn count(&self, reason: Reason, len: usize) {
+        if let Some(counter) = record(maps::COUNTERS.get_ptr_mut(reason as u32)) {
+            counter.packets += 1;
+            counter.bytes += len as u64;
+        }
+    }
+    #[inline(always)]
+    fn emit(&self, event: &Event) {
+        // A wakeup costs five times the event: the daemon drains flow events by the clock and sleeps for the rare ones.
+        let flow = event.kind == event_kind::FLOW_OPENED || event.kind == event_kind::FLOW_CLOSED;
+        let flags = if flow { BPF_RB_NO_WAKEUP } else { 0 };
+        // The kernel counts what finds no room as a difference of positions; the daemon resynchronises by reading the tables.
+        let _ = maps::EVENTS.output(event, flags.into());
+    }
+}
+
+/// The kernel's own routing decision, as it would forward the packet.
+#[inline(always)]
+fn route(context: *mut xdp_md, ifindex: u32, source: &Ip, destination: &Ip) -> Route {
+    // SAFETY: integers and unions of integers: all zero is a valid value.
+    let mut question: FibLookup = unsafe { zeroed() };
+    question.ifindex = ifindex;
+    if destination.is_v4() {
+        question.family = AF_INET;
+        question.__bindgen_anon_3.ipv4_src = source.last();
+        question.__bindgen_anon_4.ipv4_dst = destination.last();
+    } else {
+        question.family = AF_INET6;
+        question.__bindgen_anon_3.ipv6_src = source.0;
+        question.__bindgen_anon_4.ipv6_dst = destination.0;
+    }
+    // SAFETY: the context is valid while the program runs; the size is that of the record behind the pointer.
+    let answer = unsafe { bpf_fib_lookup(context.cast(), &raw mut question, size_of::<FibLookup>() as i32, 0) };
+    match u32::try_from(answer) {
+        Ok(BPF_FIB_LKUP_RET_SUCCESS) => Route::Via(NextHop::new(question.dmac, question.smac, question.ifindex, 0)),
+        Ok(BPF_FIB_LKUP_RET_NOT_FWDED | BPF_FIB_LKUP_RET_FWD_DISABLED) => Route::Host,
+        _ => Route::Unknown,
+    }
+}

@@ -1,0 +1,200 @@
+//! Forgets flows that are over: in slices, so that no turn takes long.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ha_common::abi::{Exception, Flow, FlowKey, ReverseKey};
+use ha_common::time::{Nanos, Ticks};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::warn;
+
+use super::clocks::Clocks;
+use super::maps::Maps;
+use super::table::Cursor;
+
+/// Entries looked at in one turn, per table.
+const SLICE: usize = 4096;
+
+/// From one turn to the next.
+const TURN: Duration = Duration::from_millis(100);
+
+/// How long a closed connection is kept: segments of it may still be on their way (the kernel's own TIME_WAIT is 60 s, load
+/// balancers' is shorter).
+const TIME_WAIT: Duration = Duration::from_secs(40);
+
+/// The ticks are measured over this time at least.
+const MEASURE: Duration = Duration::from_millis(500);
+
+/// Idle time by vserver. Flows of a vserver that is not in it are forgotten at once.
+pub type Timeouts = HashMap<u32, Duration>;
+
+/// Walks over the flow tables for ever.
+#[derive(Debug)]
+pub struct Ageing {
+    maps: Arc<Maps>,
+    clocks: Clocks,
+    flows: Cursor,
+    exceptions: Cursor,
+    /// Vservers whose exceptions this pass has met.
+    met: HashSet<u32>,
+    rate: Rate,
+}
+
+impl Ageing {
+    pub(super) fn new(maps: Arc<Maps>, clocks: Clocks) -> Self {
+        Ageing {
+            maps,
+            clocks,
+            flows: Cursor::default(),
+            exceptions: Cursor::default(),
+            met: HashSet::new(),
+            rate: Rate::default(),
+        }
+    }
+
+    /// Runs until a channel is dropped. After each pass over `EXCEPTIONS`, `exceptions` says which vservers have any.
+    pub async fn run(mut self, timeouts: watch::Receiver<Timeouts>, exceptions: watch::Sender<HashSet<u32>>) {
+        let mut turns = interval(TURN);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut complained = false;
+        while timeouts.has_changed().is_ok() && !exceptions.is_closed() {
+            turns.tick().await;
+            let present = timeouts.borrow().clone();
+            match self.turn(&present) {
+                Ok(Some(met)) => drop(exceptions.send_replace(met)),
+                Ok(None) => {}
+                Err(error) if !complained => {
+                    complained = true;
+                    warn!(%error, "cannot age flows");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// One slice; the vservers with exceptions when a pass over them has ended.
+    fn turn(&mut self, timeouts: &Timeouts) -> io::Result<Option<HashSet<u32>>> {
+        let (ticks, at) = self.clocks.read()?;
+        let Some(rule) = self.rate.rule(ticks, at, timeouts) else {
+            return Ok(None);
+        };
+        let mut flows = Vec::new();
+        self.maps.flows.walk(&mut self.flows, SLICE, &mut flows)?;
+        flows.retain(|(key, flow)| rule.is_over(key, flow));
+        let reverse: Vec<ReverseKey> = flows.iter().map(|(key, flow)| reverse_key(key, flow.backend)).collect();
+        self.maps.flows.delete(&keys(&flows))?;
+        self.maps.reverse.delete(&reverse)?;
+
+        let mut found = Vec::new();
+        let more = self.maps.exceptions.walk(&mut self.exceptions, SLICE, &mut found)?;
+        let (over, alive): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|(key, exception): &(FlowKey, Exception)| rule.is_idle(key, exception.seen));
+        self.met.extend(alive.iter().map(|(key, _)| key.vserver));
+        let reverse: Vec<ReverseKey> = over.iter().map(|(key, exception)| reverse_key(key, exception.backend)).collect();
+        self.maps.exceptions.delete(&keys(&over))?;
+        self.maps.reverse.delete(&reverse)?;
+        Ok((!more).then(|| std::mem::take(&mut self.met)))
+    }
+}
+
+fn keys<V>(entries: &[(FlowKey, V)]) -> Vec<FlowKey> {
+    entries.iter().map(|(key, _)| *key).collect()
+}
+
+/// Key of the entry in `REVERSE` that a flow with the client's own address may have.
+pub(super) fn reverse_key(key: &FlowKey, backend: u32) -> ReverseKey {
+    ReverseKey { backend, addr: key.addr, port: key.port, protocol: key.protocol }
+}
+
+/// How many ticks make a second: measured, because kernels differ.
+#[derive(Debug, Default)]
+struct Rate {
+    first: Option<(Ticks, Nanos)>,
+}
+
+impl Rate {
+    fn rule<'t>(&mut self, ticks: Ticks, at: Nanos, timeouts: &'t Timeouts) -> Option<Rule<'t>> {
+        let (first_ticks, first_at) = *self.first.get_or_insert((ticks, at));
+        let span = at.since(first_at);
+        let counted = ticks.0.wrapping_sub(first_ticks.0);
+        (span >= MEASURE && counted > 0).then(|| Rule { now: ticks, tick: span.div_f64(counted as f64), timeouts })
+    }
+}
+
+/// Which flows are over.
+struct Rule<'t> {
+    now: Ticks,
+    tick: Duration,
+    timeouts: &'t Timeouts,
+}
+
+impl Rule<'_> {
+    fn is_over(&self, key: &FlowKey, flow: &Flow) -> bool {
+        self.is_idle(key, flow.seen) || flow.close_reason().is_some() && self.idle(flow.seen) >= TIME_WAIT
+    }
+
+    fn is_idle(&self, key: &FlowKey, seen: Ticks) -> bool {
+        self.timeouts.get(&key.vserver).is_none_or(|timeout| self.idle(seen) >= *timeout)
+    }
+
+    /// A flow that was seen after this turn's reading of the clock is not idle at all.
+    fn idle(&self, seen: Ticks) -> Duration {
+        self.tick.mul_f64(self.now.0.saturating_sub(seen.0) as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ha_common::abi::tcp_seen;
+
+    use super::*;
+
+    const START: (Ticks, Nanos) = (Ticks(4_000_000), Nanos(7_000_000_000));
+
+    /// The clocks `seconds` after the start, at 250 ticks per second.
+    fn after(seconds: u64) -> (Ticks, Nanos) {
+        (Ticks(START.0.0 + 250 * seconds), START.1 + Duration::from_secs(seconds))
+    }
+
+    fn timeouts() -> Timeouts {
+        HashMap::from([(1, Duration::from_secs(120))])
+    }
+
+    fn is_over(now: u64, vserver: u32, flow: &Flow) -> bool {
+        let mut rate = Rate::default();
+        let timeouts = timeouts();
+        assert!(rate.rule(START.0, START.1, &timeouts).is_none(), "nothing is measured yet");
+        let (ticks, at) = after(now);
+        rate.rule(ticks, at, &timeouts).unwrap().is_over(&FlowKey { vserver, ..FlowKey::default() }, flow)
+    }
+
+    #[test]
+    fn flows_end_after_the_idle_time_of_their_vserver() {
+        let flow = Flow { seen: after(100).0, ..Flow::default() };
+        assert!(!is_over(219, 1, &flow));
+        assert!(is_over(221, 1, &flow));
+    }
+
+    #[test]
+    fn closed_flows_end_after_the_time_wait() {
+        let finished = Flow { seen: after(100).0, client_tcp: tcp_seen::FIN, server_tcp: tcp_seen::FIN, ..Flow::default() };
+        let half = Flow { server_tcp: 0, ..finished };
+        let reset = Flow { client_tcp: tcp_seen::RST, ..half };
+        assert!(!is_over(139, 1, &finished));
+        assert!(is_over(141, 1, &finished) && is_over(141, 1, &reset));
+        assert!(!is_over(141, 1, &half));
+    }
+
+    #[test]
+    fn flows_of_a_vserver_that_is_gone_end_at_once() {
+        assert!(is_over(100, 2, &Flow { seen: after(100).0, ..Flow::default() }));
+    }
+
+    #[test]
+    fn a_flow_that_was_seen_a_moment_later_is_not_idle() {
+        assert!(!is_over(100, 1, &Flow { seen: after(101).0, ..Flow::default() }));
+    }
+}

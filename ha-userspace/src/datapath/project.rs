@@ -1,0 +1,182 @@
+//! The running configuration, as the data plane sees it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ha_common::abi::{
+    Address, AddressKey, Backend, Interface, NextHop, ServiceKey, address_flags, backend_flags, hash_kind, interface_flags, mode,
+    vserver_flags,
+};
+use ha_common::health::{Settings, Verdict};
+use ha_common::maglev::Member;
+use ha_common::wire::Be16;
+
+use super::desired::{Desired, DesiredVserver};
+use super::plan::Present;
+use crate::command::words::{AddressType, LbMethod, Mode, Protocol};
+use crate::config::{Config, Service, Vserver};
+use crate::health::Target;
+use crate::net::link::Link;
+use crate::net::neighbour::NextHops;
+
+/// Everything lives in the untagged domain.
+const UNTAGGED: u32 = 0;
+
+/// What the maps shall hold for `config`, given the interfaces that are there, the verdicts on services by name, and the next
+/// hops that are known.
+///
+/// Legs and heartbeat links are numbered in the order of their names, so that nodes with equal names agree.
+#[must_use]
+pub fn project(config: &Config, links: &[Link], verdicts: &HashMap<String, Verdict>, next_hops: &NextHops) -> Desired {
+    let mut desired = Desired::default();
+    put_interfaces(&mut desired, config, links);
+    for address in config.addresses() {
+        let key = AddressKey { addr: address.ip.into(), domain: UNTAGGED };
+        desired.addresses.insert(key, Address { flags: address_bits(address), group: 0 });
+    }
+    for service in config.services() {
+        desired.backends.insert(service.index, backend(service, links, verdicts, next_hops));
+    }
+    for vserver in config.vservers() {
+        desired.vservers.insert(vserver.index, desired_vserver(config, vserver));
+    }
+    desired
+}
+
+/// Addresses whose next hops [`project`] needs.
+#[must_use]
+pub fn wanted_next_hops(config: &Config) -> BTreeSet<IpAddr> {
+    config.services().map(|service| service.ip).collect()
+}
+
+/// What the monitors shall watch. Services that are not among them count as up: UDP says nothing to a stranger, and whoever
+/// switches a monitor off means it.
+#[must_use]
+pub fn targets(config: &Config) -> HashMap<String, Target> {
+    let watched = config.services().filter(|service| is_watched(service));
+    watched.map(|service| (service.name.clone(), target(service))).collect()
+}
+
+/// The verdict on a service that `present`, left by the daemon before, tells: a restart is no reason to doubt it.
+#[must_use]
+pub fn inherited_verdict(config: &Config, present: &Present, service: &str) -> Verdict {
+    let known = config.service(service).and_then(|service| {
+        let backend = present.backends.get(&service.index)?;
+        ((backend.addr, backend.port.get()) == (service.ip.into(), service.port)).then_some(backend)
+    });
+    match known {
+        None => Verdict::Unknown,
+        Some(backend) if backend.flags & backend_flags::UP != 0 => Verdict::Up,
+        Some(_) => Verdict::Down,
+    }
+}
+
+/// Idle time after which flows of a vserver are forgotten, by index.
+#[must_use]
+pub fn idle_timeouts(config: &Config) -> HashMap<u32, Duration> {
+    config.vservers().map(|vserver| (vserver.index, vserver.idle_timeout())).collect()
+}
+
+fn put_interfaces(desired: &mut Desired, config: &Config, links: &[Link]) {
+    let find = |name: &str| links.iter().find(|link| link.name == name);
+    for (number, leg) in config.legs().enumerate().take(desired.legs.len()) {
+        if let Some(link) = find(&leg.name) {
+            let interface = desired.interfaces.entry(link.ifindex).or_insert_with(|| interface(link));
+            interface.flags |= interface_flags::LEG;
+            interface.leg = number as u32;
+            desired.legs[number] = link.ifindex;
+        }
+    }
+    for (number, heartbeat) in config.ha_links().enumerate().take(desired.links.len()) {
+        if let Some(link) = find(&heartbeat.name) {
+            let interface = desired.interfaces.entry(link.ifindex).or_insert_with(|| interface(link));
+            let strays = if heartbeat.monitor { 0 } else { interface_flags::STRAYS };
+            interface.flags |= interface_flags::HEARTBEAT | strays;
+            interface.link = number as u32;
+            desired.links[number] = link.ifindex;
+        }
+    }
+}
+
+fn interface(link: &Link) -> Interface {
+    let mtu = u16::try_from(link.mtu).unwrap_or(u16::MAX);
+    Interface { ifindex: link.ifindex, mac: link.mac, mtu, ..Interface::default() }
+}
+
+/// A disabled address stays known, so that the host's stack does not answer for it, and is silent.
+fn address_bits(address: &crate::config::Address) -> u32 {
+    let kind = match address.kind {
+        AddressType::Vip => address_flags::VIP,
+        // The host itself speaks to backends from it, and must get the answers.
+        AddressType::Snip => address_flags::SNIP | address_flags::LOCAL,
+    };
+    let bit = |set: bool, bit: u32| if set && address.enabled { bit } else { 0 };
+    kind | bit(address.arp, address_flags::ARP) | bit(address.icmp, address_flags::ICMP)
+}
+
+fn backend(service: &Service, links: &[Link], verdicts: &HashMap<String, Verdict>, next_hops: &NextHops) -> Backend {
+    let verdict = verdicts.get(&service.name).copied().unwrap_or_default();
+    let up = service.enabled && (!is_watched(service) || verdict.is_usable());
+    let next_hop = next_hops.get(&service.ip).and_then(|hop| {
+        let link = links.iter().find(|link| link.ifindex == hop.ifindex)?;
+        Some(NextHop::new(hop.mac, link.mac, hop.ifindex, UNTAGGED))
+    });
+    Backend {
+        flags: if up { backend_flags::UP } else { 0 },
+        addr: service.ip.into(),
+        port: Be16::new(service.port),
+        next_hop: next_hop.unwrap_or_default(),
+        ..Backend::default()
+    }
+}
+
+fn desired_vserver(config: &Config, vserver: &Vserver) -> DesiredVserver {
+    let address_enabled = config.address(vserver.ip).is_some_and(|address| address.enabled);
+    let bit = |set: bool, bit: u32| if set { bit } else { 0 };
+    let members = config.bound(vserver).map(|(service, binding)| Member {
+        addr: service.ip.into(),
+        port: Be16::new(service.port),
+        protocol: protocol_number(service.protocol),
+        weight: binding.weight,
+        backend: service.index,
+    });
+    DesiredVserver {
+        key: ServiceKey {
+            addr: vserver.ip.into(),
+            domain: UNTAGGED,
+            port: Be16::new(vserver.port),
+            protocol: u16::from(protocol_number(vserver.protocol)),
+        },
+        flags: bit(!vserver.enabled || !address_enabled, vserver_flags::DOWN)
+            | bit(vserver.sessionless, vserver_flags::HASH_ONLY)
+            | bit(vserver.flow_log, vserver_flags::LOGGED),
+        mode: match vserver.mode {
+            Mode::Ip => mode::NAT,
+            Mode::Mac => mode::MAC,
+        },
+        hash: match vserver.method {
+            LbMethod::SrcIpSrcPortHash => hash_kind::SOURCE_PORT,
+            LbMethod::SourceIpHash => hash_kind::SOURCE,
+        },
+        members: members.collect(),
+    }
+}
+
+fn protocol_number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => libc::IPPROTO_TCP as u8,
+        Protocol::Udp => libc::IPPROTO_UDP as u8,
+    }
+}
+
+fn is_watched(service: &Service) -> bool {
+    service.enabled && service.health_monitor && service.protocol == Protocol::Tcp
+}
+
+fn target(service: &Service) -> Target {
+    Target { address: (service.ip, service.port).into(), settings: Settings::default() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+use crate::config::{Indices, load_text};
+use crate::net::neighbour;
+
+use super::*;
+
+const PAIR: &str = "
+set ns config -IPAddress 10.9.0.1 -netmask 255.255.255.0
+set interface client0 -haMonitor ON -haHeartbeat OFF
+set interface server0 -haMonitor ON -haHeartbeat OFF
+set interface ha0 -haMonitor OFF -haHeartbeat ON
+set interface both -haMonitor ON -haHeartbeat ON
+add ns ip 10.1.0.100 255.255.255.255 -type VIP
+add ns ip 10.2.0.1 255.255.255.0 -type SNIP
+add lb vserver web TCP 10.1.0.100 80 -lbMethod SRCIPSRCPORTHASH
+add lb vserver dns UDP 10.1.0.100 53 -lbMethod SOURCEIPHASH
+add service s1 10.2.0.11 TCP 8080 -usip YES
+add service s2 10.2.0.12 TCP 8080 -usip YES -healthMonitor NO
+add service d1 10.2.0.11 UDP 53 -usip YES
+bind lb vserver web s1 -weight 2
+bind lb vserver web s2
+bind lb vserver dns d1
+";
+
+fn config(extra: &str) -> Config {
+    load_text(&format!("{PAIR}{extra}"), Indices::default()).unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+fn link(name: &str, ifindex: u32) -> Link {
+    Link {
+        ifindex,
+        name: name.into(),
+        mac: [2, 0, 0, 0, 0, ifindex as u8],
+        mtu: 1500,
+        up: true,
+        carrier: true,
+        xdp: None,
+    }
+}
+
+fn links() -> Vec<Link> {
+    vec![link("lo", 1), link("client0", 2), link("server0", 3), link("ha0", 4), link("both", 5)]
+}
+
+fn plain(config: &Config) -> Desired {
+    project(config, &links(), &HashMap::new(), &NextHops::new())
+}
+
+fn address(desired: &Desired, text: &str) -> u32 {
+    desired.addresses[&AddressKey { addr: text.parse::<IpAddr>().unwrap().into(), domain: 0 }].flags
+}
+
+#[test]
+fn interfaces_are_numbered_by_name_and_only_pure_ha_links_carry_strays() {
+    let desired = plain(&config(""));
+    let flags = |ifindex: u32| desired.interfaces[&ifindex].flags;
+    assert_eq!(desired.legs[..3], [5, 2, 3], "both, client0, server0");
+    assert_eq!(desired.links[..2], [5, 4], "both, ha0");
+    assert_eq!(flags(2), interface_flags::LEG);
+    assert_eq!(flags(4), interface_flags::HEARTBEAT | interface_flags::STRAYS);
+    assert_eq!(flags(5), interface_flags::LEG | interface_flags::HEARTBEAT);
+    assert!(!desired.interfaces.contains_key(&1), "an interface that the configuration does not name is left alone");
+}
+
+#[test]
+fn an_interface_that_is_missing_keeps_its_number() {
+    let present: Vec<Link> = links().into_iter().filter(|link| link.name != "client0").collect();
+    let desired = project(&config(""), &present, &HashMap::new(), &NextHops::new());
+    assert_eq!(desired.legs[..3], [5, 0, 3]);
+}
+
+#[test]
+fn a_disabled_address_is_known_and_silent_and_its_vservers_are_down() {
+    let config = config("disable ns ip 10.1.0.100\n");
+    let desired = plain(&config);
+    assert_eq!(address(&desired, "10.1.0.100"), address_flags::VIP);
+    let snip = address_flags::SNIP | address_flags::LOCAL | address_flags::ARP | address_flags::ICMP;
+    assert_eq!(address(&desired, "10.2.0.1"), snip);
+    assert!(desired.vservers.values().all(|vserver| vserver.flags & vserver_flags::DOWN != 0));
+}
+
+#[test]
+fn vserver_has_key_method_and_weighted_members() {
+    let config = config("");
+    let desired = plain(&config);
+    let web = &desired.vservers[&config.vserver("web").unwrap().index];
+    assert_eq!((web.key.port.get(), web.key.protocol, web.mode, web.hash), (80, 6, mode::NAT, hash_kind::SOURCE_PORT));
+    let weights: HashMap<u32, u32> = web.members.iter().map(|member| (member.backend, member.weight)).collect();
+    let index = |name: &str| config.service(name).unwrap().index;
+    assert_eq!(weights, [(index("s1"), 2), (index("s2"), 1)].into());
+    assert!(web.members.iter().all(|member| desired.backends.contains_key(&member.backend)));
+}
+
+#[test]
+fn services_are_up_unless_a_monitor_says_otherwise() {
+    let config = config("disable service d1\n");
+    let verdicts = [("s1", Verdict::Down), ("s2", Verdict::Down)].map(|(name, verdict)| (name.to_owned(), verdict));
+    let desired = project(&config, &links(), &verdicts.into(), &NextHops::new());
+    let up = |name: &str| desired.is_up(config.service(name).unwrap().index);
+    assert_eq!(["s1", "s2", "d1"].map(up), [false, true, false], "s2 has no monitor, d1 is disabled");
+    assert!(plain(&config).is_up(config.service("s1").unwrap().index), "nobody has asked yet");
+    assert_eq!(targets(&config).keys().collect::<Vec<_>>(), ["s1"]);
+}
+
+#[test]
+fn a_backend_is_reached_by_the_neighbours_mac_from_the_interfaces_own() {
+    let config = config("");
+    let hops = NextHops::from([("10.2.0.11".parse().unwrap(), neighbour::NextHop { ifindex: 3, mac: [6; 6] })]);
+    let desired = project(&config, &links(), &HashMap::new(), &hops);
+    let hop = |name: &str| desired.backends[&config.service(name).unwrap().index].next_hop;
+    assert_eq!(hop("s1"), NextHop::new([6; 6], [2, 0, 0, 0, 0, 3], 3, 0));
+    assert!(hop("s2").is_unknown());
+}
+
+#[test]
+fn a_restart_inherits_verdicts_of_backends_that_are_the_same() {
+    let config = config("");
+    let verdicts = HashMap::from([("s1".to_owned(), Verdict::Down)]);
+    let before = Present {
+        backends: project(&config, &links(), &verdicts, &NextHops::new()).backends,
+        ..Present::default()
+    };
+    let verdict = |name: &str| inherited_verdict(&config, &before, name);
+    assert_eq!([verdict("s1"), verdict("s2")], [Verdict::Down, Verdict::Up]);
+    assert_eq!(inherited_verdict(&config, &Present::default(), "s1"), Verdict::Unknown);
+}
