@@ -11,18 +11,19 @@
 //! SIGTERM ends the process and touches nothing: programs, maps and links are pinned, the kernel goes on serving, and the next
 //! daemon adopts them. Leaving the pair is `understudy stop`.
 
+mod floating;
 mod helpers;
 mod live;
 mod status;
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use anyhow::{Context, anyhow};
-use ha_common::abi::{Event as KernelEvent, backend_flags};
+use ha_common::abi::Event as KernelEvent;
 use ha_common::health::Verdict;
 use ha_common::time::nanos_of;
 use tokio::signal::unix::{SignalKind, signal};
@@ -81,6 +82,11 @@ async fn serve_node(options: &Options, config: Config, datapath: Datapath, state
     let mut next_hops = neighbour::spawn(wanted_out).context("cannot follow routes and neighbours")?;
     let (others, mut kernel_events) = mpsc::unbounded_channel();
     let known = known_verdicts(&config, &datapath);
+    let (connection, netlink, _) = rtnetlink::new_connection().context("cannot speak netlink")?;
+    tokio::spawn(connection);
+    let (timeouts, timeouts_out) = watch::channel(datapath::Timeouts::new());
+    let (exceptions, mut exceptions_out) = watch::channel(HashSet::new());
+    tokio::spawn(datapath.ageing().run(timeouts_out, exceptions));
     let parts = DriverParts {
         shared: Arc::clone(&shared),
         requests: Arc::clone(&requests),
@@ -99,6 +105,8 @@ async fn serve_node(options: &Options, config: Config, datapath: Datapath, state
             monitors: Monitors::new(verdicts_in),
             wanted,
             store: Arc::new(Store::new(&options.config)),
+            timeouts,
+            own: address::list(&netlink).await.context("cannot list the host's addresses")?,
         },
         known,
     );
@@ -109,7 +117,7 @@ async fn serve_node(options: &Options, config: Config, datapath: Datapath, state
     info!(config = %options.config.display(), socket = %options.socket.display(), "node is up");
 
     let node: Node = Rc::new(RefCell::new(Executor::new(config, live)));
-    let local = tokio::spawn(keep_addresses(helpers));
+    let local = tokio::spawn(keep_addresses(helpers, netlink.clone()));
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let serving = serve(socket.listener(), Rc::clone(&node));
@@ -124,6 +132,10 @@ async fn serve_node(options: &Options, config: Config, datapath: Datapath, state
             Ok(()) = next_hops.changed() => {
                 let found = next_hops.borrow_and_update().clone();
                 with(&node, |config, live| live.follow(config, found));
+            }
+            Ok(()) = exceptions_out.changed() => {
+                let met = exceptions_out.borrow_and_update().clone();
+                with(&node, |_, live| live.datapath.set_exceptions(met));
             }
             Some(event) = kernel_events.recv() => note(&event),
             () = due => with(&node, |config, live| live.project_or_log(config)),
@@ -175,21 +187,12 @@ fn begin_life(shared: &Shared) -> anyhow::Result<()> {
 /// What an earlier daemon knew of services, as the kernel still has it.
 fn known_verdicts(config: &Config, datapath: &Datapath) -> HashMap<String, Verdict> {
     let Ok(present) = datapath.present() else { return HashMap::new() };
-    let verdict = |index| match present.backends.get(&index).map(|backend| backend.flags & backend_flags::UP != 0) {
-        Some(true) => Verdict::Unknown,
-        Some(false) => Verdict::Down,
-        None => Verdict::Unknown,
-    };
-    config.services().map(|service| (service.name.clone(), verdict(service.index))).collect()
+    let verdict = |name: &str| datapath::inherited_verdict(config, &present, name);
+    config.services().map(|service| (service.name.clone(), verdict(&service.name))).collect()
 }
 
 /// Brings addresses of the host up and down with the role.
-async fn keep_addresses(helpers: Helpers) {
-    let Ok((connection, handle, _)) = rtnetlink::new_connection() else {
-        warn!("no netlink socket: floating addresses of the host are not kept");
-        return;
-    };
-    tokio::spawn(connection);
+async fn keep_addresses(helpers: Helpers, handle: rtnetlink::Handle) {
     let mut up: BTreeSet<LocalAddress> = BTreeSet::new();
     loop {
         let (wanted, serves) = helpers.local();

@@ -10,19 +10,11 @@ use ha_common::ha::announce::Pace;
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
+use super::floating::Floating;
 use crate::ha::state::{State, StateFile};
 use crate::ha::{Handle, Helper, Request};
 use crate::net::address::LocalAddress;
-use crate::net::announce::{Announcements, Roll};
-
-/// What goes with the Primary's role; kept up to date by whoever knows the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Floating {
-    /// What to announce.
-    pub roll: Roll,
-    /// Addresses that the host owns while this node serves.
-    pub local: BTreeSet<LocalAddress>,
-}
+use crate::net::announce::Announcements;
 
 /// The helpers, from outside.
 #[derive(Clone, Debug)]

@@ -9,21 +9,23 @@ use std::time::Instant;
 use ha_common::abi::{Key, node_flags};
 use ha_common::ha::event::{Refusal, RoleName};
 use ha_common::ha::settings::{HaStatus, Settings};
-use ha_common::health::{Settings as MonitorSettings, Verdict};
+use ha_common::health::Verdict;
 use ha_common::time::nanos_of;
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
-use super::helpers::{Floating, Helpers};
+use super::floating::Floating;
+use super::helpers::Helpers;
 use super::status::{self, Sent};
 use crate::command::runtime::{Health, InterfaceState, Outcome, PairStatus, Runtime, ServiceState};
 use crate::command::{CommandError, words};
 use crate::config::{Change, Config, Pair, SavedForm, Store};
-use crate::datapath::{Datapath, Mode, Projection};
+use crate::datapath::{self, Datapath, Mode, Timeouts};
 use crate::ha::{Handle, Request};
-use crate::health::{self, Monitors, Target};
+use crate::health::{self, Monitors};
 use crate::keys::heartbeat_key;
 use crate::net::heartbeat::{Port, Requests, network_order};
+use crate::net::address::LocalAddress;
 use crate::net::link::{self, Link};
 use crate::net::neighbour::NextHops;
 use crate::clock;
@@ -51,6 +53,8 @@ pub struct Live {
     pub(super) wanted: watch::Sender<BTreeSet<IpAddr>>,
     pub(super) next_hops: NextHops,
     pub(super) store: Arc<Store>,
+    pub(super) own: Vec<LocalAddress>,
+    timeouts: watch::Sender<Timeouts>,
     services: HashMap<String, Known>,
     modes: BTreeMap<String, Mode>,
     keyed: Option<KeyMaterial>,
@@ -74,12 +78,16 @@ pub struct Parts {
     pub wanted: watch::Sender<BTreeSet<IpAddr>>,
     /// Where the configuration is saved.
     pub store: Arc<Store>,
+    /// How long flows may be idle, for whoever ages them.
+    pub timeouts: watch::Sender<Timeouts>,
+    /// The host's own addresses.
+    pub own: Vec<LocalAddress>,
 }
 
 impl Live {
     /// Nothing configured yet; what an earlier daemon knew of services is taken from `verdicts`.
     pub fn new(parts: Parts, verdicts: HashMap<String, Verdict>) -> Live {
-        let Parts { datapath, requests, driver, helpers, monitors, wanted, store } = parts;
+        let Parts { datapath, requests, driver, helpers, monitors, wanted, store, timeouts, own } = parts;
         let since = Instant::now();
         let services = verdicts.into_iter().map(|(name, verdict)| (name, Known { verdict, since })).collect();
         Live {
@@ -90,6 +98,8 @@ impl Live {
             monitors,
             wanted,
             store,
+            own,
+            timeouts,
             services,
             next_hops: NextHops::new(),
             modes: BTreeMap::new(),
@@ -120,12 +130,11 @@ impl Live {
     }
 
     fn project(&mut self, config: &Config, links: &[Link]) -> Result<(), CommandError> {
-        let down = |name: &str| self.services.get(name).is_some_and(|known| !known.verdict.is_usable());
-        let projection = Projection { config, links, next_hops: &self.next_hops, is_down: &down };
-        let desired = projection.desired();
+        let verdicts = self.services.iter().map(|(name, known)| (name.clone(), known.verdict)).collect();
+        let desired = datapath::project(config, links, &verdicts, &self.next_hops);
         self.datapath.reconcile(clock::now(), &desired).map_err(refused)?;
-        self.helpers.set(Floating { roll: projection.roll(), local: projection.local_addresses() });
-        let wanted = projection.next_hops_wanted();
+        self.helpers.set(Floating::of(config, links, &self.own));
+        let wanted = datapath::wanted_next_hops(config);
         self.wanted.send_if_modified(|present| {
             let differs = *present != wanted;
             *present = wanted;
@@ -182,13 +191,7 @@ impl Live {
     }
 
     fn watch_services(&mut self, config: &Config) {
-        let watched = config.services().filter(|service| service.enabled && service.health_monitor);
-        let targets: HashMap<String, Target> = watched
-            .map(|service| {
-                let address = (service.ip, service.port).into();
-                (service.name.clone(), Target { address, settings: MonitorSettings::default() })
-            })
-            .collect();
+        let targets = datapath::targets(config);
         let services = &self.services;
         self.monitors.watch(&targets, |name| services.get(name).map_or(Verdict::Unknown, |known| known.verdict));
         self.services.retain(|name, _| targets.contains_key(name));
@@ -259,6 +262,7 @@ impl Runtime for Live {
         self.set_ports(config, &links)?;
         self.project(config, &links)?;
         self.watch_services(config);
+        self.timeouts.send_replace(datapath::idle_timeouts(config));
         self.commits += 1;
         let shared = self.datapath.shared();
         shared.set_config_identity(config.identity());
