@@ -3,8 +3,10 @@
 //! [`Datapath`] owns programs, maps and attachments. What real-time threads need of them is [`Shared`], without a lock and
 //! without a system call; everything else is a projection of the running configuration that [`Datapath::reconcile`] keeps.
 
+mod ageing;
 mod array;
 mod attach;
+mod clocks;
 mod desired;
 mod events;
 mod loader;
@@ -12,6 +14,7 @@ mod maps;
 mod pins;
 mod plain;
 mod plan;
+mod project;
 mod rings;
 mod shared;
 mod table;
@@ -23,13 +26,16 @@ use std::sync::Arc;
 use ha_common::time::Nanos;
 use thiserror::Error;
 
+pub use ageing::{Ageing, Timeouts};
 pub use array::Array;
 pub use attach::{AttachError, Mode};
+pub use clocks::Clocks;
 pub use desired::{Desired, DesiredVserver};
 pub use events::Events;
 pub use loader::{LoadError, Settings};
 pub use maps::{Capacity, Maps, WriteError};
 pub use plan::Present;
+pub use project::{idle_timeouts, inherited_verdict, project, targets, wanted_next_hops};
 pub use rings::PoolFull;
 pub use shared::{PUBLIC_WORDS, Shared};
 pub use table::{Cursor, Table};
@@ -119,6 +125,12 @@ impl Datapath {
         Events::open(&self.pins.maps())
     }
 
+    /// What forgets flows that are over: to be spawned once. `None` when it was asked for before.
+    #[must_use]
+    pub fn ageing(&mut self) -> Option<Ageing> {
+        self.programs.clocks.take().map(|clocks| Ageing::new(Arc::clone(&self.maps), clocks))
+    }
+
     /// Attaches the programs to exactly these interfaces of this thread's network namespace. What is attached and equal stays
     /// untouched; interfaces that this node used before are let go. The first call after an upgrade also frees the programs
     /// of the version before.
@@ -150,13 +162,15 @@ impl Datapath {
             Some(planner) => planner,
             None => self.read(now)?,
         };
-        match planner.plan(now, desired) {
-            Ok(writes) => self.maps.execute(&writes)?,
+        let writes = match planner.plan(now, desired) {
+            Ok(writes) => writes,
             Err(full) => {
                 self.planner = Some(planner);
                 return Err(full.into());
             }
-        }
+        };
+        self.maps.execute(&writes)?;
+        self.maps.tell_owners_apart(&writes)?;
         self.planner = Some(planner);
         Ok(())
     }

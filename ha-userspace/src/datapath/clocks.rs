@@ -24,7 +24,8 @@ impl Clocks {
     /// When the kernel does not run the program.
     pub fn read(&self) -> io::Result<(Ticks, Nanos)> {
         let mut answer = [0; FRAME_LEN];
-        let options = TestRunOptions { data_in: Some(&[0; FRAME_LEN]), data_out: Some(&mut answer), ..TestRunOptions::default() };
+        let options =
+            TestRunOptions { data_in: Some(&[0; FRAME_LEN]), data_out: Some(&mut answer), ..TestRunOptions::default() };
         self.0.test_run(options).map_err(io::Error::other)?;
         let word = |at: usize| u64::from_ne_bytes(answer[at..at + 8].try_into().expect("eight bytes"));
         Ok((Ticks(word(0)), Nanos(word(8))))

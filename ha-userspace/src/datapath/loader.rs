@@ -9,14 +9,16 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::{MapData, MapError};
 use aya::pin::PinError;
-use aya::programs::{ProgramError, SchedClassifier, Xdp};
+use aya::programs::{ProgramError, ProgramInfo, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use aya_obj::generated::bpf_map_type;
+use aya_obj::programs::XdpAttachType;
 use aya_obj::{EbpfSectionKind, Object, ParseError};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tracing::info;
 
+use super::clocks::Clocks;
 use super::maps::{Maps, OpenError};
 use super::pins::{Pins, PinsError, remove_tree};
 
@@ -24,6 +26,8 @@ use super::pins::{Pins, PinsError, remove_tree};
 const INGRESS: &str = "ingress";
 /// Name of the program on the way out.
 const EGRESS: &str = "egress_guard";
+/// Name of the program that reads the clocks.
+const CLOCKS: &str = "clocks";
 
 /// Loading or adopting failed; nothing that was attached has changed.
 #[derive(Debug, Error)]
@@ -89,6 +93,7 @@ pub struct Settings {
 pub(super) struct Programs {
     pub ingress: Xdp,
     pub egress: SchedClassifier,
+    pub clocks: Option<Clocks>,
     /// Whether they were running already.
     pub adopted: bool,
     pub identity: String,
@@ -189,13 +194,20 @@ fn check(path: &Path, wanted: &Layout) -> Result<(), LoadError> {
 
 /// The programs of an earlier daemon, if they came from the same object and use the maps that are pinned now.
 fn adopt(pins: &Pins, identity: &str) -> Option<Programs> {
-    let dir = pins.programs(identity);
     let node = MapData::from_pin(pins.maps().join("NODE")).ok()?.info().ok()?.id();
-    let uses_maps = |map_ids: Option<Vec<u32>>| map_ids.is_some_and(|ids| ids.contains(&node));
-    let ingress = Xdp::from_pin(dir.join(INGRESS), aya_obj::programs::XdpAttachType::Interface).ok()?;
-    let egress = SchedClassifier::from_pin(dir.join(EGRESS)).ok()?;
-    let fits = uses_maps(ingress.info().ok()?.map_ids().ok()?) && uses_maps(egress.info().ok()?.map_ids().ok()?);
-    fits.then(|| Programs { ingress, egress, adopted: true, identity: identity.to_owned() })
+    let uses_maps = |info: ProgramInfo| info.map_ids().ok().flatten().is_some_and(|ids| ids.contains(&node));
+    let programs = reopen(pins, identity, true).ok()?;
+    let fits = uses_maps(programs.ingress.info().ok()?) && uses_maps(programs.egress.info().ok()?);
+    fits.then_some(programs)
+}
+
+/// Opens the programs that are pinned.
+fn reopen(pins: &Pins, identity: &str, adopted: bool) -> Result<Programs, LoadError> {
+    let dir = pins.programs(identity);
+    let xdp = |name| Xdp::from_pin(dir.join(name), XdpAttachType::Interface).map_err(|error| other(name, error));
+    let egress = SchedClassifier::from_pin(dir.join(EGRESS)).map_err(|error| other(EGRESS, error))?;
+    let (ingress, clocks) = (xdp(INGRESS)?, Some(Clocks::new(xdp(CLOCKS)?)));
+    Ok(Programs { ingress, egress, clocks, adopted, identity: identity.to_owned() })
 }
 
 fn verify(settings: &Settings, pins: &Pins, identity: &str, ebpf: &mut Ebpf) -> Result<Programs, LoadError> {
@@ -204,22 +216,15 @@ fn verify(settings: &Settings, pins: &Pins, identity: &str, ebpf: &mut Ebpf) -> 
     // What a daemon left that was killed while it was here.
     remove_tree(&dir).map_err(io_error)?;
     fs::create_dir_all(&dir).map_err(io_error)?;
-
-    let xdp: &mut Xdp = program(ebpf, INGRESS)?;
-    xdp.load().map_err(|error| refused(settings, INGRESS, error))?;
-    xdp.pin(dir.join(INGRESS)).map_err(|error| other(INGRESS, pin_error(error)))?;
-    let classifier: &mut SchedClassifier = program(ebpf, EGRESS)?;
-    classifier.load().map_err(|error| refused(settings, EGRESS, error))?;
-    classifier.pin(dir.join(EGRESS)).map_err(|error| other(EGRESS, pin_error(error)))?;
-
-    let ingress = Xdp::from_pin(dir.join(INGRESS), aya_obj::programs::XdpAttachType::Interface);
-    let egress = SchedClassifier::from_pin(dir.join(EGRESS));
-    Ok(Programs {
-        ingress: ingress.map_err(|error| other(INGRESS, error))?,
-        egress: egress.map_err(|error| other(EGRESS, error))?,
-        adopted: false,
-        identity: identity.to_owned(),
-    })
+    for name in [INGRESS, CLOCKS] {
+        let program: &mut Xdp = program(ebpf, name)?;
+        program.load().map_err(|error| refused(settings, name, error))?;
+        program.pin(dir.join(name)).map_err(|error| other(name, pin_error(error)))?;
+    }
+    let guard: &mut SchedClassifier = program(ebpf, EGRESS)?;
+    guard.load().map_err(|error| refused(settings, EGRESS, error))?;
+    guard.pin(dir.join(EGRESS)).map_err(|error| other(EGRESS, pin_error(error)))?;
+    reopen(pins, identity, false)
 }
 
 fn program<'e, P>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut P, LoadError>

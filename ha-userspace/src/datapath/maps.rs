@@ -1,6 +1,6 @@
 //! The maps by name, with typed handles; what is planned is written here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,11 +10,12 @@ use std::sync::atomic::Ordering::Release;
 
 use aya::maps::{MapData, MapError, PerCpuArray};
 use ha_common::abi::{
-    Address, AddressKey, Backend, Counter, Exception, Flow, FlowKey, Interface, NextHop, Owner, Reason, ReverseKey, Ring,
-    ServiceKey, Vserver, vserver_flags,
+    AMBIGUOUS, Address, AddressKey, Backend, Counter, Exception, Flow, FlowKey, Interface, NextHop, Owner, Reason, ReverseKey,
+    Ring, ServiceKey, Vserver, vserver_flags,
 };
 use thiserror::Error;
 
+use super::ageing::reverse_key;
 use super::array::Array;
 use super::plain::Plain;
 use super::plan::{Present, Write};
@@ -212,6 +213,28 @@ impl Maps {
             }
         };
         result.map_err(|source| WriteError { map, source })
+    }
+
+    /// Records in `REVERSE` the flows of backends that these writes gave to a second vserver: until now their answers could
+    /// be told from the backend alone.
+    ///
+    /// # Errors
+    /// When the table is full, or the kernel refuses.
+    pub fn tell_owners_apart(&self, writes: &[Write]) -> Result<(), WriteError> {
+        let ambiguous: HashSet<u32> = writes
+            .iter()
+            .filter_map(|write| match write {
+                Write::PutOwner(_, Owner { backend, vserver: AMBIGUOUS }) => Some(*backend),
+                _ => None,
+            })
+            .collect();
+        if ambiguous.is_empty() {
+            return Ok(());
+        }
+        let flows = self.flows.entries().map_err(|source| WriteError { map: "FLOWS", source })?;
+        let ours = flows.iter().filter(|(_, flow)| ambiguous.contains(&flow.backend));
+        let reverse: Vec<_> = ours.map(|(key, flow)| (reverse_key(key, flow.backend), *key)).collect();
+        self.reverse.put(&reverse).map_err(|source| WriteError { map: "REVERSE", source })
     }
 
     /// Carries out a write to memory.

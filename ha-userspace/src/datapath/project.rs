@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ha_common::abi::{
-    Address, AddressKey, Backend, Interface, NextHop, ServiceKey, address_flags, backend_flags, hash_kind, interface_flags, mode,
-    vserver_flags,
+    Address, AddressKey, Backend, Interface, NextHop, ServiceKey, address_flags, backend_flags, hash_kind, interface_flags,
+    mode, vserver_flags,
 };
 use ha_common::health::{Settings, Verdict};
 use ha_common::maglev::Member;

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use futures::TryStreamExt;
 use rtnetlink::Handle;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use thiserror::Error;
@@ -59,6 +60,53 @@ pub async fn remove(handle: &Handle, local: LocalAddress) -> Result<(), AddressE
     settle(handle.address().del(message).execute().await, nix::libc::EADDRNOTAVAIL, "remove", local)
 }
 
+/// All addresses of this network namespace.
+///
+/// # Errors
+/// When the kernel refuses.
+pub async fn list(handle: &Handle) -> Result<Vec<LocalAddress>, rtnetlink::Error> {
+    let mut dump = handle.address().get().execute();
+    let mut found = Vec::new();
+    while let Some(message) = dump.try_next().await? {
+        // On a point-to-point interface the attribute "address" is the other end's.
+        let local = message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Local(address) => Some(*address),
+            _ => None,
+        });
+        let address = message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        });
+        if let Some(address) = local.or(address) {
+            let (ifindex, prefix_len) = (message.header.index, message.header.prefix_len);
+            found.push(LocalAddress { ifindex, address, prefix_len });
+        }
+    }
+    Ok(found)
+}
+
+/// The legs on whose segment `address` lives: those with an own address whose prefix contains it, or all of them if none has
+/// (an address that is only routed to this node, or legs without addresses).
+#[must_use]
+pub fn legs_of(address: IpAddr, legs: &[u32], own: &[LocalAddress]) -> Vec<u32> {
+    let here =
+        |leg: &&u32| own.iter().any(|local| local.ifindex == **leg && local.address != address && local.contains(address));
+    let found: Vec<u32> = legs.iter().filter(here).copied().collect();
+    if found.is_empty() { legs.to_vec() } else { found }
+}
+
+impl LocalAddress {
+    fn contains(&self, other: IpAddr) -> bool {
+        let (own, other, width) = match (self.address, other) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => (u128::from(own.to_bits()), u128::from(other.to_bits()), 32),
+            (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits(), other.to_bits(), 128),
+            _ => return false,
+        };
+        let host_bits = width - u32::from(self.prefix_len).min(width);
+        (own ^ other).checked_shr(host_bits).unwrap_or(0) == 0
+    }
+}
+
 fn settle(
     result: Result<(), rtnetlink::Error>,
     settled: i32,
@@ -68,5 +116,38 @@ fn settle(
     match result {
         Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -settled => Ok(()),
         other => other.map_err(|source| AddressError { verb, local, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local(ifindex: u32, address: &str, prefix_len: u8) -> LocalAddress {
+        LocalAddress { ifindex, address: address.parse().unwrap(), prefix_len }
+    }
+
+    #[test]
+    fn floating_address_lives_on_the_leg_whose_subnet_contains_it() {
+        let own = [local(2, "10.1.0.11", 24), local(3, "10.2.0.251", 24), local(3, "fd00:2::251", 64), local(9, "10.1.0.9", 8)];
+        let legs = |address: &str| legs_of(address.parse().unwrap(), &[2, 3], &own);
+        assert_eq!(legs("10.1.0.100"), [2]);
+        assert_eq!(legs("10.2.0.1"), [3]);
+        assert_eq!(legs("fd00:2::1"), [3]);
+        assert_eq!(legs("10.7.0.1"), [2, 3], "interface 9 is no leg");
+    }
+
+    #[test]
+    fn an_address_does_not_find_its_leg_by_itself() {
+        let own = [local(2, "10.1.0.100", 32), local(3, "10.1.0.11", 24)];
+        assert_eq!(legs_of("10.1.0.100".parse().unwrap(), &[2, 3], &own), [3]);
+    }
+
+    #[test]
+    fn prefixes_of_every_length_are_compared() {
+        assert!(local(1, "10.0.0.1", 0).contains("192.0.2.1".parse().unwrap()));
+        assert!(!local(1, "10.0.0.1", 32).contains("10.0.0.2".parse().unwrap()));
+        assert!(local(1, "fd00::1", 0).contains("2001:db8::1".parse().unwrap()));
+        assert!(!local(1, "10.0.0.1", 0).contains("2001:db8::1".parse().unwrap()));
     }
 }

@@ -21,7 +21,7 @@ use rtnetlink::packet_route::neighbour::{
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use rtnetlink::sys::{AsyncSocket, SocketAddr};
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -34,6 +34,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Route changes within this span lead to one look-up of all routes.
 const ROUTE_SETTLE: Duration = Duration::from_millis(2);
 
+/// Addresses that wait to be resolved because a packet found no way to them.
+const POKES: usize = 256;
+
 /// Room for events that come in a burst, in bytes.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
@@ -44,14 +47,31 @@ const GROUPS: [MulticastGroup; 3] = [MulticastGroup::Neigh, MulticastGroup::Ipv4
 ///
 /// # Errors
 /// When the kernel refuses a netlink socket.
-pub fn spawn(wanted: watch::Receiver<BTreeSet<IpAddr>>) -> io::Result<watch::Receiver<NextHops>> {
+pub fn spawn(wanted: watch::Receiver<BTreeSet<IpAddr>>) -> io::Result<Neighbours> {
     let (mut connection, handle, events) = rtnetlink::new_multicast_connection(&GROUPS)?;
     connection.socket_mut().socket_mut().set_rx_buf_sz(RECEIVE_BUFFER as u32)?;
     let (found, next_hops) = watch::channel(NextHops::new());
     tokio::spawn(connection);
-    let resolver = Resolver { handle, events, wanted, found, table: Table::default() };
+    let (pokes, poked) = mpsc::channel(POKES);
+    let resolver = Resolver { handle, events, wanted, poked, found, table: Table::default() };
     tokio::spawn(resolver.run());
-    Ok(next_hops)
+    Ok(Neighbours { next_hops, pokes })
+}
+
+/// The task's end in the hands of others.
+#[derive(Clone, Debug)]
+pub struct Neighbours {
+    /// What is known of the addresses that are wanted.
+    pub next_hops: watch::Receiver<NextHops>,
+    pokes: mpsc::Sender<IpAddr>,
+}
+
+impl Neighbours {
+    /// Has the kernel resolve the way to `address` once: a packet found none. Forgotten when too many are waiting; the next
+    /// packet will ask again.
+    pub fn poke(&self, address: IpAddr) {
+        let _ = self.pokes.try_send(address);
+    }
 }
 
 type Events = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
@@ -60,6 +80,7 @@ struct Resolver {
     handle: Handle,
     events: Events,
     wanted: watch::Receiver<BTreeSet<IpAddr>>,
+    poked: mpsc::Receiver<IpAddr>,
     found: watch::Sender<NextHops>,
     table: Table,
 }
@@ -88,6 +109,12 @@ impl Resolver {
             let turn = tokio::select! {
                 changed = self.wanted.changed() => if changed.is_ok() { Turn::Routes } else { Turn::End },
                 () = self.found.closed() => Turn::End,
+                Some(address) = self.poked.recv() => {
+                    if let Some(via) = route_to(&self.handle, address).await {
+                        self.ask(via).await;
+                    }
+                    Turn::Nothing
+                }
                 event = self.events.next() => match event {
                     Some((message, _)) => self.take(message),
                     None => Turn::End,
@@ -164,11 +191,15 @@ impl Resolver {
     /// Asks the kernel to resolve, or to verify, what it has to.
     async fn poke(&mut self) {
         for via in self.table.to_ask() {
-            let request = self.handle.neighbours().add(via.ifindex, via.address);
-            let request = request.state(NeighbourState::None).flags(NeighbourFlags::Use).replace();
-            if let Err(error) = request.execute().await {
-                warn!(address = %via.address, ifindex = via.ifindex, %error, "cannot ask for a neighbour");
-            }
+            self.ask(via).await;
+        }
+    }
+
+    async fn ask(&self, via: Via) {
+        let request = self.handle.neighbours().add(via.ifindex, via.address);
+        let request = request.state(NeighbourState::None).flags(NeighbourFlags::Use).replace();
+        if let Err(error) = request.execute().await {
+            warn!(address = %via.address, ifindex = via.ifindex, %error, "cannot ask for a neighbour");
         }
     }
 

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use crate::config::{Indices, load_text};
 use crate::net::neighbour;
 
@@ -22,19 +24,11 @@ bind lb vserver dns d1
 ";
 
 fn config(extra: &str) -> Config {
-    load_text(&format!("{PAIR}{extra}"), Indices::default()).unwrap_or_else(|error| panic!("{error:?}"))
+    load_text(Path::new("pair"), &format!("{PAIR}{extra}"), Indices::default()).unwrap_or_else(|error| panic!("{error:?}"))
 }
 
 fn link(name: &str, ifindex: u32) -> Link {
-    Link {
-        ifindex,
-        name: name.into(),
-        mac: [2, 0, 0, 0, 0, ifindex as u8],
-        mtu: 1500,
-        up: true,
-        carrier: true,
-        xdp: None,
-    }
+    Link { ifindex, name: name.into(), mac: [2, 0, 0, 0, 0, ifindex as u8], mtu: 1500, up: true, carrier: true, xdp: None }
 }
 
 fn links() -> Vec<Link> {
@@ -115,10 +109,7 @@ fn a_backend_is_reached_by_the_neighbours_mac_from_the_interfaces_own() {
 fn a_restart_inherits_verdicts_of_backends_that_are_the_same() {
     let config = config("");
     let verdicts = HashMap::from([("s1".to_owned(), Verdict::Down)]);
-    let before = Present {
-        backends: project(&config, &links(), &verdicts, &NextHops::new()).backends,
-        ..Present::default()
-    };
+    let before = Present { backends: project(&config, &links(), &verdicts, &NextHops::new()).backends, ..Present::default() };
     let verdict = |name: &str| inherited_verdict(&config, &before, name);
     assert_eq!([verdict("s1"), verdict("s2")], [Verdict::Down, Verdict::Up]);
     assert_eq!(inherited_verdict(&config, &Present::default(), "s1"), Verdict::Unknown);
