@@ -136,7 +136,8 @@ fn between_nodes<P: PacketMut, T: Tables>(
     let Some(node) = tables.node().filter(|node| node.nsip == ip.destination.last()) else {
         return Ok(None);
     };
-    let Some(interface) = tables.interface(arrival.ifindex).filter(|found| found.flags & interface_flags::HEARTBEAT != 0) else {
+    let Some(interface) = tables.interface(arrival.ifindex).filter(|found| found.flags & interface_flags::HEARTBEAT != 0)
+    else {
         return Ok(None);
     };
     if arrival.is_carried() {

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use anyhow::{Context, anyhow};
-use ha_common::abi::Event as KernelEvent;
+use ha_common::abi::{Event as KernelEvent, event_kind};
 use ha_common::health::Verdict;
 use ha_common::time::nanos_of;
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,7 +41,7 @@ use crate::health::Monitors;
 use crate::net::address::{self, LocalAddress};
 use crate::net::heartbeat::Requests;
 use crate::net::link::LinkWatch;
-use crate::net::neighbour;
+use crate::net::neighbour::{self, Neighbours};
 use crate::options::Options;
 use crate::{clock, realtime};
 use helpers::Helpers;
@@ -60,6 +60,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     realtime::lock_memory();
     let settings = datapath::Settings { pins: options.pins.clone(), logs: options.state.clone(), flows: None };
     let datapath = Datapath::open(&settings)?;
+    for warning in config.warnings() {
+        warn!("{warning}");
+    }
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the event loop")?;
     tokio.block_on(serve_node(options, config, datapath, state))
 }
@@ -68,7 +71,7 @@ fn log_filter() -> tracing_subscriber::EnvFilter {
     tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into())
 }
 
-async fn serve_node(options: &Options, config: Config, datapath: Datapath, state: StateFile) -> anyhow::Result<()> {
+async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, state: StateFile) -> anyhow::Result<()> {
     let socket = Socket::bind(&options.socket)?;
     let shared = datapath.shared();
     begin_life(&shared)?;
@@ -79,14 +82,17 @@ async fn serve_node(options: &Options, config: Config, datapath: Datapath, state
     let requests = Requests::new(Arc::clone(&shared), config.ha().hello_interval);
     let (verdicts_in, mut verdicts) = mpsc::unbounded_channel();
     let (wanted, wanted_out) = watch::channel(BTreeSet::new());
-    let mut next_hops = neighbour::spawn(wanted_out).context("cannot follow routes and neighbours")?;
+    let neighbours = neighbour::spawn(wanted_out).context("cannot follow routes and neighbours")?;
+    let mut next_hops = neighbours.next_hops.clone();
     let (others, mut kernel_events) = mpsc::unbounded_channel();
     let known = known_verdicts(&config, &datapath);
     let (connection, netlink, _) = rtnetlink::new_connection().context("cannot speak netlink")?;
     tokio::spawn(connection);
     let (timeouts, timeouts_out) = watch::channel(datapath::Timeouts::new());
     let (exceptions, mut exceptions_out) = watch::channel(HashSet::new());
-    tokio::spawn(datapath.ageing().run(timeouts_out, exceptions));
+    if let Some(ageing) = datapath.ageing() {
+        tokio::spawn(ageing.run(timeouts_out, exceptions));
+    }
     let parts = DriverParts {
         shared: Arc::clone(&shared),
         requests: Arc::clone(&requests),
@@ -137,7 +143,7 @@ async fn serve_node(options: &Options, config: Config, datapath: Datapath, state
                 let met = exceptions_out.borrow_and_update().clone();
                 with(&node, |_, live| live.datapath.set_exceptions(met));
             }
-            Some(event) = kernel_events.recv() => note(&event),
+            Some(event) = kernel_events.recv() => note(&event, &neighbours),
             () = due => with(&node, |config, live| live.project_or_log(config)),
         }
     };
@@ -212,6 +218,11 @@ async fn keep_addresses(helpers: Helpers, handle: rtnetlink::Handle) {
     }
 }
 
-fn note(event: &KernelEvent) {
-    tracing::debug!(?event, "kernel");
+/// What the kernel tells besides rulings: somebody's way is wanted, or a logged flow came or went.
+fn note(event: &KernelEvent, neighbours: &Neighbours) {
+    if event.kind == event_kind::NEXT_HOP_WANTED {
+        neighbours.poke(event.flow.addr.into());
+    } else {
+        tracing::debug!(target: "flow", ?event);
+    }
 }

@@ -132,15 +132,7 @@ fn unrecorded<'t, T: Tables>(
 
 /// Records the flow of an answer, unless it is half open, over, or of a vserver that keeps none; whether it is recorded now.
 #[inline(always)]
-fn keep<T: Tables>(
-    tables: &T,
-    vserver: &Vserver,
-    ip: &Packet,
-    owner: &Owner,
-    key: &FlowKey,
-    hop: NextHop,
-    len: usize,
-) -> bool {
+fn keep<T: Tables>(tables: &T, vserver: &Vserver, ip: &Packet, owner: &Owner, key: &FlowKey, hop: NextHop, len: usize) -> bool {
     let marks = flow::tcp_marks(ip);
     let half_open = ip.transport == Transport::Tcp && ip.tcp_flags & tcp::flags::SYN != 0;
     if half_open || marks & tcp_seen::RST != 0 || vserver.flags & vserver_flags::HASH_ONLY != 0 {

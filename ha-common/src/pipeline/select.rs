@@ -1,7 +1,8 @@
 //! Which backend? A client's packet, from its vserver to the backend's wire.
 
 use crate::abi::{
-    Backend, Event, Exception, FlowKey, NextHop, Reason, ReverseKey, Vserver, backend_flags, event_kind, mode, tcp_seen, vserver_flags,
+    Backend, Event, Exception, FlowKey, NextHop, Reason, ReverseKey, Vserver, backend_flags, event_kind, mode, tcp_seen,
+    vserver_flags,
 };
 use crate::packet::PacketMut;
 use crate::tables::Tables;

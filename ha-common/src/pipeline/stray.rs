@@ -7,12 +7,12 @@ use crate::abi::{Fence, Interface, Key, MAX_LINKS, Node, Reason, StrayBudget, in
 use crate::packet::PacketMut;
 use crate::tables::Tables;
 use crate::time::Nanos;
+use crate::wire::Be16;
 use crate::wire::eth::{self, Macs, ether_type};
 use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::siphash::SipHash;
 use crate::wire::stray::{self, Header};
 use crate::wire::udp::{self, Udp};
-use crate::wire::Be16;
 use crate::word::load;
 
 use super::parse::Packet;

@@ -22,13 +22,11 @@ pub struct Floating {
 impl Floating {
     /// What `config` says, given the interfaces and the host's own addresses on them.
     pub fn of(config: &Config, links: &[Link], own: &[LocalAddress]) -> Floating {
-        let legs: Vec<&Link> =
-            config.legs().filter_map(|leg| links.iter().find(|link| link.name == leg.name)).collect();
+        let legs: Vec<&Link> = config.legs().filter_map(|leg| links.iter().find(|link| link.name == leg.name)).collect();
         let indices: Vec<u32> = legs.iter().map(|leg| leg.ifindex).collect();
         let mut floating = Floating::default();
         floating.roll.macs = legs.iter().map(|leg| (leg.ifindex, leg.mac)).collect();
-        let owned: Vec<LocalAddress> =
-            own.iter().filter(|local| config.address(local.address).is_none()).copied().collect();
+        let owned: Vec<LocalAddress> = own.iter().filter(|local| config.address(local.address).is_none()).copied().collect();
         for address in config.addresses().filter(|address| address.enabled) {
             let on = legs_of(address.ip, &indices, &owned);
             if address.arp {

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::floating::Floating;
 use super::helpers::Helpers;
 use super::status::{self, Sent};
+use crate::clock;
 use crate::command::runtime::{Health, InterfaceState, Outcome, PairStatus, Runtime, ServiceState};
 use crate::command::{CommandError, words};
 use crate::config::{Change, Config, Pair, SavedForm, Store};
@@ -24,11 +25,10 @@ use crate::datapath::{self, Datapath, Mode, Timeouts};
 use crate::ha::{Handle, Request};
 use crate::health::{self, Monitors};
 use crate::keys::heartbeat_key;
-use crate::net::heartbeat::{Port, Requests, network_order};
 use crate::net::address::LocalAddress;
+use crate::net::heartbeat::{Port, Requests, network_order};
 use crate::net::link::{self, Link};
 use crate::net::neighbour::NextHops;
-use crate::clock;
 
 /// Asked of the daemon's own environment by the lab's control run only: fences are recorded and not obeyed.
 const NO_FENCE: &str = "UNDERSTUDY_LAB_NO_FENCE";
@@ -152,7 +152,7 @@ impl Live {
             return Ok(());
         };
         let password = |ip| config.rpc_node(IpAddr::V4(ip)).and_then(|node| node.password.as_ref());
-        let text = |ip| password(ip).map_or_else(String::new, |secret| secret.expose().to_owned());
+        let text = |ip| password(ip).map_or_else(String::new, |secret| secret.reveal().to_owned());
         let material = (pair, text(pair.own), text(pair.peer));
         if self.keyed.as_ref() == Some(&material) {
             return Ok(());
@@ -180,11 +180,8 @@ impl Live {
         if wanted.len() == self.ports.len() && wanted.iter().zip(&self.ports).all(|(a, b)| same(a, b)) {
             return Ok(());
         }
-        let ports: Result<Vec<Port>, _> = wanted
-            .iter()
-            .enumerate()
-            .map(|(number, link)| Port::open(number, &link.name, link.ifindex, link.mac))
-            .collect();
+        let ports: Result<Vec<Port>, _> =
+            wanted.iter().enumerate().map(|(number, link)| Port::open(number, &link.name, link.ifindex, link.mac)).collect();
         self.requests.set_ports(ports.map_err(|error| refused(format!("cannot send heartbeats: {error}")))?);
         self.ports = wanted;
         Ok(())
@@ -218,7 +215,11 @@ pub fn settings(config: &Config) -> Settings {
 
 /// Interfaces whose carrier is this node's health.
 pub fn monitored(config: &Config) -> Vec<String> {
-    config.interfaces().filter(|interface| interface.enabled && interface.monitor).map(|interface| interface.name.clone()).collect()
+    config
+        .interfaces()
+        .filter(|interface| interface.enabled && interface.monitor)
+        .map(|interface| interface.name.clone())
+        .collect()
 }
 
 /// The interfaces that the configuration names, as the kernel has them.
@@ -279,11 +280,8 @@ impl Runtime for Live {
     }
 
     fn ha_status(&self, config: &Config) -> PairStatus {
-        let sent = self.requests.map_ports(|port| Sent {
-            number: port.number,
-            interface: port.name.clone(),
-            sent: port.counts().0,
-        });
+        let sent =
+            self.requests.map_ports(|port| Sent { number: port.number, interface: port.name.clone(), sent: port.counts().0 });
         status::pair(config, &self.driver.snapshot(), &sent)
     }
 

@@ -44,12 +44,9 @@ fn peer(unheard: NodeStatus, snapshot: &Snapshot) -> NodeStatus {
         return nobody;
     }
     match (snapshot.peer_alive, &snapshot.view.said) {
-        (Some(true), Some(said)) => NodeStatus {
-            state: peer_state(said),
-            master: peer_master(said),
-            sync: SyncState::Enabled,
-            ..nobody
-        },
+        (Some(true), Some(said)) => {
+            NodeStatus { state: peer_state(said), master: peer_master(said), sync: SyncState::Enabled, ..nobody }
+        }
         (Some(false), _) => NodeStatus { state: NodeState::Down, ..nobody },
         (Some(true) | None, _) => nobody,
     }
