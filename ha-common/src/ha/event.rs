@@ -24,7 +24,7 @@ pub enum Event {
     /// The kernel's records were read: what was heard, and the term under which the own kernel serves.
     Heard {
         /// All links together.
-        view: PeerView,
+        view: Box<PeerView>,
         /// See [`crate::abi::Fence::serving_term`].
         serving: Term,
     },

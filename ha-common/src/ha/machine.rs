@@ -150,7 +150,7 @@ impl Machine {
     pub fn handle_event(&mut self, now: Nanos, event: Event) {
         self.notice_stall(now);
         match event {
-            Event::Heard { view, serving } => self.heard(now, view, serving),
+            Event::Heard { view, serving } => self.heard(now, *view, serving),
             Event::Asked(at) => {
                 self.asked_at = at;
                 self.liveness.asked(at);

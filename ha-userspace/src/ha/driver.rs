@@ -145,7 +145,7 @@ impl Driver {
         let view = PeerView::merge(&links, fence.peer_nonce.load(Relaxed));
         self.forget_former_key(&view);
         let serving = self.parts.shared.fence().serving_term(&self.parts.shared.node(), GROUP);
-        self.feed(Event::Heard { view, serving });
+        self.feed(Event::Heard { view: Box::new(view), serving });
     }
 
     /// The peer has used its present key: the former one opens nothing any more.

@@ -177,7 +177,7 @@ impl SimNode {
         use std::sync::atomic::Ordering::Relaxed;
         let Some(mut machine) = self.machine.take() else { return Vec::new() };
         let mut frames = self.carry_out(now, &mut machine);
-        let view = PeerView::merge(&self.links, self.fence.peer_nonce.load(Relaxed));
+        let view = Box::new(PeerView::merge(&self.links, self.fence.peer_nonce.load(Relaxed)));
         for event in [Event::Heard { view, serving: self.serving() }, Event::Health(self.health), Event::MirrorReady(true)] {
             machine.handle_event(now, event);
             frames.extend(self.carry_out(now, &mut machine));

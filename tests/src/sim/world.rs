@@ -131,7 +131,7 @@ impl World {
         match fault {
             Fault::PowerOff { node } => self.nodes[node].power_off(),
             Fault::PowerOn { node } if !self.nodes[node].powered => {
-                let (at, nonce) = (self.local(node), self.rng.next() | 1);
+                let (at, nonce) = (self.local(node), self.rng.draw() | 1);
                 self.nodes[node].power_on(at, nonce);
             }
             Fault::PowerOn { .. } => {}

@@ -17,8 +17,7 @@ fn key(n: u64) -> Key {
 fn tables(id: u8, nonce: u64) -> HostTables {
     let other = 3 - id;
     let nsip = |id: u8| u32::from_ne_bytes([10, 9, 0, id]);
-    let mut tables = HostTables::default();
-    tables.node = Node {
+    let node = Node {
         nsip: nsip(id),
         peer_nsip: nsip(other),
         node_id: id.into(),
@@ -29,6 +28,7 @@ fn tables(id: u8, nonce: u64) -> HostTables {
         rx_keys: [key(other.into()), Key::default()],
         ..Node::default()
     };
+    let tables = HostTables { node, ..HostTables::default() };
     tables.now.set(Nanos(1_000_000_000 * u64::from(id)));
     tables
 }
