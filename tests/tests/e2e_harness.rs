@@ -2,32 +2,37 @@
 //!
 //! What it must see: an address that moves, how long nobody answered, two owners at once, connections that live and die, silence.
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 use ha_tests::harness::connections::{Connections, Fault};
 use ha_tests::harness::echo::EchoServer;
 use ha_tests::harness::netdev;
+use ha_tests::harness::netns::Netns;
 use ha_tests::harness::prober::{ANSWER_WITHIN, Prober};
 use ha_tests::harness::report::{Window, stale_frames};
 use ha_tests::harness::rt;
-use ha_tests::harness::run::{Run, leftovers};
+use ha_tests::harness::run::{ROOT, Run, leftovers};
 use ha_tests::harness::tally::Tally;
 use ha_tests::harness::tap::{Floating, Tap};
 use ha_tests::harness::topology::{Host, Leg, Topology, VIP_V4, VIP_V6};
+use ha_tests::harness::wire::Direction;
 
 /// Lets the probes run on for a while: the measured time itself, not a wait for something.
 fn probe_for(time: Duration) {
     rt::sleep_until(rt::now() + time);
 }
 
-fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
+/// Keeps the other tests of this file waiting: they share the machine's clock and namespaces. `None` without root.
+fn alone() -> Option<MutexGuard<'static, ()>> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    if !nix::unistd::geteuid().is_root() {
         eprintln!("skipped: needs root for network namespaces");
+        return None;
     }
-    root
+    Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// A run with both segments probed, the VIP on `owner`.
@@ -49,7 +54,7 @@ impl Stage {
     fn take(&self, host: Host) -> Result<()> {
         let netns = &self.topology.site(host).netns;
         netns.ip(&format!("addr add {VIP_V4}/32 dev client0\naddr add {VIP_V6}/128 dev client0 nodad\n"))?;
-        netns.run(|| announce(netdev_mac()?))
+        netns.run(|| announce(netdev::mac("client0")?))
     }
 
     fn leave(&self, host: Host) -> Result<()> {
@@ -63,10 +68,6 @@ impl Stage {
         let prober = Prober::start(&self.topology, tally.clone())?;
         Ok((tally, tap, prober))
     }
-}
-
-fn netdev_mac() -> Result<[u8; 6]> {
-    netdev::mac("client0")
 }
 
 fn announce(mac: [u8; 6]) -> Result<()> {
@@ -86,14 +87,13 @@ fn announce(mac: [u8; 6]) -> Result<()> {
 
 #[test]
 fn moving_an_address_is_measured_and_leaves_nothing_behind() -> Result<()> {
-    if !is_root() {
-        return Ok(());
-    }
+    let Some(_alone) = alone() else { return Ok(()) };
     let stage = Stage::raise(Host::A)?;
     let name = stage.run.name().to_owned();
     let (tally, tap, prober) = stage.watch()?;
     probe_for(Duration::from_millis(300));
 
+    let before = tally.sent();
     let event = rt::now();
     stage.topology.silence(Host::A, true);
     rt::sleep_until(event + Duration::from_millis(100));
@@ -112,6 +112,8 @@ fn moving_an_address_is_measured_and_leaves_nothing_behind() -> Result<()> {
     let window = Window { tally: &tally, first: 100, end: healed, event };
     let outage = window.outage().as_millis();
     assert!((95..200).contains(&outage), "the VIP was silent for 100 ms and a little, not {outage} ms");
+    let quiet = Window { tally: &tally, first: 100, end: before, event };
+    assert_eq!((quiet.lost(), quiet.last_answerer()), (0, Some(Host::A)));
     assert_eq!(window.both_answered(), 0);
     assert_eq!(window.last_answerer(), Some(Host::B));
     let until = window.until_answer_of(Host::B).expect("b answers").as_millis();
@@ -131,9 +133,7 @@ fn moving_an_address_is_measured_and_leaves_nothing_behind() -> Result<()> {
 
 #[test]
 fn connections_live_through_silence_and_notice_a_reset() -> Result<()> {
-    if !is_root() {
-        return Ok(());
-    }
+    let Some(_alone) = alone() else { return Ok(()) };
     let stage = Stage::raise(Host::A)?;
     let server = EchoServer::start(&stage.topology.site(Host::A).netns, (VIP_V4, 80).into())?;
     let server_v6 = EchoServer::start(&stage.topology.site(Host::A).netns, (VIP_V6, 80).into())?;
@@ -166,10 +166,7 @@ fn connections_live_through_silence_and_notice_a_reset() -> Result<()> {
 
 #[test]
 fn one_way_cut_stops_one_direction_only() -> Result<()> {
-    use ha_tests::harness::wire::Direction;
-    if !is_root() {
-        return Ok(());
-    }
+    let Some(_alone) = alone() else { return Ok(()) };
     let stage = Stage::raise(Host::A)?;
     let (tally, tap, prober) = stage.watch()?;
     probe_for(Duration::from_millis(100));
@@ -182,7 +179,7 @@ fn one_way_cut_stops_one_direction_only() -> Result<()> {
     let still_deaf = tally.sent();
     // It hears nothing, but can still speak.
     let netns = &stage.topology.site(Host::A).netns;
-    netns.run(|| announce(netdev_mac()?))?;
+    netns.run(|| announce(netdev::mac("client0")?))?;
     probe_for(Duration::from_millis(50));
     drop(prober);
     let catch = tap.finish()?;
@@ -193,10 +190,46 @@ fn one_way_cut_stops_one_direction_only() -> Result<()> {
 }
 
 #[test]
+fn loss_is_random_at_the_chosen_rate() -> Result<()> {
+    let Some(_alone) = alone() else { return Ok(()) };
+    let stage = Stage::raise(Host::A)?;
+    let (tally, _tap, prober) = stage.watch()?;
+    probe_for(Duration::from_millis(100));
+    let first = tally.sent() + 1;
+    stage.topology.wire.lose(stage.topology.site(Host::A).port(Leg::Client), Direction::FromHost, 0.25);
+    probe_for(Duration::from_millis(800));
+    let end = tally.sent();
+    probe_for(ANSWER_WITHIN);
+    drop(prober);
+    let lost = Window { tally: &tally, first, end, event: Duration::ZERO }.lost();
+    let share = f64::from(lost) / f64::from(end - first);
+    // 800 throws at 0.25: six standard deviations are 0.09.
+    assert!((0.16..0.34).contains(&share), "{lost} of {} lost", end - first);
+    Ok(())
+}
+
+#[test]
+fn leftovers_of_a_dead_run_are_swept_by_the_next() -> Result<()> {
+    let Some(_alone) = alone() else { return Ok(()) };
+    // Process ids end at 4194304: this one never lived.
+    let dead = "us4194305";
+    let pins = Path::new(ROOT).join(dead).join("bpf");
+    std::fs::create_dir_all(&pins)?;
+    nix::mount::mount(Some("bpf"), &pins, Some("bpf"), nix::mount::MsFlags::empty(), None::<&str>)?;
+    let netns = Netns::create(&format!("{dead}-a"))?;
+    let mut sleeper = std::process::Command::new("nsenter");
+    let mut sleeper = sleeper.arg(format!("--net={}", netns.path().display())).args(["sleep", "60"]).spawn()?;
+    assert_eq!(leftovers(dead)?.len(), 3);
+    let next = Run::start()?;
+    assert_eq!(leftovers(dead)?, Vec::<String>::new());
+    assert!(!sleeper.wait()?.success(), "it was killed");
+    drop(next);
+    Ok(())
+}
+
+#[test]
 fn client_carrier_follows_the_switch_port() -> Result<()> {
-    if !is_root() {
-        return Ok(());
-    }
+    let Some(_alone) = alone() else { return Ok(()) };
     let stage = Stage::raise(Host::B)?;
     let netns = &stage.topology.site(Host::B).netns;
     // The kernel reports carrier from a worker of its own, a gain up to a second late.
