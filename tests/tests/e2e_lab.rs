@@ -10,18 +10,14 @@ use ha_tests::harness::lab::{Lab, Options, daemon};
 use ha_tests::harness::report::Report;
 use ha_tests::harness::scenario::Scenario;
 
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
+/// Keeps the other tests of this file waiting. `None` without root.
+fn alone() -> Option<MutexGuard<'static, ()>> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    if !nix::unistd::geteuid().is_root() {
         eprintln!("skipped: needs root for network namespaces and BPF");
+        return None;
     }
-    root
+    Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Runs a scenario at hello 10 ms, dead 30 ms; fails when its own claim does not hold.
@@ -55,10 +51,7 @@ fn median_ms(name: &str, figure: impl Fn(&Report) -> f64) -> Result<f64> {
 
 #[test]
 fn loss_of_a_node_costs_at_most_40_ms_and_no_connection() -> Result<()> {
-    let _alone = alone();
-    if !is_root() {
-        return Ok(());
-    }
+    let Some(_alone) = alone() else { return Ok(()) };
     let median = median_ms("kill-node", |report| report.vip_outage_ms)?;
     ensure!(median <= 40.0, "median outage {median} ms");
     Ok(())
@@ -66,10 +59,7 @@ fn loss_of_a_node_costs_at_most_40_ms_and_no_connection() -> Result<()> {
 
 #[test]
 fn other_node_answers_within_40_ms_after_the_client_leg_lost_carrier() -> Result<()> {
-    let _alone = alone();
-    if !is_root() {
-        return Ok(());
-    }
+    let Some(_alone) = alone() else { return Ok(()) };
     let median = median_ms("cut-client-link", |report| report.until_new_primary_answers_ms.unwrap_or(f64::INFINITY))?;
     ensure!(median <= 40.0, "median {median} ms until the other node answered");
     Ok(())
@@ -79,8 +69,8 @@ macro_rules! claims {
     ($($test:ident: $scenario:literal,)*) => {$(
         #[test]
         fn $test() -> Result<()> {
-            let _alone = alone();
-            if is_root() { run($scenario).map(drop) } else { Ok(()) }
+            let Some(_alone) = alone() else { return Ok(()) };
+            run($scenario).map(drop)
         }
     )*};
 }
