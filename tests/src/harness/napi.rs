@@ -2,7 +2,8 @@
 //!
 //! On veth a frame is processed by the CPU of whoever sent it, to its end: one node's sender runs the other node's programs. With threaded
 //! NAPI each leg has a kernel thread instead, here SCHED_FIFO and pinned, so that two nodes share no more than two machines would. It costs
-//! a context switch per hop, and needs a CPU per node to be worth it.
+//! a context switch per hop, and needs a CPU per node to be worth it: on two CPUs, idle or with four busy loops beside, neither the round trip
+//! (median 0.03 ms, worst 1–3 ms) nor the prober's lateness changed. So it is a choice, not the default.
 
 use std::collections::BTreeSet;
 use std::fs;
