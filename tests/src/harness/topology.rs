@@ -218,7 +218,14 @@ impl Cabling<'_> {
         netns.ip(&cables.iter().map(|(interface, ..)| format!("link set {interface} up\n")).collect::<String>())?;
         netns.run(|| cables.iter().try_for_each(|(interface, ..)| netdev::finish_checksums(interface)))?;
         let wire = &mut self.wire;
-        let ports = self.switch.run(|| cables.iter().map(|(.., port)| wire.attach(port)).collect())?;
+        let ports = self.switch.run(|| {
+            let port = |(.., port): &(&str, &str, &str)| {
+                // The switch joins TCP segments and splits them again, with checksums of its own.
+                netdev::finish_checksums(port)?;
+                wire.attach(port)
+            };
+            cables.iter().map(port).collect()
+        })?;
         Ok((netns, ports))
     }
 
