@@ -15,7 +15,7 @@ use super::rt;
 use super::run::Run;
 use super::tally::{Question, Tally};
 use super::tap::{Catch, Floating, Tap};
-use super::topology::{Host, SNIP_V4, SNIP_V6, Topology, VIP_V4, VIP_V6, backend_v4, backend_v6};
+use super::topology::{HOST_VIP_V4, Host, SNIP_V4, SNIP_V6, Topology, VIP_V4, VIP_V6, backend_v4, backend_v6};
 
 /// Port of the service behind the VIP.
 pub const SERVICE_PORT: u16 = 80;
@@ -140,7 +140,7 @@ impl Lab {
     /// Starts probes, capture and connections, and waits until all is quiet.
     pub fn watch(&self) -> Result<Watch> {
         let tally = Arc::new(Tally::default());
-        let addresses = [VIP_V4.into(), VIP_V6.into(), SNIP_V4.into(), SNIP_V6.into()];
+        let addresses = [VIP_V4.into(), HOST_VIP_V4.into(), VIP_V6.into(), SNIP_V4.into(), SNIP_V6.into()];
         let floating = Floating { addresses: addresses.into(), ..Floating::default() };
         let tap = Tap::start(&self.topology, floating, tally.clone())?;
         let prober = Prober::start(&self.topology, tally.clone())?;
@@ -254,6 +254,7 @@ fn config(host: Host, options: &Options) -> String {
          set ns rpcnode {peer} -password lab-{secret}\n\
          set ha node -helloInterval {hello} -deadInterval {dead} -controllerDeadInterval {controller}\n\
          add ns ip {VIP_V4} 255.255.255.255 -type VIP\n\
+         add ns ip {HOST_VIP_V4} 255.255.255.255 -type VIP\n\
          add ns ip {SNIP_V4} 255.255.255.0 -type SNIP\n\
          add ns ip6 {VIP_V6}/128 -type VIP\n\
          add ns ip6 {SNIP_V6}/64 -type SNIP\n\

@@ -27,6 +27,8 @@ pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 2);
 pub const VIP_V4: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 100);
 /// The floating address that clients use, IPv6.
 pub const VIP_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 0x100);
+/// A floating address without a virtual server: what comes to it is for the Primary's own host stack.
+pub const HOST_VIP_V4: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 101);
 /// The backends' gateway, floating, IPv4; /24.
 pub const SNIP_V4: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 1);
 /// The backends' gateway, floating, IPv6; /64.

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::Event;
 use crate::harness::lab::Lab;
 use crate::harness::rt;
-use crate::harness::topology::{Host, SNIP_V4};
+use crate::harness::topology::{HOST_VIP_V4, Host};
 use crate::harness::transfer::Transfer;
 
 /// Port of the node's own server.
@@ -34,7 +34,7 @@ pub fn kill_daemon(lab: &mut Lab, primary: Host) -> Result<Event> {
 /// with its old view of the world.
 pub fn freeze_daemon(lab: &mut Lab, primary: Host) -> Result<Event> {
     let node = &lab.topology.site(primary).netns;
-    let transfer = Transfer::start(node, (SNIP_V4, TRANSFER_PORT).into(), &lab.topology.backends[0])?;
+    let transfer = Transfer::start(node, (HOST_VIP_V4, TRANSFER_PORT).into(), &lab.topology.client)?;
     let event = at_once(|| lab.node(primary).freeze())?;
     let thaw = move |lab: &mut Lab| {
         // Some time as it is: two nodes that both serve would both answer now.
