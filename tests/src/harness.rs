@@ -1,0 +1,38 @@
+//! Lab harness: a pair of nodes, a switch, clients and backends in network namespaces, with faults, probes and captures.
+//!
+//! | room | question it answers |
+//! |---|---|
+//! | [`run`] | under which name do namespaces, processes and files of one lab exist, and how do they vanish? |
+//! | [`netns`], [`netdev`], [`napi`] | how does a thread act inside a namespace, and on an interface there? |
+//! | [`topology`] | which hosts, legs and cables are there? |
+//! | [`wire`] | how is a cable cut at an instant, in one direction, or made lossy? |
+//! | [`prober`], [`frame`], [`tally`], [`rt`] | does the VIP answer, once per millisecond, and from where? |
+//! | [`tap`], [`packet_socket`] | what did each node really send, as the switch saw it? |
+//! | [`connections`], [`echo`], [`transfer`] | do TCP connections through the VIP survive, byte for byte? |
+//! | [`node`], [`client`], [`process`] | how is a daemon started, asked, stopped, killed, frozen? |
+//! | [`lab`], [`scenario`], [`report`], [`screen`] | what happens when the pair is hurt in a chosen way? |
+//!
+//! Traffic exists only inside namespaces made here. The harness never judges a packet with the code under test.
+
+pub mod client;
+pub mod connections;
+pub mod echo;
+pub mod frame;
+pub mod lab;
+pub mod napi;
+pub mod netdev;
+pub mod netns;
+pub mod node;
+pub mod packet_socket;
+pub mod prober;
+pub mod process;
+pub mod report;
+pub mod rt;
+pub mod run;
+pub mod scenario;
+pub mod screen;
+pub mod tally;
+pub mod tap;
+pub mod topology;
+pub mod transfer;
+pub mod wire;

@@ -1,0 +1,85 @@
+//! The pair under every fault of the lab, with real daemons, and the bounds that hold for each.
+//!
+//! One lab at a time: two would disturb each other's clocks on a small machine.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use ha_tests::harness::lab::{Lab, Options, daemon};
+use ha_tests::harness::report::Report;
+use ha_tests::harness::scenario::Scenario;
+
+/// Keeps the other tests of this file waiting. `None` without root.
+fn alone() -> Option<MutexGuard<'static, ()>> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: needs root for network namespaces and BPF");
+        return None;
+    }
+    Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Runs a scenario at hello 10 ms, dead 30 ms; fails when its own claim does not hold.
+fn run(name: &str) -> Result<Report> {
+    let scenario = Scenario::named(name)?;
+    let options = Options {
+        binary: daemon()?,
+        hello: Duration::from_millis(10),
+        dead: Duration::from_millis(30),
+        controller_dead: Duration::from_secs(1),
+        connections: 50,
+        backends: 2,
+        fence: scenario.has_fence(),
+        packet_threads: false,
+    };
+    let mut lab = Lab::raise(&options)?;
+    let watch = lab.watch().map_err(|error| lab.explain(error))?;
+    let findings = scenario.run(&mut lab, watch)?;
+    eprintln!("{}", serde_json::to_string(&findings.report)?);
+    findings.check(&lab)?;
+    Ok(findings.report)
+}
+
+/// Median outage of a few runs.
+fn median_ms(name: &str, figure: impl Fn(&Report) -> f64) -> Result<f64> {
+    const RUNS: usize = 5;
+    let mut figures = (0..RUNS).map(|_| run(name).map(|report| figure(&report))).collect::<Result<Vec<_>>>()?;
+    figures.sort_by(f64::total_cmp);
+    Ok(figures[RUNS / 2])
+}
+
+#[test]
+fn loss_of_a_node_costs_at_most_40_ms_and_no_connection() -> Result<()> {
+    let Some(_alone) = alone() else { return Ok(()) };
+    let median = median_ms("kill-node", |report| report.vip_outage_ms)?;
+    ensure!(median <= 40.0, "median outage {median} ms");
+    Ok(())
+}
+
+#[test]
+fn other_node_answers_within_40_ms_after_the_client_leg_lost_carrier() -> Result<()> {
+    let Some(_alone) = alone() else { return Ok(()) };
+    let median = median_ms("cut-client-link", |report| report.until_new_primary_answers_ms.unwrap_or(f64::INFINITY))?;
+    ensure!(median <= 40.0, "median {median} ms until the other node answered");
+    Ok(())
+}
+
+macro_rules! claims {
+    ($($test:ident: $scenario:literal,)*) => {$(
+        #[test]
+        fn $test() -> Result<()> {
+            let Some(_alone) = alone() else { return Ok(()) };
+            run($scenario).map(drop)
+        }
+    )*};
+}
+
+claims! {
+    forced_failover_loses_nothing: "force-failover",
+    restart_of_the_daemon_moves_no_packet: "restart-daemon",
+    stop_hands_over_without_loss: "stop-daemon",
+    death_of_the_daemon_moves_no_packet_before_the_peer_takes_over: "kill-daemon",
+    frozen_daemon_is_fenced_and_stays_silent_when_it_wakes: "freeze-daemon",
+    without_the_fence_both_nodes_are_seen_answering: "control-no-fence",
+}
