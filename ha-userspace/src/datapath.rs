@@ -35,7 +35,7 @@ pub use events::Events;
 pub use loader::{LoadError, Settings};
 pub use maps::{Capacity, Maps, WriteError};
 pub use plan::Present;
-pub use project::{idle_timeouts, inherited_verdict, project, targets, wanted_next_hops};
+pub use project::{idle_timeouts, inherited_verdict, is_local, project, targets, wanted_next_hops};
 pub use rings::PoolFull;
 pub use shared::{PUBLIC_WORDS, Shared};
 pub use table::{Cursor, Table};
@@ -125,10 +125,16 @@ impl Datapath {
         Events::open(&self.pins.maps())
     }
 
-    /// What forgets flows that are over: to be spawned once. `None` when it was asked for before.
+    /// What forgets flows that are over: to be spawned once.
     #[must_use]
-    pub fn ageing(&mut self) -> Option<Ageing> {
-        self.programs.clocks.take().map(|clocks| Ageing::new(Arc::clone(&self.maps), clocks))
+    pub fn ageing(&self) -> Ageing {
+        Ageing::new(Arc::clone(&self.maps), self.programs.clocks.clone())
+    }
+
+    /// The kernel's two clocks.
+    #[must_use]
+    pub fn clocks(&self) -> &Clocks {
+        &self.programs.clocks
     }
 
     /// Attaches the programs to exactly these interfaces of this thread's network namespace. What is attached and equal stays

@@ -1,6 +1,7 @@
 //! The kernel's two clocks at one instant.
 
 use std::io;
+use std::sync::Arc;
 
 use aya::programs::Xdp;
 use aya::{TestRun, TestRunOptions};
@@ -10,12 +11,12 @@ use ha_common::time::{Nanos, Ticks};
 const FRAME_LEN: usize = 64;
 
 /// The program `clocks`: loaded, never attached, run when asked.
-#[derive(Debug)]
-pub struct Clocks(Xdp);
+#[derive(Clone, Debug)]
+pub struct Clocks(Arc<Xdp>);
 
 impl Clocks {
     pub(super) fn new(program: Xdp) -> Self {
-        Clocks(program)
+        Clocks(Arc::new(program))
     }
 
     /// Ticks and `CLOCK_MONOTONIC`, now.

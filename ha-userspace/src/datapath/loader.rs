@@ -93,7 +93,7 @@ pub struct Settings {
 pub(super) struct Programs {
     pub ingress: Xdp,
     pub egress: SchedClassifier,
-    pub clocks: Option<Clocks>,
+    pub clocks: Clocks,
     /// Whether they were running already.
     pub adopted: bool,
     pub identity: String,
@@ -206,7 +206,7 @@ fn reopen(pins: &Pins, identity: &str, adopted: bool) -> Result<Programs, LoadEr
     let dir = pins.programs(identity);
     let xdp = |name| Xdp::from_pin(dir.join(name), XdpAttachType::Interface).map_err(|error| other(name, error));
     let egress = SchedClassifier::from_pin(dir.join(EGRESS)).map_err(|error| other(EGRESS, error))?;
-    let (ingress, clocks) = (xdp(INGRESS)?, Some(Clocks::new(xdp(CLOCKS)?)));
+    let (ingress, clocks) = (xdp(INGRESS)?, Clocks::new(xdp(CLOCKS)?));
     Ok(Programs { ingress, egress, clocks, adopted, identity: identity.to_owned() })
 }
 

@@ -33,7 +33,7 @@ pub fn project(config: &Config, links: &[Link], verdicts: &HashMap<String, Verdi
     put_interfaces(&mut desired, config, links);
     for address in config.addresses() {
         let key = AddressKey { addr: address.ip.into(), domain: UNTAGGED };
-        desired.addresses.insert(key, Address { flags: address_bits(address), group: 0 });
+        desired.addresses.insert(key, Address { flags: address_bits(config, address), group: 0 });
     }
     for service in config.services() {
         desired.backends.insert(service.index, backend(service, links, verdicts, next_hops));
@@ -104,15 +104,26 @@ fn interface(link: &Link) -> Interface {
     Interface { ifindex: link.ifindex, mac: link.mac, mtu, ..Interface::default() }
 }
 
+/// Whether the host's own stack takes what comes to a floating address and no vserver takes: a SNIP, because the host itself
+/// speaks to backends from it, or a VIP that no vserver uses, because then a daemon of the host does.
+#[must_use]
+pub fn is_local(config: &Config, address: &crate::config::Address) -> bool {
+    match address.kind {
+        AddressType::Snip => true,
+        AddressType::Vip => !config.vservers().any(|vserver| vserver.ip == address.ip),
+    }
+}
+
 /// A disabled address stays known, so that the host's stack does not answer for it, and is silent.
-fn address_bits(address: &crate::config::Address) -> u32 {
+fn address_bits(config: &Config, address: &crate::config::Address) -> u32 {
     let kind = match address.kind {
         AddressType::Vip => address_flags::VIP,
-        // The host itself speaks to backends from it, and must get the answers.
-        AddressType::Snip => address_flags::SNIP | address_flags::LOCAL,
+        AddressType::Snip => address_flags::SNIP,
     };
     let bit = |set: bool, bit: u32| if set && address.enabled { bit } else { 0 };
-    kind | bit(address.arp, address_flags::ARP) | bit(address.icmp, address_flags::ICMP)
+    kind | bit(is_local(config, address), address_flags::LOCAL)
+        | bit(address.arp, address_flags::ARP)
+        | bit(address.icmp, address_flags::ICMP)
 }
 
 fn backend(service: &Service, links: &[Link], verdicts: &HashMap<String, Verdict>, next_hops: &NextHops) -> Backend {

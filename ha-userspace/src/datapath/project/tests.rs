@@ -73,6 +73,13 @@ fn a_disabled_address_is_known_and_silent_and_its_vservers_are_down() {
 }
 
 #[test]
+fn a_vip_without_vservers_is_the_hosts() {
+    let desired = plain(&config("add ns ip 10.1.0.101 255.255.255.255 -type VIP\n"));
+    let local = |text: &str| address(&desired, text) & address_flags::LOCAL != 0;
+    assert_eq!(["10.1.0.100", "10.1.0.101", "10.2.0.1"].map(local), [false, true, true]);
+}
+
+#[test]
 fn vserver_has_key_method_and_weighted_members() {
     let config = config("");
     let desired = plain(&config);
