@@ -90,7 +90,7 @@ impl<T: Plain> Array<T> {
     /// When it is not inside the element, or not aligned.
     #[must_use]
     pub fn word32(&self, index: usize, offset: usize) -> &AtomicU32 {
-        assert!(index < self.len && offset % 4 == 0 && offset + 4 <= size_of::<T>());
+        assert!(index < self.len && offset.is_multiple_of(4) && offset + 4 <= size_of::<T>());
         // SAFETY: inside the mapping and aligned, as just asserted; shared memory is only accessed atomically.
         unsafe { &*self.base.as_ptr().add(index * Self::STRIDE + offset).cast::<AtomicU32>() }
     }
@@ -101,7 +101,7 @@ impl<T: Plain> Array<T> {
     /// When it is not inside the element, or not aligned.
     #[must_use]
     pub fn word64(&self, index: usize, offset: usize) -> &AtomicU64 {
-        assert!(index < self.len && offset % 8 == 0 && offset + 8 <= size_of::<T>());
+        assert!(index < self.len && offset.is_multiple_of(8) && offset + 8 <= size_of::<T>());
         // SAFETY: inside the mapping and aligned, as just asserted; shared memory is only accessed atomically.
         unsafe { &*self.base.as_ptr().add(index * Self::STRIDE + offset).cast::<AtomicU64>() }
     }

@@ -31,9 +31,13 @@ impl Events {
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.ring.as_fd()
     }
+}
 
-    /// The next event; `None` when there is none. Never blocks. A caller bounds how many it takes in one turn.
-    pub fn next(&mut self) -> Option<Event> {
+/// Yields what is there and never waits: the end is the end for now. A caller bounds how many it takes in one turn.
+impl Iterator for Events {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
         loop {
             let item = self.ring.next()?;
             if let Some(event) = event_of(&item) {

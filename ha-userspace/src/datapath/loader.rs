@@ -194,8 +194,9 @@ fn check(path: &Path, wanted: &Layout) -> Result<(), LoadError> {
 
 /// The programs of an earlier daemon, if they came from the same object and use the maps that are pinned now.
 fn adopt(pins: &Pins, identity: &str) -> Option<Programs> {
-    let node = MapData::from_pin(pins.maps().join("NODE")).ok()?.info().ok()?.id();
-    let uses_maps = |info: ProgramInfo| info.map_ids().ok().flatten().is_some_and(|ids| ids.contains(&node));
+    // Every program counts every packet.
+    let counters = MapData::from_pin(pins.maps().join("COUNTERS")).ok()?.info().ok()?.id();
+    let uses_maps = |info: ProgramInfo| info.map_ids().ok().flatten().is_some_and(|ids| ids.contains(&counters));
     let programs = reopen(pins, identity, true).ok()?;
     let fits = uses_maps(programs.ingress.info().ok()?) && uses_maps(programs.egress.info().ok()?);
     fits.then_some(programs)

@@ -143,7 +143,7 @@ impl Planner {
     }
 
     /// What the maps hold.
-    #[must_use]
+    #[cfg(test)]
     pub fn present(&self) -> &Present {
         &self.present
     }

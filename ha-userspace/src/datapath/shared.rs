@@ -46,7 +46,7 @@ impl Shared {
             let before = generation.load(Acquire);
             let link = self.links.get(number);
             fence(Acquire);
-            let quiet = before % 2 == 0 && generation.load(Relaxed) == before;
+            let quiet = before.is_multiple_of(2) && generation.load(Relaxed) == before;
             if !quiet {
                 std::hint::spin_loop();
             }

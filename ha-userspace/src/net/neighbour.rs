@@ -202,7 +202,7 @@ impl Resolver {
 
     /// Asks the kernel to resolve, or to verify, what it has to.
     async fn poke(&mut self) {
-        for via in self.table.to_ask() {
+        for via in self.table.asks() {
             self.ask(via).await;
         }
     }

@@ -83,7 +83,7 @@ impl Table {
     }
 
     /// The neighbours that the kernel shall resolve or verify now. Each is named once until the kernel has answered.
-    pub fn to_ask(&mut self) -> Vec<Via> {
+    pub fn asks(&mut self) -> Vec<Via> {
         let used: BTreeSet<Via> = self.routes.values().flatten().copied().collect();
         let ask = |via: &Via| matches!(self.neighbours.get(via), None | Some(Neighbour::Stale(_)));
         let ask: Vec<Via> = used.into_iter().filter(|via| ask(via) && !self.asked.contains(via)).collect();
@@ -91,7 +91,7 @@ impl Table {
         ask
     }
 
-    /// Lets [`Self::to_ask`] name again what was asked without an answer.
+    /// Lets [`Self::asks`] name again what was asked without an answer.
     pub fn forget_asked(&mut self) {
         self.asked.clear();
     }
@@ -137,8 +137,8 @@ mod tests {
     #[test]
     fn unknown_neighbours_are_asked_once_until_the_kernel_answers() {
         let mut table = table(&[("10.2.0.11", "10.2.0.11"), ("10.9.0.1", "10.2.0.254"), ("10.9.0.2", "10.2.0.254")]);
-        assert_eq!(table.to_ask(), [via("10.2.0.11"), via("10.2.0.254")]);
-        assert_eq!(table.to_ask(), []);
+        assert_eq!(table.asks(), [via("10.2.0.11"), via("10.2.0.254")]);
+        assert_eq!(table.asks(), []);
         assert_eq!(table.unresolved(), 3);
         table.learn(via("10.2.0.254"), Neighbour::Known(MAC));
         assert_eq!(table.unresolved(), 1);
@@ -150,9 +150,9 @@ mod tests {
     fn stale_neighbours_are_verified_and_used_meanwhile() {
         let mut table = table(&[("10.2.0.11", "10.2.0.11")]);
         table.learn(via("10.2.0.11"), Neighbour::Stale(MAC));
-        assert_eq!(table.to_ask(), [via("10.2.0.11")]);
+        assert_eq!(table.asks(), [via("10.2.0.11")]);
         table.learn(via("10.2.0.11"), Neighbour::Verifying(MAC));
-        assert_eq!((table.to_ask(), table.unresolved()), (vec![], 0));
+        assert_eq!((table.asks(), table.unresolved()), (vec![], 0));
         table.learn(via("10.2.0.11"), Neighbour::Known(OTHER));
         assert_eq!(table.next_hops()[&ip("10.2.0.11")].mac, OTHER, "a changed MAC is followed");
     }
@@ -163,9 +163,9 @@ mod tests {
         table.learn(via("10.2.0.11"), Neighbour::Known(MAC));
         table.learn(via("10.2.0.11"), Neighbour::Failed);
         assert_eq!(table.next_hops()[&ip("10.2.0.11")].mac, MAC);
-        assert_eq!((table.to_ask(), table.unresolved()), (vec![], 1));
+        assert_eq!((table.asks(), table.unresolved()), (vec![], 1));
         table.forget_asked();
-        assert_eq!(table.to_ask(), [via("10.2.0.11")]);
+        assert_eq!(table.asks(), [via("10.2.0.11")]);
     }
 
     #[test]
@@ -184,6 +184,6 @@ mod tests {
         let mut table = table(&[("10.2.0.11", "10.2.0.11")]);
         table.learn(via("10.2.0.11"), Neighbour::Known(MAC));
         table.keep_only(&BTreeSet::new());
-        assert_eq!((table.next_hops(), table.unresolved(), table.to_ask()), (NextHops::new(), 0, vec![]));
+        assert_eq!((table.next_hops(), table.unresolved(), table.asks()), (NextHops::new(), 0, vec![]));
     }
 }
