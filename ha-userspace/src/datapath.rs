@@ -85,6 +85,8 @@ pub struct Datapath {
     maps: Arc<Maps>,
     /// None when the last write failed: then the maps are read again.
     planner: Option<Planner>,
+    /// Whether [`Self::ageing`] was asked for.
+    ages: bool,
 }
 
 impl Datapath {
@@ -96,7 +98,7 @@ impl Datapath {
     /// Names what is missing or in the way; what was attached runs on.
     pub fn open(settings: &Settings) -> Result<Self, LoadError> {
         let (pins, programs, maps) = loader::load(settings, object())?;
-        Ok(Datapath { pins, programs, maps: Arc::new(maps), planner: None })
+        Ok(Datapath { pins, programs, maps: Arc::new(maps), planner: None, ages: false })
     }
 
     /// Whether the programs were running already.
@@ -125,10 +127,11 @@ impl Datapath {
         Events::open(&self.pins.maps())
     }
 
-    /// What forgets flows that are over: to be spawned once.
+    /// What forgets flows that are over. `None` when it was asked for before: one is enough.
     #[must_use]
-    pub fn ageing(&self) -> Ageing {
-        Ageing::new(Arc::clone(&self.maps), self.programs.clocks.clone())
+    pub fn ageing(&mut self) -> Option<Ageing> {
+        let first = !std::mem::replace(&mut self.ages, true);
+        first.then(|| Ageing::new(Arc::clone(&self.maps), self.programs.clocks.clone()))
     }
 
     /// The kernel's two clocks.

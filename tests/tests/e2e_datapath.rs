@@ -286,12 +286,13 @@ fn tables_move_many_entries_and_do_not_mind_missing_ones() {
 #[test]
 fn both_clocks_go_at_the_same_pace_and_idle_flows_are_forgotten() {
     alone(|| {
-        let datapath = open();
+        let mut datapath = open();
         let (ticks, at) = datapath.clocks().read().unwrap();
         assert!(clock::now().since(at) < Duration::from_millis(100), "the kernel's clock is ours");
         let key = |vserver| FlowKey { vserver, addr: address_of(1), port: Be16::new(1), protocol: 6 };
         let flow = |seen| Flow { seen, ..Flow::default() };
-        let flows = &datapath.maps().flows;
+        let maps = std::sync::Arc::clone(datapath.maps());
+        let flows = &maps.flows;
         flows.put(&[(key(1), flow(ticks)), (key(2), flow(Ticks(ticks.0 - 100_000))), (key(3), flow(ticks))]).unwrap();
         // Vserver 3 is no more; 100,000 ticks are at least 100 s.
         let timeouts = HashMap::from([(1, Duration::from_secs(90)), (2, Duration::from_secs(90))]);
@@ -299,7 +300,7 @@ fn both_clocks_go_at_the_same_pace_and_idle_flows_are_forgotten() {
         runtime.block_on(async {
             let (_keep, timeouts) = watch::channel(timeouts);
             let (exceptions, mut passes) = watch::channel(HashSet::from([99]));
-            tokio::spawn(datapath.ageing().run(timeouts, exceptions));
+            tokio::spawn(datapath.ageing().expect("asked for once").run(timeouts, exceptions));
             tokio::time::timeout(Duration::from_secs(5), passes.changed()).await.expect("a pass within five seconds").unwrap();
         });
         let left: Vec<u32> = flows.entries().unwrap().iter().map(|(key, _)| key.vserver).collect();
@@ -402,11 +403,11 @@ fn next_hops_are_resolved_and_followed() {
             let (_wanted, wanted) = watch::channel(BTreeSet::from([direct, routed]));
             let mut neighbours = neighbour::spawn(wanted).unwrap();
             let mut until = async |mac: [u8; 6]| loop {
-                let known = neighbours.borrow_and_update().clone();
+                let known = neighbours.next_hops.borrow_and_update().clone();
                 if [direct, routed].iter().all(|address| known.get(address).is_some_and(|hop| hop.mac == mac)) {
                     return;
                 }
-                tokio::time::timeout(Duration::from_secs(10), neighbours.changed())
+                tokio::time::timeout(Duration::from_secs(10), neighbours.next_hops.changed())
                     .await
                     .unwrap_or_else(|_| panic!("{known:?}"))
                     .unwrap();

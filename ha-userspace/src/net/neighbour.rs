@@ -61,24 +61,12 @@ pub fn spawn(wanted: watch::Receiver<BTreeSet<IpAddr>>) -> io::Result<Neighbours
 /// The task's end in the hands of others.
 #[derive(Clone, Debug)]
 pub struct Neighbours {
-    next_hops: watch::Receiver<NextHops>,
+    /// What is known of the addresses that are wanted.
+    pub next_hops: watch::Receiver<NextHops>,
     pokes: mpsc::Sender<IpAddr>,
 }
 
 impl Neighbours {
-    /// Waits until something else is known than when [`Self::borrow_and_update`] was last called.
-    ///
-    /// # Errors
-    /// When the task has ended.
-    pub async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
-        self.next_hops.changed().await
-    }
-
-    /// What is known of the addresses that are wanted.
-    pub fn borrow_and_update(&mut self) -> watch::Ref<'_, NextHops> {
-        self.next_hops.borrow_and_update()
-    }
-
     /// Has the kernel resolve the way to `address` once: a packet found none. Forgotten when too many are waiting; the next
     /// packet will ask again.
     pub fn poke(&self, address: IpAddr) {
