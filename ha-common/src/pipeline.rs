@@ -9,6 +9,10 @@
 //! [`process`] is called for every received frame, by XDP and by host tests alike; [`egress`] for every frame that the host's own
 //! stack sends. Neither allocates, loops without a bound or reads a clock except through [`Tables`]. Whoever calls them counts the
 //! packet, once, under the verdict's [`Reason`].
+//!
+//! What a packet of an established flow runs through is one function after inlining. What is rare (answers in place, newcomers,
+//! strays, heartbeats) is not inlined: each has the kernel's small stack to itself, takes at most five arguments and returns at
+//! most eight bytes, because that is all that the kernel's functions can do.
 
 mod classify;
 mod echo;
@@ -18,6 +22,7 @@ mod gate;
 mod hash;
 pub mod heartbeat;
 mod neighbour;
+mod newcomer;
 mod parse;
 mod placement;
 mod returning;
@@ -30,13 +35,13 @@ pub use egress::{EGRESS_HEADERS, Egress, egress};
 pub use hash::{client_hash, rehash};
 pub use verdict::{Action, Verdict};
 
-use crate::abi::{Reason, interface_flags};
+use crate::abi::{Interface, Reason, interface_flags};
 use crate::packet::PacketMut;
 use crate::tables::Tables;
-use crate::wire::{eth::ether_type, heartbeat as beat, stray as wire_stray, udp};
+use crate::wire::{eth::ether_type, heartbeat as beat, stray as wire_stray};
 
 use classify::Concern;
-use parse::{Frame, Packet, Transport};
+use parse::{Story, Transport};
 
 /// Where a frame came in.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +51,7 @@ pub struct Ingress {
 }
 
 /// Where a packet came in, and how.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Arrival {
     /// Interface whose packet it is: a leg.
     ifindex: u32,
@@ -61,12 +66,20 @@ impl Arrival {
     }
 }
 
-/// What a story ends with.
+/// How a story ends early, or for good.
+#[derive(Clone, Copy, Debug)]
 enum End {
     /// The packet leaves.
     Leaves(Verdict),
     /// It was a stray; the packet inside of it begins a story of its own.
     Unpacked(Arrival),
+}
+
+impl From<Verdict> for End {
+    #[inline(always)]
+    fn from(verdict: Verdict) -> Self {
+        End::Leaves(verdict)
+    }
 }
 
 /// Decides about a received frame, and makes it look as it must to leave.
@@ -75,78 +88,77 @@ pub fn process<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, ingress: Ing
     let mut arrival = Arrival { ifindex: ingress.ifindex, carried_over: 0 };
     // One turn for the frame, and one for a frame inside of it: a stray within a stray is not unpacked.
     for _ in 0..2 {
-        let verdict = match story(packet, tables, arrival) {
-            Ok(End::Unpacked(inner)) => {
+        let verdict = match tell(packet, tables, arrival) {
+            End::Unpacked(inner) => {
                 arrival = inner;
                 continue;
             }
-            Ok(End::Leaves(verdict)) | Err(verdict) => verdict,
+            End::Leaves(verdict) => verdict,
         };
-        return if arrival.is_carried() {
-            stray::deliver(packet, tables, arrival, verdict)
-        } else if verdict.reason == Reason::NotServing {
-            stray::carry(packet, tables, arrival)
-        } else {
-            verdict
-        };
+        if arrival.is_carried() {
+            return stray::deliver(packet, tables, &arrival, verdict);
+        }
+        if verdict.reason() == Reason::NotServing {
+            return stray::carry(packet, tables, &arrival);
+        }
+        return verdict;
     }
     Verdict::drop(Reason::StrayMalformed)
 }
 
 /// A packet's whole story.
 #[inline(always)]
-fn story<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arrival) -> Result<End, Verdict> {
-    let frame = parse::frame(packet)?;
+fn tell<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arrival) -> End {
+    let frame = match parse::frame(packet) {
+        Ok(frame) => frame,
+        Err(verdict) => return verdict.into(),
+    };
     match frame.ether_type {
         ether_type::IPV4 | ether_type::IPV6 => {}
-        ether_type::ARP => return neighbour::arp(packet, tables, arrival, &frame).map(End::Leaves),
-        _ => return Err(Verdict::pass(Reason::NotIp)),
+        ether_type::ARP => return neighbour::arp(packet, tables, &arrival, &frame).into(),
+        _ => return Verdict::pass(Reason::NotIp).into(),
     }
-    let ip = match parse::packet(packet, &frame) {
-        Ok(ip) => ip,
-        Err(fault) => return Err(classify::faulty(tables, arrival, &frame, &fault)),
-    };
-    if let Some(end) = between_nodes(packet, tables, arrival, &frame, &ip)? {
-        return Ok(end);
+    let mut story = Story::new(arrival, frame, packet.len());
+    if let Err(fault) = parse::packet(packet, &mut story) {
+        return classify::faulty(tables, &story, fault).into();
     }
-    let end = match classify::concern(tables, &frame, &ip) {
-        Concern::Vserver(index) => select::forward(packet, tables, arrival, &frame, &ip, index),
-        Concern::Owner(owner) => returning::answer(packet, tables, arrival, &frame, &ip, owner),
-        Concern::Address(address) => echo::address(packet, tables, arrival, &frame, &ip, address),
-        Concern::Solicitation => neighbour::solicitation(packet, tables, arrival, &frame, &ip),
-        Concern::Nobody => Err(Verdict::pass(Reason::NotOurs)),
+    if let Some(end) = between_nodes(packet, tables, &story) {
+        return end;
+    }
+    let verdict = match classify::concern(tables, &story) {
+        Concern::Vserver(index) => select::forward(packet, tables, &story, index),
+        Concern::Owner(owner) => returning::answer(packet, tables, &story, owner),
+        Concern::Address(address) => echo::address(packet, tables, &story, address),
+        Concern::Solicitation => neighbour::solicitation(packet, tables, &story),
+        Concern::Nobody => Verdict::pass(Reason::NotOurs),
     };
-    end.map(End::Leaves)
+    verdict.into()
 }
 
 /// What the nodes of the pair say to each other: heartbeats and strays.
 #[inline(always)]
-fn between_nodes<P: PacketMut, T: Tables>(
-    packet: &mut P,
-    tables: &T,
-    arrival: Arrival,
-    frame: &Frame,
-    ip: &Packet,
-) -> Result<Option<End>, Verdict> {
-    let port = ip.destination_port.get();
-    let ours = ip.transport == Transport::Udp && (port == beat::PORT || port == wire_stray::PORT) && !ip.v6;
-    if !ours || frame.tagged || ip.protocol != udp::PROTOCOL {
-        return Ok(None);
+fn between_nodes<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story) -> Option<End> {
+    let port = story.there.port.get();
+    let known = story.transport == Transport::Udp && (port == beat::PORT || port == wire_stray::PORT);
+    if !known || story.v6 || story.frame.tagged {
+        return None;
     }
-    let Some(node) = tables.node().filter(|node| node.nsip == ip.destination.last()) else {
-        return Ok(None);
-    };
-    let Some(interface) = tables.interface(arrival.ifindex).filter(|found| found.flags & interface_flags::HEARTBEAT != 0)
-    else {
-        return Ok(None);
-    };
-    if arrival.is_carried() {
-        return Err(Verdict::drop(Reason::StrayMalformed));
+    let node = tables.node().filter(|node| node.nsip == story.there.addr.last())?;
+    let interface = tables.interface(story.arrival.ifindex).filter(|found| found.flags & interface_flags::HEARTBEAT != 0)?;
+    if story.arrival.is_carried() {
+        return Some(Verdict::drop(Reason::StrayMalformed).into());
     }
     if port == beat::PORT {
-        let reason = heartbeat::answer(packet, tables, interface);
+        let reason = beat(packet, tables, interface);
         let echoed = matches!(reason, Reason::HeartbeatEchoed | Reason::HeartbeatClaim);
-        return Err(if echoed { Verdict::transmit(reason) } else { Verdict::drop(reason) });
+        return Some(if echoed { Verdict::transmit(reason) } else { Verdict::drop(reason) }.into());
     }
-    stray::unpack(packet, tables, node, interface, ip).map(|inner| Some(End::Unpacked(inner)))
+    let mut inner = Arrival { ifindex: 0, carried_over: interface.ifindex };
+    let reason = stray::unpack(packet, tables, node, &story.here.addr, &mut inner);
+    Some(if reason == Reason::StrayTaken { End::Unpacked(inner) } else { Verdict::drop(reason).into() })
+}
+
+#[inline(never)]
+fn beat<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, interface: &Interface) -> Reason {
+    heartbeat::answer(packet, tables, interface)
 }

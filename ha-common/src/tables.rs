@@ -10,6 +10,7 @@ use crate::abi::{
     Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
 };
 use crate::time::{Nanos, Ticks};
+use crate::wire::heartbeat::Extension;
 
 #[cfg(any(test, feature = "std"))]
 mod host;
@@ -83,6 +84,10 @@ pub trait Tables {
     /// Puts or replaces an entry of `REVERSE_EMBRYONIC`; an old one may have to go.
     fn reverse_embryo_insert(&self, key: &ReverseKey, flow: &FlowKey);
 
+    /// Room for a flow that is about to be recorded, with whatever was in it: `FLOW_ROOM[0]` of this CPU. The stack is small.
+    fn flow_room(&self) -> Option<Self::Mut<'_, Flow>>;
+    /// Room for the heartbeat that is being read, with whatever was in it: `FRAME_ROOM[0]` of this CPU.
+    fn frame_room(&self) -> Option<Self::Mut<'_, Extension>>;
     /// `STRAYS[0]` of this CPU.
     fn stray_budget(&self) -> Option<Self::Mut<'_, StrayBudget>>;
 

@@ -11,6 +11,7 @@ use ha_common::abi::{
     Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Link, MAX_LEGS,
     MAX_LINKS, Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
 };
+use ha_common::wire::heartbeat::Extension;
 
 /// `BPF_F_MMAPABLE`: userspace reads and writes single words of it.
 const MMAPABLE: usize = 1 << 10;
@@ -52,6 +53,10 @@ pub static REVERSE: HashMap<ReverseKey, FlowKey, 65_536> = HashMap::new();
 #[btf_map]
 pub static REVERSE_EMBRYONIC: LruHashMap<ReverseKey, FlowKey, 16_384> = LruHashMap::new();
 
+#[btf_map]
+pub static FLOW_ROOM: PerCpuArray<Flow, 1> = PerCpuArray::new();
+#[btf_map]
+pub static FRAME_ROOM: PerCpuArray<Extension, 1> = PerCpuArray::new();
 #[btf_map]
 pub static STRAYS: PerCpuArray<StrayBudget, 1> = PerCpuArray::new();
 #[btf_map]

@@ -40,14 +40,15 @@ impl XdpFrame {
 impl Bounds for XdpFrame {
     #[inline(always)]
     fn start(&self) -> usize {
-        // SAFETY: the context is valid while the program runs.
-        unsafe { (*self.0).data as usize }
+        // SAFETY: the context is valid while the program runs. Volatile: else the compiler reads the bounds in front of a call and
+        // passes them to the function as numbers, which the verifier does not take for pointers.
+        unsafe { (&raw const (*self.0).data).read_volatile() as usize }
     }
 
     #[inline(always)]
     fn end(&self) -> usize {
         // SAFETY: as above.
-        unsafe { (*self.0).data_end as usize }
+        unsafe { (&raw const (*self.0).data_end).read_volatile() as usize }
     }
 }
 
@@ -120,14 +121,15 @@ impl SentFrame {
 impl Bounds for SentFrame {
     #[inline(always)]
     fn start(&self) -> usize {
-        // SAFETY: the context is valid while the program runs.
-        unsafe { (*self.0).data as usize }
+        // SAFETY: the context is valid while the program runs. Volatile: else the compiler reads the bounds in front of a call and
+        // passes them to the function as numbers, which the verifier does not take for pointers.
+        unsafe { (&raw const (*self.0).data).read_volatile() as usize }
     }
 
     #[inline(always)]
     fn end(&self) -> usize {
         // SAFETY: as above.
-        unsafe { (*self.0).data_end as usize }
+        unsafe { (&raw const (*self.0).data_end).read_volatile() as usize }
     }
 }
 

@@ -21,8 +21,8 @@ pub fn ingress(context: XdpContext) -> u32 {
     let tables = Maps::new(context.ctx);
     let len = frame.len();
     let verdict = pipeline::process(&mut frame, &tables, Ingress { ifindex: context.ingress_ifindex() as u32 });
-    tables.count(verdict.reason, len);
-    match verdict.action {
+    tables.count(verdict.reason(), len);
+    match verdict.action() {
         Action::Pass => xdp_action::XDP_PASS,
         Action::Drop => xdp_action::XDP_DROP,
         Action::Transmit => xdp_action::XDP_TX,
@@ -38,8 +38,8 @@ pub fn egress_guard(context: TcContext) -> i32 {
     let tables = Maps::new(core::ptr::null_mut());
     let egress = Egress { ifindex: frame.ifindex(), vlan: frame.offloaded_vlan() };
     let verdict = pipeline::egress(&frame, &tables, egress);
-    tables.count(verdict.reason, frame.whole_len());
-    match verdict.action {
+    tables.count(verdict.reason(), frame.whole_len());
+    match verdict.action() {
         Action::Drop => TC_ACT_SHOT,
         _ => TC_ACT_OK,
     }

@@ -14,6 +14,7 @@ use ha_common::abi::{
 };
 use ha_common::tables::{Full, Route, Tables};
 use ha_common::time::{Nanos, Ticks};
+use ha_common::wire::heartbeat::Extension;
 
 use crate::maps;
 
@@ -141,6 +142,14 @@ impl Tables for Maps {
         let _ = maps::REVERSE_EMBRYONIC.insert(key, flow, 0);
     }
 
+    #[inline(always)]
+    fn flow_room(&self) -> Option<&mut Flow> {
+        record(maps::FLOW_ROOM.get_ptr_mut(0))
+    }
+    #[inline(always)]
+    fn frame_room(&self) -> Option<&mut Extension> {
+        record(maps::FRAME_ROOM.get_ptr_mut(0))
+    }
     #[inline(always)]
     fn stray_budget(&self) -> Option<&mut StrayBudget> {
         record(maps::STRAYS.get_ptr_mut(0))

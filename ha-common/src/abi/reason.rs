@@ -16,7 +16,7 @@ macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $variant:ident = $name:literal,)*) => {
         /// Every way in which a packet leaves.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[repr(u32)]
+        #[repr(u16)]
         pub enum Reason {
             $($(#[doc = $doc])* $variant,)*
         }

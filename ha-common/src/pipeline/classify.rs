@@ -1,11 +1,11 @@
 //! Whose is it?
 
-use crate::abi::{Address, Owner, Reason, ServiceKey};
+use crate::abi::{Address, Owner, Reason};
 use crate::tables::Tables;
 use crate::wire::icmp;
 
-use super::parse::{Fault, Frame, Packet, Transport};
-use super::{Arrival, Verdict, gate};
+use super::parse::{Fault, Story, Transport};
+use super::{Verdict, gate};
 
 /// What of this pair a packet concerns.
 pub enum Concern<'t> {
@@ -21,24 +21,20 @@ pub enum Concern<'t> {
     Nobody,
 }
 
-/// Finds out what `ip` concerns. The commonest comes first: a client's packet costs one look-up here, a backend's two.
+/// Finds out what a packet concerns. The commonest comes first: a client's packet costs one look-up here, a backend's two.
 #[inline(always)]
-pub fn concern<'t, T: Tables>(tables: &'t T, frame: &Frame, ip: &Packet) -> Concern<'t> {
-    let domain = frame.domain;
-    if matches!(ip.transport, Transport::Tcp | Transport::Udp) {
-        let protocol = u16::from(ip.protocol);
-        let there = ServiceKey { addr: ip.destination, domain, port: ip.destination_port, protocol };
-        if let Some(index) = tables.vserver_index(&there) {
+pub fn concern<'t, T: Tables>(tables: &'t T, story: &Story) -> Concern<'t> {
+    if matches!(story.transport, Transport::Tcp | Transport::Udp) {
+        if let Some(index) = tables.vserver_index(&story.there) {
             return Concern::Vserver(index);
         }
-        let here = ServiceKey { addr: ip.source, domain, port: ip.source_port, protocol };
-        if let Some(owner) = tables.owner(&here) {
+        if let Some(owner) = tables.owner(&story.here) {
             return Concern::Owner(owner);
         }
-    } else if ip.v6 && ip.transport == Transport::Icmp && ip.icmp.0 == icmp::SOLICITATION {
+    } else if story.v6 && story.transport == Transport::Icmp && story.icmp[0] == icmp::SOLICITATION {
         return Concern::Solicitation;
     }
-    match gate::floating(tables, ip.destination, domain) {
+    match gate::floating(tables, &story.there.addr, story.there.domain) {
         Some(address) => Concern::Address(address),
         None => Concern::Nobody,
     }
@@ -46,15 +42,15 @@ pub fn concern<'t, T: Tables>(tables: &'t T, frame: &Frame, ip: &Packet) -> Conc
 
 /// Judges a packet that cannot be read to its end: dropped if it is for a floating address, else the host's.
 #[inline(always)]
-pub fn faulty<T: Tables>(tables: &T, arrival: Arrival, frame: &Frame, fault: &Option<Fault>) -> Verdict {
-    let Some(fault) = fault else {
+pub fn faulty<T: Tables>(tables: &T, story: &Story, fault: Fault) -> Verdict {
+    let Fault::Bad(reason) = fault else {
         return Verdict::pass(Reason::Unreadable);
     };
-    let Some(address) = gate::floating(tables, fault.destination, frame.domain) else {
+    let Some(address) = gate::floating(tables, &story.there.addr, story.there.domain) else {
         return Verdict::pass(Reason::NotOurs);
     };
-    match gate::enter(tables, arrival, address.group) {
-        Ok(()) => Verdict::drop(fault.reason),
+    match gate::enter(tables, story.arrival, address.group) {
+        Ok(()) => Verdict::drop(reason),
         Err(verdict) => verdict,
     }
 }

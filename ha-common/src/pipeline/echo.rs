@@ -7,41 +7,40 @@ use crate::wire::checksum::Delta;
 use crate::wire::icmp::{ECHO_REPLY, ECHO_REQUEST, V6_ECHO_REPLY, V6_ECHO_REQUEST};
 use crate::wire::{eth, ipv4, ipv6};
 
-use super::parse::{Frame, Packet, Transport};
-use super::{Arrival, Verdict, gate};
+use super::parse::{Story, Transport};
+use super::verdict::end;
+use super::{Verdict, gate};
 
 /// Time to live of answers.
 const TTL: u8 = 64;
 
 /// Decides about a packet for a floating address.
+#[inline(never)]
+pub fn address<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, address: &Address) -> Verdict {
+    end(decide(packet, tables, story, address))
+}
+
 #[inline(always)]
-pub fn address<P: PacketMut, T: Tables>(
-    packet: &mut P,
-    tables: &T,
-    arrival: Arrival,
-    frame: &Frame,
-    ip: &Packet,
-    address: &Address,
-) -> Result<Verdict, Verdict> {
-    gate::enter(tables, arrival, address.group)?;
-    if eth::to_group(frame.macs) {
+fn decide<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, address: &Address) -> Result<Verdict, Verdict> {
+    gate::enter(tables, story.arrival, address.group)?;
+    if eth::to_group(story.frame.macs) {
         return Err(Verdict::drop(Reason::DropNotUnicast));
     }
-    if !ip.source.is_station() {
+    if !story.here.addr.is_station() {
         return Err(Verdict::drop(Reason::BadSource));
     }
-    if gate::floating(tables, ip.source, frame.domain).is_some() {
+    if gate::floating(tables, &story.here.addr, story.here.domain).is_some() {
         return Err(Verdict::drop(Reason::Loop));
     }
-    let request = if ip.v6 { V6_ECHO_REQUEST } else { ECHO_REQUEST };
-    let echo = ip.transport == Transport::Icmp && ip.icmp == (request, 0);
+    let request = if story.v6 { V6_ECHO_REQUEST } else { ECHO_REQUEST };
+    let echo = story.transport == Transport::Icmp && story.icmp == [request, 0];
     if echo && address.flags & address_flags::ICMP != 0 {
-        return reply(packet, frame, ip).ok_or(Verdict::drop(Reason::Truncated));
+        return reply(packet, story).ok_or(Verdict::drop(Reason::Truncated));
     }
     if !echo && address.flags & address_flags::LOCAL != 0 {
         return Err(Verdict::pass(Reason::Local));
     }
-    Err(Verdict::drop(match ip.transport {
+    Err(Verdict::drop(match story.transport {
         Transport::Tcp | Transport::Udp => Reason::NoVserver,
         Transport::Icmp => Reason::IcmpIgnored,
         Transport::Other => Reason::ProtocolNotServed,
@@ -50,21 +49,23 @@ pub fn address<P: PacketMut, T: Tables>(
 
 /// Turns an echo request into its reply. Swapped addresses leave every sum as it is.
 #[inline(always)]
-fn reply<P: PacketMut>(packet: &mut P, frame: &Frame, ip: &Packet) -> Option<Verdict> {
-    let (request, reply) = if ip.v6 { (V6_ECHO_REQUEST, V6_ECHO_REPLY) } else { (ECHO_REQUEST, ECHO_REPLY) };
-    if ip.v6 {
-        packet.store(frame.l3 + ipv6::HOP_LIMIT, TTL)?;
-        packet.store(frame.l3 + ipv6::SOURCE, [ip.destination.0, ip.source.0])?;
+fn reply<P: PacketMut>(packet: &mut P, story: &Story) -> Option<Verdict> {
+    let l3 = story.frame.l3();
+    let (source, destination) = (story.here.addr, story.there.addr);
+    let (request, reply) = if story.v6 { (V6_ECHO_REQUEST, V6_ECHO_REPLY) } else { (ECHO_REQUEST, ECHO_REPLY) };
+    if story.v6 {
+        packet.store(l3 + ipv6::HOP_LIMIT, TTL)?;
+        packet.store(l3 + ipv6::SOURCE, [destination.0, source.0])?;
     } else {
-        let life = |ttl| u16::from_ne_bytes([ttl, ip.protocol]);
-        let checksum = packet.load::<u16>(frame.l3 + ipv4::CHECKSUM)?;
-        let checksum = Delta::new().word16(life(ip.ttl), life(TTL)).apply(checksum);
-        packet.store(frame.l3 + ipv4::TTL_PROTOCOL, [life(TTL), checksum])?;
-        packet.store(frame.l3 + ipv4::SOURCE, [ip.destination.last(), ip.source.last()])?;
+        let life = |ttl| u16::from_ne_bytes([ttl, story.protocol()]);
+        let checksum = packet.load::<u16>(l3 + ipv4::CHECKSUM)?;
+        let checksum = Delta::new().word16(life(story.ttl), life(TTL)).apply(checksum);
+        packet.store(l3 + ipv4::TTL_PROTOCOL, [life(TTL), checksum])?;
+        packet.store(l3 + ipv4::SOURCE, [destination.last(), source.last()])?;
     }
     let kind = |kind| u16::from_ne_bytes([kind, 0]);
-    let checksum = Delta::new().word16(kind(request), kind(reply)).apply(ip.checksum);
-    packet.store(ip.l4, [kind(reply), checksum])?;
-    packet.store(0, eth::swapped(frame.macs))?;
+    let checksum = Delta::new().word16(kind(request), kind(reply)).apply(story.checksum);
+    packet.store(story.l4(), [kind(reply), checksum])?;
+    packet.store(0, eth::swapped(story.frame.macs))?;
     Some(Verdict::transmit(Reason::IcmpEcho))
 }

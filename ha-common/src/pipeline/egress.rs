@@ -13,6 +13,7 @@ use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::{self, Ipv6};
 
 use super::parse::{self, Frame};
+use super::verdict::end;
 use super::{Verdict, gate};
 
 /// How much of a frame the guard reads: link layer with tag, IPv6, neighbour discovery.
@@ -33,9 +34,7 @@ const VMAC_GROUP: u32 = 0;
 /// Decides about a frame that the host's stack sends.
 #[inline(always)]
 pub fn egress<P: PacketMut, T: Tables>(packet: &P, tables: &T, egress: Egress) -> Verdict {
-    match judge(packet, tables, egress) {
-        Ok(verdict) | Err(verdict) => verdict,
-    }
+    end(judge(packet, tables, egress))
 }
 
 #[inline(always)]
@@ -45,18 +44,18 @@ fn judge<P: PacketMut, T: Tables>(packet: &P, tables: &T, egress: Egress) -> Res
     if is_virtual(eth::source(frame.macs)) && !serves(tables, VMAC_GROUP) {
         return Err(Verdict::drop(Reason::EgressVmac));
     }
-    let domain = if frame.domain != 0 { frame.domain } else { egress.vlan };
+    let domain = if frame.domain() != 0 { frame.domain() } else { egress.vlan };
     let (source, reason) = match frame.ether_type {
-        ether_type::IPV4 => (Ip::v4(packet.load::<Ipv4>(frame.l3).ok_or(UNREADABLE)?.source), Reason::EgressAddress),
+        ether_type::IPV4 => (Ip::v4(packet.load::<Ipv4>(frame.l3()).ok_or(UNREADABLE)?.source), Reason::EgressAddress),
         ether_type::IPV6 => {
-            let header = packet.load::<Ipv6>(frame.l3).ok_or(UNREADABLE)?;
+            let header = packet.load::<Ipv6>(frame.l3()).ok_or(UNREADABLE)?;
             if let Some(target) = advertised(packet, &frame, &header) {
                 guard(tables, target, domain, Reason::EgressNeighbour)?;
             }
             (Ip(header.source), Reason::EgressAddress)
         }
         ether_type::ARP => {
-            let sender = packet.load::<Arp>(frame.l3).ok_or(UNREADABLE)?.sender;
+            let sender = packet.load::<Arp>(frame.l3()).ok_or(UNREADABLE)?.sender;
             (Ip::v4(arp::word(sender)), Reason::EgressNeighbour)
         }
         _ => return Ok(Verdict::pass(Reason::EgressPass)),
@@ -72,14 +71,14 @@ fn advertised<P: PacketMut>(packet: &P, frame: &Frame, header: &Ipv6) -> Option<
     if header.next_header != ICMP_V6 {
         return None;
     }
-    let neighbour = packet.load::<Neighbour>(frame.l3 + ipv6::LEN)?;
+    let neighbour = packet.load::<Neighbour>(frame.l3() + ipv6::LEN)?;
     (neighbour.icmp.kind == icmp::ADVERTISEMENT).then_some(Ip(neighbour.target))
 }
 
 /// Refuses, for `reason`, what speaks for a floating address that is not served here; whether `addr` floats.
 #[inline(always)]
 fn guard<T: Tables>(tables: &T, addr: Ip, domain: u32, reason: Reason) -> Result<bool, Verdict> {
-    match gate::floating(tables, addr, domain) {
+    match gate::floating(tables, &addr, domain) {
         None => Ok(false),
         Some(&Address { group, .. }) if serves(tables, group) => Ok(true),
         Some(_) => Err(Verdict::drop(reason)),

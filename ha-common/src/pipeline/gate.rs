@@ -28,6 +28,6 @@ pub fn enter<T: Tables>(tables: &T, arrival: Arrival, group: u32) -> Result<(), 
 
 /// The record of `addr`, if it floats.
 #[inline(always)]
-pub fn floating<T: Tables>(tables: &T, addr: Ip, domain: u32) -> Option<&Address> {
-    tables.address(&AddressKey { addr, domain }).filter(|address| address.flags & address_flags::HOST == 0)
+pub fn floating<'t, T: Tables>(tables: &'t T, addr: &Ip, domain: u32) -> Option<&'t Address> {
+    tables.address(&AddressKey { addr: *addr, domain }).filter(|address| address.flags & address_flags::HOST == 0)
 }

@@ -41,7 +41,10 @@ pub fn answer<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, interface: &I
     if packet.load::<u32>(IP_SOURCE) != Some(node.peer_nsip) && packet.load::<u32>(IP_SOURCE) != Some(node.nsip) {
         return Reason::HeartbeatNotForUs;
     }
-    let Some(mut frame) = packet.load::<Extension>(EXTENSION) else { return Reason::HeartbeatMalformed };
+    let Some(mut room) = tables.frame_room() else { return Reason::NotConfigured };
+    let frame: &mut Extension = &mut room;
+    let Some(extension) = packet.load::<Extension>(EXTENSION) else { return Reason::HeartbeatMalformed };
+    *frame = extension;
     if frame.magic != MAGIC || frame.version != VERSION || !(kind::REQUEST..=kind::CLAIM).contains(&frame.kind) {
         return Reason::HeartbeatMalformed;
     }
@@ -50,10 +53,10 @@ pub fn answer<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, interface: &I
         return Reason::HeartbeatOwn;
     }
     let now = tables.now();
-    if let Err(reason) = verify(packet, node, &mut link, &frame, now) {
+    if let Err(reason) = verify(packet, node, &mut link, frame, now) {
         return reason;
     }
-    let heard = hearing::hear(node, fence, &mut link, &frame, now);
+    let heard = hearing::hear(node, fence, &mut link, frame, now);
     match heard {
         Heard::Own => return Reason::HeartbeatOwn,
         Heard::NotOurs => return Reason::HeartbeatNotForUs,
@@ -70,8 +73,8 @@ pub fn answer<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, interface: &I
         return Reason::HeartbeatTaken;
     }
     let reason = if frame.kind == kind::CLAIM { Reason::HeartbeatClaim } else { Reason::HeartbeatEchoed };
-    hearing::echo(node, fence, &mut frame, now);
-    match write_echo(packet, node, interface, &frame) {
+    hearing::echo(node, fence, frame, now);
+    match write_echo(packet, node, interface, frame) {
         Some(()) => reason,
         None => Reason::HeartbeatMalformed,
     }

@@ -10,16 +10,27 @@ use crate::wire::icmp::{self, Advertisement, Icmp, Neighbour};
 use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::{Be16, vlan};
 
-use super::parse::{Frame, Packet};
+use super::parse::{Frame, Story};
+use super::verdict::end;
 use super::{Arrival, Verdict, gate};
 
 const NOT_OURS: Verdict = Verdict::pass(Reason::NotOurs);
 const IGNORED: Verdict = Verdict::drop(Reason::NeighbourIgnored);
 
 /// Answers an ARP request for a floating address.
+#[inline(never)]
+pub fn arp<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: &Arrival, frame: &Frame) -> Verdict {
+    end(answer_arp(packet, tables, *arrival, frame))
+}
+
 #[inline(always)]
-pub fn arp<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arrival, frame: &Frame) -> Result<Verdict, Verdict> {
-    let request = packet.load::<Arp>(frame.l3).ok_or(Verdict::pass(Reason::Unreadable))?;
+fn answer_arp<P: PacketMut, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    arrival: Arrival,
+    frame: &Frame,
+) -> Result<Verdict, Verdict> {
+    let request = packet.load::<Arp>(frame.l3()).ok_or(Verdict::pass(Reason::Unreadable))?;
     let ethernet = request.hardware == arp::ETHERNET
         && request.protocol == Be16::new(ether_type::IPV4)
         && request.lengths == arp::LENGTHS
@@ -28,7 +39,7 @@ pub fn arp<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arrival
     if !ethernet || request.sender == request.target {
         return Err(NOT_OURS);
     }
-    let address = gate::floating(tables, Ip::v4(arp::word(request.target)), frame.domain).ok_or(NOT_OURS)?;
+    let address = gate::floating(tables, &Ip::v4(arp::word(request.target)), frame.domain()).ok_or(NOT_OURS)?;
     let sender = Ip::v4(arp::word(request.sender));
     let interface = may_answer(tables, arrival, frame, address, sender)?;
     let mac = interface.mac;
@@ -40,7 +51,7 @@ pub fn arp<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arrival
         target: request.sender,
         ..request
     };
-    packet.store(frame.l3, answer).ok_or(IGNORED)?;
+    packet.store(frame.l3(), answer).ok_or(IGNORED)?;
     packet.store(0, eth::macs(bytes(request.sender_mac), mac)).ok_or(IGNORED)?;
     Ok(Verdict::transmit(Reason::ArpReply))
 }
@@ -55,7 +66,7 @@ fn may_answer<'t, T: Tables>(
     sender: Ip,
 ) -> Result<&'t Interface, Verdict> {
     gate::enter(tables, arrival, address.group)?;
-    if gate::floating(tables, sender, frame.domain).is_some() {
+    if gate::floating(tables, &sender, frame.domain()).is_some() {
         return Err(Verdict::drop(Reason::Loop));
     }
     if address.flags & address_flags::ARP == 0 {
@@ -65,23 +76,23 @@ fn may_answer<'t, T: Tables>(
 }
 
 /// Answers a neighbour solicitation for a floating address (RFC 4861, 7.2.3 and 7.2.4).
+#[inline(never)]
+pub fn solicitation<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story) -> Verdict {
+    end(answer_solicitation(packet, tables, story))
+}
+
 #[inline(always)]
-pub fn solicitation<P: PacketMut, T: Tables>(
-    packet: &mut P,
-    tables: &T,
-    arrival: Arrival,
-    frame: &Frame,
-    ip: &Packet,
-) -> Result<Verdict, Verdict> {
-    let solicitation = packet.load::<Neighbour>(ip.l4).ok_or(Verdict::pass(Reason::Unreadable))?;
+fn answer_solicitation<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story) -> Result<Verdict, Verdict> {
+    let Story { arrival, frame, .. } = story;
+    let solicitation = packet.load::<Neighbour>(story.l4()).ok_or(Verdict::pass(Reason::Unreadable))?;
     let target = Ip(solicitation.target);
-    let address = gate::floating(tables, target, frame.domain).ok_or(NOT_OURS)?;
-    let interface = may_answer(tables, arrival, frame, address, ip.source)?;
+    let address = gate::floating(tables, &target, frame.domain()).ok_or(NOT_OURS)?;
+    let interface = may_answer(tables, *arrival, frame, address, story.here.addr)?;
     // From beyond a router, or no solicitation at all: not to be answered.
-    if ip.ttl != 255 || ip.icmp.1 != 0 {
+    if story.ttl != 255 || story.icmp[1] != 0 {
         return Err(IGNORED);
     }
-    advertise(packet, frame, ip, target, interface.mac).ok_or(Verdict::drop(Reason::NoHeadroom))
+    advertise(packet, story, target, interface.mac).ok_or(Verdict::drop(Reason::NoHeadroom))
 }
 
 /// All nodes of the link: whom to answer when the asker has no address yet.
@@ -94,12 +105,13 @@ const FRAME_LEN: usize = eth::LEN + ipv6::LEN + size_of::<Advertisement>();
 
 /// Writes the advertisement over the solicitation. Its length does not depend on the options that came.
 #[inline(always)]
-fn advertise<P: PacketMut>(packet: &mut P, frame: &Frame, ip: &Packet, target: Ip, mac: [u8; 6]) -> Option<Verdict> {
-    let detecting = ip.source == Ip::default();
+fn advertise<P: PacketMut>(packet: &mut P, story: &Story, target: Ip, mac: [u8; 6]) -> Option<Verdict> {
+    let Story { frame, here, .. } = story;
+    let detecting = here.addr == Ip::default();
     let (destination, to, flags) = if detecting {
         (ALL_NODES, ALL_NODES_MAC, icmp::OVERRIDE)
     } else {
-        (ip.source, eth::source(frame.macs), icmp::OVERRIDE | icmp::SOLICITED)
+        (here.addr, eth::source(frame.macs), icmp::OVERRIDE | icmp::SOLICITED)
     };
     let wanted = FRAME_LEN + if frame.tagged { vlan::LEN } else { 0 };
     packet.grow_head(wanted as i32 - packet.len() as i32)?;

@@ -1,54 +1,63 @@
 //! What is it?
 
-use crate::abi::{Ip, Reason};
-use crate::packet::PacketMut;
+use crate::abi::{Ip, Reason, ServiceKey};
+use crate::packet::{PacketMut, Wire};
 use crate::wire::eth::{self, Macs, ether_type};
-use crate::wire::icmp::{self, Icmp};
+use crate::wire::icmp::Icmp;
 use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::tcp::{self, Tcp};
 use crate::wire::udp::{self, Udp};
 use crate::wire::{Be16, vlan};
 
-use super::Verdict;
+use super::{Arrival, Verdict};
 
 /// The link layer of a frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {
     /// Destination and source MAC.
     pub macs: Macs,
-    /// Whether there is an 802.1Q tag.
-    pub tagged: bool,
-    /// The tag's control information, as it lies in the packet.
-    pub control: Be16,
-    /// VLAN that it belongs to; 0 is untagged, or a priority tag.
-    pub domain: u32,
     /// Type of what follows.
     pub ether_type: u16,
-    /// Where that begins.
-    pub l3: usize,
+    /// The tag's control information.
+    pub control: Be16,
+    /// Whether there is an 802.1Q tag.
+    pub tagged: bool,
+}
+
+impl Frame {
+    /// Where the link layer ends.
+    #[inline(always)]
+    pub const fn l3(&self) -> usize {
+        if self.tagged { eth::LEN + vlan::LEN } else { eth::LEN }
+    }
+
+    /// VLAN that it belongs to; 0 is untagged, or a priority tag.
+    #[inline(always)]
+    pub const fn domain(&self) -> u32 {
+        (self.control.get() & vlan::ID) as u32
+    }
 }
 
 /// Reads the link layer.
 #[inline(always)]
 pub fn frame<P: PacketMut>(packet: &P) -> Result<Frame, Verdict> {
     const UNREADABLE: Verdict = Verdict::pass(Reason::Unreadable);
+    const STACKED: Verdict = Verdict::pass(Reason::VlanStacked);
     let macs = packet.load::<Macs>(0).ok_or(UNREADABLE)?;
     let ether_type = packet.load::<Be16>(eth::TYPE).ok_or(UNREADABLE)?.get();
-    let untagged = Frame { macs, tagged: false, control: Be16::new(0), domain: 0, ether_type, l3: eth::LEN };
     if ether_type == ether_type::VLAN_OUTER {
-        return Err(Verdict::pass(Reason::VlanStacked));
+        return Err(STACKED);
     }
     if ether_type != ether_type::VLAN {
-        return Ok(untagged);
+        return Ok(Frame { macs, ether_type, control: Be16::new(0), tagged: false });
     }
-    let control = packet.load::<Be16>(vlan::CONTROL).ok_or(UNREADABLE)?;
-    let ether_type = packet.load::<Be16>(vlan::TYPE).ok_or(UNREADABLE)?.get();
+    let [control, inner] = packet.load::<[Be16; 2]>(vlan::CONTROL).ok_or(UNREADABLE)?;
+    let ether_type = inner.get();
     if ether_type == ether_type::VLAN || ether_type == ether_type::VLAN_OUTER {
-        return Err(Verdict::pass(Reason::VlanStacked));
+        return Err(STACKED);
     }
-    let domain = u32::from(control.get() & vlan::ID);
-    Ok(Frame { tagged: true, control, domain, ether_type, l3: eth::LEN + vlan::LEN, ..untagged })
+    Ok(Frame { macs, ether_type, control, tagged: true })
 }
 
 /// What an IP packet carries.
@@ -64,36 +73,65 @@ pub enum Transport {
     Other,
 }
 
-/// An IP packet.
+/// A packet, what is around it and where it came in: what every room is told. Its ends are the keys that they are looked up by.
 #[derive(Clone, Copy, Debug)]
-pub struct Packet {
+pub struct Story {
+    /// Where it goes.
+    pub there: ServiceKey,
+    /// Where it comes from.
+    pub here: ServiceKey,
+    /// Where it came in, and how.
+    pub arrival: Arrival,
+    /// Its link layer.
+    pub frame: Frame,
     /// IPv6.
     pub v6: bool,
-    /// Where its payload begins.
-    pub l4: usize,
-    /// Source address.
-    pub source: Ip,
-    /// Destination address.
-    pub destination: Ip,
     /// Time to live, or hop limit.
     pub ttl: u8,
-    /// Protocol of the payload.
-    pub protocol: u8,
     /// What it carries.
     pub transport: Transport,
-    /// Source port.
-    pub source_port: Be16,
-    /// Destination port.
-    pub destination_port: Be16,
     /// TCP flags.
     pub tcp_flags: u8,
     /// Checksum of the payload, as it lies in the packet.
     pub checksum: u16,
     /// Type and code of ICMP.
-    pub icmp: (u8, u8),
+    pub icmp: [u8; 2],
+    /// Length of the frame as it came, in bytes.
+    pub len: u32,
 }
 
-impl Packet {
+impl Story {
+    /// The beginning: nothing but the frame is known.
+    #[inline(always)]
+    pub fn new(arrival: Arrival, frame: Frame, len: usize) -> Self {
+        let end = ServiceKey { domain: frame.domain(), ..ServiceKey::default() };
+        Story {
+            there: end,
+            here: end,
+            arrival,
+            frame,
+            v6: frame.ether_type == ether_type::IPV6,
+            ttl: 0,
+            transport: Transport::Other,
+            tcp_flags: 0,
+            checksum: 0,
+            icmp: [0; 2],
+            len: len as u32,
+        }
+    }
+
+    /// Where the payload of IP begins. Only packets without options or extension headers get beyond [`packet`].
+    #[inline(always)]
+    pub const fn l4(&self) -> usize {
+        self.frame.l3() + if self.v6 { ipv6::LEN } else { ipv4::LEN }
+    }
+
+    /// Its IP protocol.
+    #[inline(always)]
+    pub const fn protocol(&self) -> u8 {
+        self.there.protocol as u8
+    }
+
     /// Whether it is the first segment of a TCP connection.
     #[inline(always)]
     pub fn opens(&self) -> bool {
@@ -101,157 +139,122 @@ impl Packet {
     }
 }
 
-/// A packet that is no good, and who it was for.
+/// What is wrong with a packet.
 #[derive(Clone, Copy, Debug)]
-pub struct Fault {
-    /// Its destination.
-    pub destination: Ip,
-    /// What is wrong with it.
-    pub reason: Reason,
+pub enum Fault {
+    /// Not even its destination can be told.
+    Unreadable,
+    /// Its destination is known.
+    Bad(Reason),
 }
 
-/// What of a packet's payload was read.
-struct Payload {
-    transport: Transport,
-    source_port: Be16,
-    destination_port: Be16,
-    tcp_flags: u8,
-    checksum: u16,
-    icmp: (u8, u8),
-}
-
-/// Reads the IP packet in `frame`. `Err(None)` when not even its destination can be told.
+/// Reads the IP packet of a story.
 #[inline(always)]
-pub fn packet<P: PacketMut>(packet: &P, frame: &Frame) -> Result<Packet, Option<Fault>> {
-    if frame.ether_type == ether_type::IPV4 { v4(packet, frame.l3) } else { v6(packet, frame.l3) }
+pub fn packet<P: PacketMut>(packet: &P, story: &mut Story) -> Result<(), Fault> {
+    let (protocol, len) = if story.v6 { v6(packet, story)? } else { v4(packet, story)? };
+    story.there.protocol = u16::from(protocol);
+    story.here.protocol = u16::from(protocol);
+    payload(packet, story, protocol, len).map_err(Fault::Bad)
 }
 
 #[inline(always)]
-fn v4<P: PacketMut>(packet: &P, l3: usize) -> Result<Packet, Option<Fault>> {
-    let header = packet.load::<Ipv4>(l3).ok_or(None)?;
-    let destination = Ip::v4(header.destination);
-    let fault = |reason| Some(Fault { destination, reason });
+fn v4<P: PacketMut>(packet: &P, story: &mut Story) -> Result<(u8, usize), Fault> {
+    let l3 = story.frame.l3();
+    let header = packet.load::<Ipv4>(l3).ok_or(Fault::Unreadable)?;
+    story.here.addr = Ip::v4(header.source);
+    story.there.addr = Ip::v4(header.destination);
+    story.ttl = header.ttl;
     if header.version_length != ipv4::PLAIN {
         return Err(match header.version_length {
-            0x46..=0x4f => fault(Reason::IpOptions),
-            0x40..=0x44 => fault(Reason::BadIpLength),
-            _ => None,
+            0x46..=0x4f => Fault::Bad(Reason::IpOptions),
+            0x40..=0x44 => Fault::Bad(Reason::BadIpLength),
+            _ => Fault::Unreadable,
         });
     }
     let total = usize::from(header.total_length.get());
-    if total < ipv4::LEN || l3 + total > packet.len() {
-        return Err(fault(Reason::BadIpLength));
+    if total < ipv4::LEN || l3 + total > story.len as usize {
+        return Err(Fault::Bad(Reason::BadIpLength));
     }
     if header.fragment.get() & ipv4::FRAGMENTED != 0 {
-        return Err(fault(Reason::Fragment));
+        return Err(Fault::Bad(Reason::Fragment));
     }
-    let l4 = l3 + ipv4::LEN;
-    let payload = payload(packet, l4, total - ipv4::LEN, header.protocol, false).map_err(fault)?;
-    Ok(joined(payload, false, l4, Ip::v4(header.source), destination, header.ttl, header.protocol))
+    Ok((header.protocol, total - ipv4::LEN))
 }
 
 #[inline(always)]
-fn v6<P: PacketMut>(packet: &P, l3: usize) -> Result<Packet, Option<Fault>> {
-    let header = packet.load::<Ipv6>(l3).ok_or(None)?;
-    let destination = Ip(header.destination);
-    let fault = |reason| Some(Fault { destination, reason });
+fn v6<P: PacketMut>(packet: &P, story: &mut Story) -> Result<(u8, usize), Fault> {
+    let l3 = story.frame.l3();
+    let header = packet.load::<Ipv6>(l3).ok_or(Fault::Unreadable)?;
+    story.here.addr = Ip(header.source);
+    story.there.addr = Ip(header.destination);
+    story.ttl = header.hop_limit;
     if header.version_class_label[0] >> 4 != 6 {
-        return Err(None);
+        return Err(Fault::Unreadable);
     }
     let len = usize::from(header.payload_length.get());
-    if l3 + ipv6::LEN + len > packet.len() {
-        return Err(fault(Reason::BadIpLength));
+    if l3 + ipv6::LEN + len > story.len as usize {
+        return Err(Fault::Bad(Reason::BadIpLength));
     }
     if header.next_header == ipv6::FRAGMENT {
-        return Err(fault(Reason::Fragment));
+        return Err(Fault::Bad(Reason::Fragment));
     }
-    if ipv6::EXTENSIONS.contains(&header.next_header) {
-        return Err(fault(Reason::IpOptions));
+    if ipv6::is_extension(header.next_header) {
+        return Err(Fault::Bad(Reason::IpOptions));
     }
-    let l4 = l3 + ipv6::LEN;
-    let payload = payload(packet, l4, len, header.next_header, true).map_err(fault)?;
-    Ok(joined(payload, true, l4, Ip(header.source), destination, header.hop_limit, header.next_header))
-}
-
-#[inline(always)]
-fn joined(payload: Payload, v6: bool, l4: usize, source: Ip, destination: Ip, ttl: u8, protocol: u8) -> Packet {
-    Packet {
-        v6,
-        l4,
-        source,
-        destination,
-        ttl,
-        protocol,
-        transport: payload.transport,
-        source_port: payload.source_port,
-        destination_port: payload.destination_port,
-        tcp_flags: payload.tcp_flags,
-        checksum: payload.checksum,
-        icmp: payload.icmp,
-    }
+    Ok((header.next_header, len))
 }
 
 const ICMP: u8 = 1;
 const ICMP_V6: u8 = 58;
 
 #[inline(always)]
-fn payload<P: PacketMut>(packet: &P, l4: usize, len: usize, protocol: u8, v6: bool) -> Result<Payload, Reason> {
-    let nothing = Payload {
-        transport: Transport::Other,
-        source_port: Be16::new(0),
-        destination_port: Be16::new(0),
-        tcp_flags: 0,
-        checksum: 0,
-        icmp: (0, 0),
-    };
+fn payload<P: PacketMut>(packet: &P, story: &mut Story, protocol: u8, len: usize) -> Result<(), Reason> {
     match protocol {
         tcp::PROTOCOL => {
-            let header = load::<Tcp, P>(packet, l4, len)?;
+            let header = load::<Tcp, P>(packet, story.l4(), len)?;
             let header_len = usize::from(header.length >> 4) * 4;
             if header_len < tcp::LEN || header_len > len {
                 return Err(Reason::BadTransportLength);
             }
-            Ok(Payload {
-                transport: Transport::Tcp,
-                source_port: header.source,
-                destination_port: header.destination,
-                tcp_flags: header.flags,
-                checksum: header.checksum,
-                ..nothing
-            })
+            story.transport = Transport::Tcp;
+            story.tcp_flags = header.flags;
+            ends(story, header.source, header.destination, header.checksum);
         }
         udp::PROTOCOL => {
-            let header = load::<Udp, P>(packet, l4, len)?;
+            let header = load::<Udp, P>(packet, story.l4(), len)?;
             let udp_len = usize::from(header.length.get());
             if udp_len < udp::LEN || udp_len > len {
                 return Err(Reason::BadTransportLength);
             }
-            if v6 && header.checksum == 0 {
+            if story.v6 && header.checksum == 0 {
                 return Err(Reason::NoUdpChecksum);
             }
-            Ok(Payload {
-                transport: Transport::Udp,
-                source_port: header.source,
-                destination_port: header.destination,
-                checksum: header.checksum,
-                ..nothing
-            })
+            story.transport = Transport::Udp;
+            ends(story, header.source, header.destination, header.checksum);
         }
-        ICMP | ICMP_V6 if (protocol == ICMP_V6) == v6 => {
-            let header = load::<Icmp, P>(packet, l4, len)?;
-            Ok(Payload { transport: Transport::Icmp, checksum: header.checksum, icmp: (header.kind, header.code), ..nothing })
+        ICMP | ICMP_V6 if (protocol == ICMP_V6) == story.v6 => {
+            let header = load::<Icmp, P>(packet, story.l4(), len)?;
+            story.transport = Transport::Icmp;
+            story.icmp = [header.kind, header.code];
+            story.checksum = header.checksum;
         }
-        _ => Ok(nothing),
+        _ => {}
     }
+    Ok(())
+}
+
+#[inline(always)]
+fn ends(story: &mut Story, source: Be16, destination: Be16, checksum: u16) {
+    story.here.port = source;
+    story.there.port = destination;
+    story.checksum = checksum;
 }
 
 /// The header at `l4`, which must lie within the packet, not only within the frame: what follows may be padding.
 #[inline(always)]
-fn load<H: crate::packet::Wire, P: PacketMut>(packet: &P, l4: usize, len: usize) -> Result<H, Reason> {
+fn load<H: Wire, P: PacketMut>(packet: &P, l4: usize, len: usize) -> Result<H, Reason> {
     if len < size_of::<H>() {
         return Err(Reason::Truncated);
     }
     packet.load::<H>(l4).ok_or(Reason::Truncated)
 }
-
-const _: () = assert!(size_of::<Icmp>() == icmp::LEN);

@@ -3,7 +3,7 @@
 //! The frame travels whole (see [`crate::wire::stray`]), is unpacked once and never sent on again, and what comes of it leaves on
 //! the serving node's own leg.
 
-use crate::abi::{Fence, Interface, Key, MAX_LINKS, Node, Reason, StrayBudget, interface_flags};
+use crate::abi::{Fence, Interface, Ip, Key, MAX_LINKS, Node, Reason, StrayBudget, interface_flags};
 use crate::packet::PacketMut;
 use crate::tables::Tables;
 use crate::time::Nanos;
@@ -15,7 +15,7 @@ use crate::wire::stray::{self, Header};
 use crate::wire::udp::{self, Udp};
 use crate::word::load;
 
-use super::parse::Packet;
+use super::verdict::end;
 use super::{Action, Arrival, Verdict};
 
 /// Strays per second that one CPU sends at most: far below what a link carries.
@@ -31,11 +31,9 @@ const TTL: u8 = 64;
 const VERSION_KIND: u8 = stray::VERSION << 4 | stray::KIND;
 
 /// Sends a frame that this node does not handle to the peer, if it may.
-#[inline(always)]
-pub fn carry<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arrival) -> Verdict {
-    match try_carry(packet, tables, arrival) {
-        Ok(verdict) | Err(verdict) => verdict,
-    }
+#[inline(never)]
+pub fn carry<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: &Arrival) -> Verdict {
+    end(try_carry(packet, tables, *arrival))
 }
 
 #[inline(always)]
@@ -62,7 +60,7 @@ fn try_carry<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arriv
     let word = u64::from(sequence) | u64::from(VERSION_KIND) << 32 | u64::from(leg.leg as u8) << 40 | (len as u64) << 48;
     let tag = tag(packet, &node.tx_key, [node.boot_nonce, peer_nonce, word], 0, len).ok_or(Verdict::drop(Reason::Truncated))?;
     pack(packet, node, link, peer_mac, len, tag, word).ok_or(Verdict::drop(Reason::NoHeadroom))?;
-    Ok(Verdict { action: Action::Redirect(link.ifindex), reason: Reason::StraySent })
+    Ok(Verdict::redirect(link.ifindex, Reason::StraySent))
 }
 
 /// The HA link on which the peer was heard last, and its MAC address there.
@@ -162,18 +160,23 @@ fn tag<P: PacketMut>(packet: &P, key: &Key, words: [u64; 3], offset: usize, len:
     Some(hash.finish().0)
 }
 
-/// Takes the frame out of a stray of the peer; where it came in.
+/// Takes the frame out of a stray of the peer, and tells which leg it came in on; [`Reason::StrayTaken`] when that was done.
+#[inline(never)]
+pub fn unpack<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, node: &Node, source: &Ip, inner: &mut Arrival) -> Reason {
+    match try_unpack(packet, tables, node, source) {
+        Ok(leg) => {
+            inner.ifindex = leg;
+            Reason::StrayTaken
+        }
+        Err(reason) => reason,
+    }
+}
+
 #[inline(always)]
-pub fn unpack<P: PacketMut, T: Tables>(
-    packet: &mut P,
-    tables: &T,
-    node: &Node,
-    interface: &Interface,
-    ip: &Packet,
-) -> Result<Arrival, Verdict> {
-    const MALFORMED: Verdict = Verdict::drop(Reason::StrayMalformed);
-    if ip.source.last() != node.peer_nsip || node.peer_nsip == 0 || ip.l4 != UDP_AT {
-        return Err(Verdict::drop(Reason::StrayNotForUs));
+fn try_unpack<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, node: &Node, source: &Ip) -> Result<u32, Reason> {
+    const MALFORMED: Reason = Reason::StrayMalformed;
+    if source.last() != node.peer_nsip || node.peer_nsip == 0 {
+        return Err(Reason::StrayNotForUs);
     }
     let header = packet.load::<Header>(HEADER_AT).ok_or(MALFORMED)?;
     let udp = packet.load::<Udp>(UDP_AT).ok_or(MALFORMED)?;
@@ -183,13 +186,13 @@ pub fn unpack<P: PacketMut, T: Tables>(
         return Err(MALFORMED);
     }
     if !authentic(packet, tables.fence().ok_or(MALFORMED)?, node, &header, len) {
-        return Err(Verdict::drop(Reason::StrayBadTag));
+        return Err(Reason::StrayBadTag);
     }
-    let leg = tables.leg_interface(u32::from(header.leg)).ok_or(Verdict::drop(Reason::StrayNoLeg))?;
+    let leg = tables.leg_interface(u32::from(header.leg)).ok_or(Reason::StrayNoLeg)?;
     packet.grow_head(-(stray::OVERHEAD as i32)).ok_or(MALFORMED)?;
     let macs = packet.load::<Macs>(0).ok_or(MALFORMED)?;
     packet.store(0, eth::macs(leg.mac, eth::source(macs))).ok_or(MALFORMED)?;
-    Ok(Arrival { ifindex: leg.ifindex, carried_over: interface.ifindex })
+    Ok(leg.ifindex)
 }
 
 #[inline(always)]
@@ -209,10 +212,10 @@ fn authentic<P: PacketMut>(packet: &P, fence: &Fence, node: &Node, header: &Head
 }
 
 /// Lets what came of a carried packet leave as if it had come in on its leg.
-#[inline(always)]
-pub fn deliver<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arrival, verdict: Verdict) -> Verdict {
-    match verdict.action {
-        Action::Transmit => Verdict { action: Action::Redirect(arrival.ifindex), ..verdict },
+#[inline(never)]
+pub fn deliver<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: &Arrival, verdict: Verdict) -> Verdict {
+    match verdict.action() {
+        Action::Transmit => Verdict::redirect(arrival.ifindex, verdict.reason()),
         Action::Pass => {
             // The host takes only what is addressed to the interface that it came in on.
             let interface = tables.interface(arrival.carried_over);

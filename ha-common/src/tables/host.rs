@@ -10,6 +10,7 @@ use crate::abi::{
     Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
 };
 use crate::time::{Nanos, Ticks};
+use crate::wire::heartbeat::Extension;
 
 /// Every map as a collection; what a daemon writes is public, what the pipeline writes is behind a checked borrow.
 #[derive(Debug)]
@@ -54,6 +55,10 @@ pub struct HostTables {
     pub reverse_embryonic: RefCell<HashMap<ReverseKey, FlowKey>>,
     /// Room in `REVERSE`.
     pub reverse_max: usize,
+    /// `FLOW_ROOM[0]`.
+    pub flow_room: RefCell<Flow>,
+    /// `FRAME_ROOM[0]`.
+    pub frame_room: RefCell<Extension>,
     /// `STRAYS[0]`.
     pub stray_budget: RefCell<StrayBudget>,
     /// The routing table, by destination.
@@ -91,6 +96,8 @@ impl Default for HostTables {
             reverse: RefCell::default(),
             reverse_embryonic: RefCell::default(),
             reverse_max: usize::MAX,
+            flow_room: RefCell::default(),
+            frame_room: RefCell::default(),
             stray_budget: RefCell::default(),
             routes: HashMap::new(),
             now: Cell::default(),
@@ -187,6 +194,12 @@ impl Tables for HostTables {
         self.reverse_embryonic.borrow_mut().insert(*key, *flow);
     }
 
+    fn flow_room(&self) -> Option<RefMut<'_, Flow>> {
+        Some(self.flow_room.borrow_mut())
+    }
+    fn frame_room(&self) -> Option<RefMut<'_, Extension>> {
+        Some(self.frame_room.borrow_mut())
+    }
     fn stray_budget(&self) -> Option<RefMut<'_, StrayBudget>> {
         Some(self.stray_budget.borrow_mut())
     }

@@ -34,9 +34,14 @@ pub const HOP_LIMIT: usize = 7;
 pub const SOURCE: usize = 8;
 /// Offset of the destination address.
 pub const DESTINATION: usize = 24;
-/// Extension headers that a packet may carry in front of its payload: hop-by-hop, routing, destination options, authentication,
-/// mobility.
-pub const EXTENSIONS: [u8; 5] = [0, 43, 60, 51, 135];
+/// Whether `header` is an extension header that a packet may carry in front of its payload: hop-by-hop, routing, authentication,
+/// destination options, mobility.
+#[inline(always)]
+#[must_use]
+pub const fn is_extension(header: u8) -> bool {
+    matches!(header, 0 | 43 | 51 | 60 | 135)
+}
+
 /// Extension header of a fragment.
 pub const FRAGMENT: u8 = 44;
 
