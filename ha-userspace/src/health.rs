@@ -12,7 +12,7 @@ use std::future::pending;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ha_common::health::{Monitor, Outcome, Settings, Step, Verdict};
@@ -48,6 +48,17 @@ pub struct Change {
     pub verdict: Verdict,
 }
 
+/// What a monitor has done so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Probes begun.
+    pub probes: u64,
+    /// Probes that were refused or not answered in time.
+    pub failed: u64,
+    /// What the last one met, in words.
+    pub last_response: Option<String>,
+}
+
 /// All monitors of this node. Dropping it ends them.
 #[derive(Debug)]
 pub struct Monitors {
@@ -60,6 +71,7 @@ pub struct Monitors {
 struct Running {
     target: Target,
     hurry: Arc<Notify>,
+    stats: Arc<Mutex<Stats>>,
     task: JoinHandle<()>,
 }
 
@@ -95,17 +107,25 @@ impl Monitors {
         }
     }
 
+    /// What the monitor of `service` has done; `None` if it has none.
+    #[must_use]
+    pub fn stats(&self, service: &str) -> Option<Stats> {
+        self.running.get(service).map(|running| lock(&running.stats).clone())
+    }
+
     fn start(&self, service: &str, target: Target, verdict: Verdict) -> Running {
         let hurry = Arc::new(Notify::new());
+        let stats = Arc::new(Mutex::new(Stats::default()));
         let driver = Driver {
             monitor: Monitor::new(target.settings, verdict, clock::now() + spread(service)),
             service: service.to_owned(),
             address: target.address,
             hurry: Arc::clone(&hurry),
+            stats: Arc::clone(&stats),
             permits: Arc::clone(&self.permits),
             changes: self.changes.clone(),
         };
-        Running { target, hurry, task: tokio::spawn(driver.run()) }
+        Running { target, hurry, stats, task: tokio::spawn(driver.run()) }
     }
 }
 
@@ -121,6 +141,7 @@ struct Driver {
     service: String,
     address: SocketAddr,
     hurry: Arc<Notify>,
+    stats: Arc<Mutex<Stats>>,
     permits: Arc<Semaphore>,
     changes: mpsc::UnboundedSender<Change>,
 }
@@ -137,21 +158,42 @@ impl Driver {
     }
 
     async fn turn(&mut self) {
-        let Ok(_permit) = self.permits.acquire().await else {
+        let Ok(_permit) = Arc::clone(&self.permits).acquire_owned().await else {
             return pending().await; // the semaphore is never closed
         };
         let mut step = self.monitor.handle_timeout(clock::now());
         if step == Step::Probe {
-            step = tokio::select! {
-                outcome = connect(self.address) => self.monitor.handle_outcome(clock::now(), outcome),
-                () = sleep_until(self.monitor.poll_timeout()) => self.monitor.handle_timeout(clock::now()),
-            };
+            step = self.probe().await;
         }
         if let Step::Changed(verdict) = step {
             info!(service = self.service, address = %self.address, ?verdict, "service state changed");
             let _ = self.changes.send(Change { service: self.service.clone(), verdict });
         }
     }
+}
+
+impl Driver {
+    async fn probe(&mut self) -> Step {
+        lock(&self.stats).probes += 1;
+        let (outcome, response, step) = tokio::select! {
+            (outcome, response) = connect(self.address) => {
+                (outcome, response, self.monitor.handle_outcome(clock::now(), outcome))
+            }
+            () = sleep_until(self.monitor.poll_timeout()) => {
+                let response = "Failure - time out during TCP connection establishment";
+                (Outcome::Bad, response.to_owned(), self.monitor.handle_timeout(clock::now()))
+            }
+        };
+        let mut stats = lock(&self.stats);
+        stats.failed += u64::from(outcome == Outcome::Bad);
+        stats.last_response = Some(response);
+        step
+    }
+}
+
+/// Nobody panics while holding the lock; if somebody did, numbers are still numbers.
+fn lock(stats: &Mutex<Stats>) -> MutexGuard<'_, Stats> {
+    stats.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sleeps until the clock shows `due`, rounded up to the runtime's milliseconds.
@@ -161,14 +203,17 @@ async fn sleep_until(due: Nanos) {
     }
 }
 
-/// One TCP handshake, ended by a reset so that neither side keeps the connection.
-async fn connect(address: SocketAddr) -> Outcome {
+/// One TCP handshake, ended by a reset so that neither side keeps the connection; and what it met, in words.
+async fn connect(address: SocketAddr) -> (Outcome, String) {
     match TcpStream::connect(address).await {
         Ok(stream) => {
             let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-            Outcome::Good
+            (Outcome::Good, "Success - TCP syn+ack received".into())
         }
-        Err(error) => outcome_of(error.kind()),
+        Err(error) => match outcome_of(error.kind()) {
+            Outcome::NotAsked => (Outcome::NotAsked, format!("Not probed - {error}")),
+            outcome => (outcome, format!("Failure - {error}")),
+        },
     }
 }
 

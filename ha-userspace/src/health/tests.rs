@@ -31,8 +31,13 @@ async fn service_rises_falls_and_rises_again_with_its_listener() {
     assert_eq!(next(&mut changes).await, Verdict::Up);
     drop(listener);
     assert_eq!(next(&mut changes).await, Verdict::Down);
+    let stats = monitors.stats("s1").unwrap();
+    assert!(stats.probes > stats.failed && stats.failed >= 2, "{stats:?}");
+    assert!(stats.last_response.unwrap().starts_with("Failure - Connection refused"));
     let _listener = TcpListener::bind(address).await.unwrap();
     assert_eq!(next(&mut changes).await, Verdict::Up);
+    assert_eq!(monitors.stats("s1").unwrap().last_response.unwrap(), "Success - TCP syn+ack received");
+    assert_eq!(monitors.stats("s2"), None);
 }
 
 #[tokio::test]
