@@ -8,6 +8,7 @@ mod array;
 mod attach;
 mod clocks;
 mod desired;
+mod detach;
 mod events;
 mod loader;
 mod maps;

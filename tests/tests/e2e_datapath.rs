@@ -12,15 +12,18 @@ use ha_common::abi::{
     Address, AddressKey, Backend, Flow, FlowKey, NextHop, Node, ReverseKey, Ring, ServiceKey, Term, address_flags,
     backend_flags, vserver_flags,
 };
+use ha_common::ha::announce::{Announcement, Pace};
 use ha_common::maglev::Member;
 use ha_common::time::{Nanos, Ticks};
 use ha_common::wire::Be16;
+use ha_tests::harness::packet_socket;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use tokio::sync::watch;
 use understudy::clock;
 use understudy::datapath::{self, AttachError, Datapath, Desired, DesiredVserver, LoadError, Mode, Settings};
 use understudy::net::address::{self, LocalAddress};
+use understudy::net::announce::{Announcements, Roll};
 use understudy::net::link::{self, LinkEvent, LinkWatch, XdpProgram};
 use understudy::net::neighbour;
 
@@ -45,7 +48,7 @@ fn ip(arguments: &str) {
     assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A pair of veths, up, with a peer program's stand-in: generic receive offload.
+/// A pair of veths, up.
 fn veth() {
     ip("link add leg0 type veth peer name peer0");
     ip("link set leg0 up");
@@ -419,6 +422,41 @@ fn next_hops_are_resolved_and_followed() {
         });
         drop(finish);
         machine.join().unwrap();
+    });
+}
+
+#[test]
+fn announcements_reach_the_segment_in_order_and_stop_at_once() {
+    alone(|| {
+        veth();
+        let leg = link::link("leg0").unwrap();
+        let socket = packet_socket::capture("peer0").unwrap();
+        let announcements = Announcements::spawn(Pace { burst: 8, rate: 100, ..Pace::default() }).unwrap();
+        let addresses: Vec<IpAddr> = (1..=200).map(|n| Ipv4Addr::new(10, 1, 0, n).into()).collect();
+        let queue = addresses.iter().map(|&address| Announcement { ifindex: leg.ifindex, address }).collect();
+        announcements.start(Roll { announcements: queue, macs: [(leg.ifindex, leg.mac)].into() });
+        let mut heard = Vec::new();
+        let mut listen = |enough: &dyn Fn(&[IpAddr]) -> bool, until: Instant| {
+            let mut frame = [0; 128];
+            while !enough(&heard) && Instant::now() < until {
+                if packet_socket::receive(&socket, &mut frame).unwrap().is_some() && frame[12..14] == [8, 6] {
+                    assert_eq!(
+                        (&frame[0..6], &frame[6..12], frame[28..32] == frame[38..42]),
+                        (&[0xff; 6][..], &leg.mac[..], true)
+                    );
+                    heard.push(IpAddr::from([frame[28], frame[29], frame[30], frame[31]]));
+                } else {
+                    thread::yield_now();
+                }
+            }
+            heard.clone()
+        };
+        let first = listen(&|heard| heard.len() >= 12, Instant::now() + Duration::from_secs(5));
+        assert_eq!(first[..12], addresses[..12]);
+        announcements.stop();
+        let sent = announcements.counts().sent as usize;
+        let all = listen(&|_| false, Instant::now() + Duration::from_millis(100));
+        assert!(all.len() <= sent + 1, "{} frames were sent when it stopped, {} came", sent, all.len());
     });
 }
 

@@ -13,6 +13,7 @@ use aya::util::KernelVersion;
 use thiserror::Error;
 use tracing::{info, warn};
 
+use super::detach::detach_link;
 use super::loader::Programs;
 use super::pins::{Pins, remove_tree};
 use crate::net::link::{self, XdpProgram};
@@ -99,8 +100,12 @@ pub(super) fn attach(pins: &Pins, programs: &mut Programs, interface: &str) -> R
 
 /// Detaches both programs from interface `ifindex`.
 pub(super) fn detach(pins: &Pins, ifindex: u32) -> io::Result<()> {
+    let dir = pins.links(ifindex);
+    // The guard last. An error says that there is no link, or that its interface is no more: then its pin is all that is left.
+    let _ = detach_link(&dir.join("xdp"));
+    let _ = detach_link(&dir.join("egress"));
     detach_classic_guard(ifindex);
-    remove_tree(&pins.links(ifindex))
+    remove_tree(&dir)
 }
 
 /// Removes a guard that was attached without a link (kernels before 6.6), which nothing but its removal detaches.
@@ -115,7 +120,7 @@ fn detach_classic_guard(ifindex: u32) {
 /// Removes everything that a node with this pin directory has in the kernel.
 pub(super) fn remove_all(pins: &Pins) -> io::Result<()> {
     for ifindex in pins.attached() {
-        detach_classic_guard(ifindex);
+        detach(pins, ifindex)?;
     }
     pins.remove()
 }

@@ -251,12 +251,25 @@ fn refused(settings: &Settings, program: &'static str, error: ProgramError) -> L
         return other(program, error);
     };
     let path = settings.logs.join(format!("verifier-{program}.log"));
-    let written = fs::create_dir_all(&settings.logs).and_then(|()| fs::write(&path, verifier_log.to_string()));
+    let text = verifier_log.to_string();
+    let written = fs::create_dir_all(&settings.logs).and_then(|()| fs::write(&path, &text));
+    let said = last_words(&text);
     let log = match written {
-        Ok(()) => format!("its reasons are in {}; `understudy doctor` says what this kernel lacks", path.display()),
-        Err(error) => format!("its reasons could not be written to {} ({error})", path.display()),
+        Ok(()) => format!(
+            "the verifier says `{said}`, its whole log is {}; `understudy doctor` says what this kernel lacks",
+            path.display()
+        ),
+        Err(error) => format!("the verifier says `{said}`; its log could not be written to {} ({error})", path.display()),
     };
     LoadError::Refused { program, reason: io_error, log }
+}
+
+/// What the verifier objected to: the last line before its statistics.
+fn last_words(log: &str) -> &str {
+    let is_statistics = |line: &str| {
+        ["verification time", "stack depth", "processed", "peak_states"].iter().any(|start| line.starts_with(start))
+    };
+    log.lines().rev().map(str::trim).find(|line| !line.is_empty() && !is_statistics(line)).unwrap_or("nothing")
 }
 
 #[cfg(test)]
@@ -277,11 +290,10 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_short_and_names_the_file_with_the_reasons() {
-        let logs = std::env::temp_dir().join(format!("understudy-loader-{}", std::process::id()));
-        let settings = Settings { pins: PathBuf::new(), logs: logs.clone(), flows: None };
-        let error = ProgramError::IOError(io::Error::other("no"));
-        assert!(matches!(refused(&settings, INGRESS, error), LoadError::Program { .. }));
-        assert!(!logs.exists(), "nothing to say, nothing written");
+    fn a_refusal_names_what_the_verifier_objected_to() {
+        let log = "6485: (79) r1 = *(u64 *)(r1 -8)\ninvalid access to packet, off=-8 size=8\nR1 offset is outside of the packet\n\
+                   verification time 8640 usec\nstack depth 280+0\nprocessed 1833 insns (limit 1000000)\n";
+        assert_eq!(last_words(log), "R1 offset is outside of the packet");
+        assert_eq!(last_words(""), "nothing");
     }
 }

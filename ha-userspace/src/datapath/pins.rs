@@ -100,22 +100,37 @@ impl Pins {
                 remove_tree(&path)?;
             }
         }
-        for path in children(&self.root) {
-            if path != self.version() && !path.ends_with("links") {
+        for path in self.versions() {
+            if path != self.version() {
                 remove_tree(&path)?;
             }
         }
         Ok(())
     }
 
-    /// Removes everything: detaches what is attached, and frees programs and maps. Success if there was nothing.
+    /// Removes everything of this project: detaches what is attached, and frees programs and maps. What others keep in the same
+    /// directory stays, and so does the directory then. Success if there was nothing.
     ///
     /// # Errors
     /// When the file system refuses.
     pub fn remove(&self) -> io::Result<()> {
         // Links first: as long as a program runs, its maps are there.
         remove_tree(&self.root.join("links"))?;
-        remove_tree(&self.root)
+        for path in self.versions() {
+            remove_tree(&path)?;
+        }
+        // Refused when it is not empty, or when it is the file system's own root.
+        let _ = fs::remove_dir(&self.root);
+        Ok(())
+    }
+
+    /// Directories of all layouts, this one's included.
+    fn versions(&self) -> Vec<PathBuf> {
+        let is_version = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix('v'));
+            name.is_some_and(|number| number.parse::<u32>().is_ok())
+        };
+        children(&self.root).into_iter().filter(is_version).collect()
     }
 
     fn version(&self) -> PathBuf {
@@ -140,4 +155,37 @@ pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
 
 fn children(path: &Path) -> Vec<PathBuf> {
     fs::read_dir(path).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_ours_is_removed() {
+        let root = std::env::temp_dir().join(format!("understudy-pins-{}", std::process::id()));
+        let pins = Pins::new(&root);
+        let own = [pins.maps(), pins.programs("abc"), pins.programs("old"), pins.links(3), root.join("v0/maps")];
+        let others = root.join("somebody");
+        for path in own.iter().chain([&others]) {
+            fs::create_dir_all(path).unwrap();
+            fs::write(path.join("pin"), "").unwrap();
+        }
+        pins.remove_others("abc").unwrap();
+        assert_eq!(own.each_ref().map(|path| path.exists()), [true, true, false, true, false]);
+        assert_eq!(pins.attached(), [3]);
+        pins.remove().unwrap();
+        pins.remove().expect("nothing to remove is a success");
+        assert!(others.join("pin").exists());
+        assert_eq!(children(&root), [others]);
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn an_ordinary_file_system_is_told_from_a_bpf_one() {
+        let error = Pins::new(Path::new("/sys/fs/bpf/understudy/x"));
+        assert_eq!(mount_point(&error.root), Path::new("/sys/fs/bpf"));
+        let error = Pins::new(&std::env::temp_dir().join("understudy-nowhere")).create().unwrap_err().to_string();
+        assert!(error.contains("mount -t bpf bpf /tmp"), "{error}");
+    }
 }
