@@ -3,7 +3,7 @@
 //! Each service has a task of its own that owns a [`Monitor`] and does what it says. Probes leave from whatever address the
 //! kernel chooses; a node that has no route or address to ask from learns nothing, and the verdict stands.
 //!
-//! A service that is new starts UNKNOWN, which is forwarded to: its first probe leaves within [`FIRST_SPREAD`], and one
+//! A service that is new starts UNKNOWN, which is forwarded to: its first probe leaves within 100 ms, and one
 //! outcome decides. (The public product keeps a service DOWN until probed. In a pair that would make every takeover by a
 //! node that had no way to ask an outage.) A service that was known before a restart starts with that verdict.
 

@@ -1,4 +1,5 @@
 //! Lab harness, golden vectors, pair simulation and privileged end-to-end tests.
 
+pub mod alone;
 pub mod harness;
 pub mod sim;

@@ -1,0 +1,160 @@
+//! Interfaces, neighbours, addresses and announcements on a real kernel, in namespaces that end with the test.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ha_common::ha::announce::{Announcement, Pace};
+use ha_tests::alone::{alone, ip, veth};
+use ha_tests::harness::packet_socket;
+use nix::sched::{CloneFlags, unshare};
+use tokio::sync::watch;
+use understudy::net::address::{self, LocalAddress};
+use understudy::net::announce::{Announcements, Roll};
+use understudy::net::link::{self, LinkEvent, LinkWatch};
+use understudy::net::neighbour;
+
+#[test]
+fn carrier_is_told_within_milliseconds() {
+    alone(|| {
+        veth();
+        let mut watch = LinkWatch::open(["leg0".to_owned()]).unwrap();
+        let mut wait = |wanted: bool| {
+            let started = Instant::now();
+            while started.elapsed() < Duration::from_secs(5) {
+                let carrier = |event| matches!(event, LinkEvent::Is(link) if link.carrier == wanted);
+                if watch.drain().any(carrier) {
+                    return started.elapsed();
+                }
+                thread::yield_now();
+            }
+            panic!("no event");
+        };
+        wait(true);
+        let mut delays: Vec<Duration> = Vec::new();
+        for _ in 0..9 {
+            ip("link set peer0 down");
+            delays.push(wait(false));
+            ip("link set peer0 up");
+            delays.push(wait(true));
+        }
+        delays.sort();
+        assert!(delays[delays.len() / 2] < Duration::from_millis(5), "{delays:?}");
+    });
+}
+
+#[test]
+fn next_hops_are_resolved_and_followed() {
+    alone(|| {
+        veth();
+        ip("addr add 10.2.0.250/24 dev leg0");
+        ip("route add 10.7.0.0/16 via 10.2.0.11");
+        // The neighbour is another machine: a thread with a network of its own.
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let (finish, finished) = std::sync::mpsc::channel::<()>();
+        let machine = thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            ready.send(nix::unistd::gettid()).unwrap();
+            let _ = finished.recv();
+        });
+        let pid = is_ready.recv().unwrap();
+        let there = |arguments: &str| {
+            let status =
+                Command::new("nsenter").arg(format!("--net=/proc/{pid}/ns/net")).arg("ip").args(arguments.split(' ')).status();
+            assert!(status.unwrap().success(), "{arguments}");
+        };
+        ip(&format!("link set peer0 netns {pid}"));
+        there("link set peer0 address 02:00:00:00:00:11 up");
+        there("addr add 10.2.0.11/24 dev peer0");
+
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let direct: IpAddr = "10.2.0.11".parse().unwrap();
+            let routed: IpAddr = "10.7.0.1".parse().unwrap();
+            let (_wanted, wanted) = watch::channel(BTreeSet::from([direct, routed]));
+            let mut neighbours = neighbour::spawn(wanted).unwrap();
+            let mut until = async |mac: [u8; 6]| loop {
+                let known = neighbours.next_hops.borrow_and_update().clone();
+                if [direct, routed].iter().all(|address| known.get(address).is_some_and(|hop| hop.mac == mac)) {
+                    return;
+                }
+                tokio::time::timeout(Duration::from_secs(10), neighbours.next_hops.changed())
+                    .await
+                    .unwrap_or_else(|_| panic!("{known:?}"))
+                    .unwrap();
+            };
+            until([2, 0, 0, 0, 0, 0x11]).await;
+            there("link set peer0 address 02:00:00:00:00:12");
+            ip("neigh flush dev leg0");
+            until([2, 0, 0, 0, 0, 0x12]).await;
+        });
+        drop(finish);
+        machine.join().unwrap();
+    });
+}
+
+#[test]
+fn announcements_reach_the_segment_in_order_and_stop_at_once() {
+    alone(|| {
+        veth();
+        let leg = link::link("leg0").unwrap();
+        let socket = packet_socket::capture("peer0").unwrap();
+        let announcements = Announcements::spawn(Pace { burst: 8, rate: 100, ..Pace::default() }).unwrap();
+        let addresses: Vec<IpAddr> = (1..=200).map(|n| Ipv4Addr::new(10, 1, 0, n).into()).collect();
+        let queue = addresses.iter().map(|&address| Announcement { ifindex: leg.ifindex, address }).collect();
+        announcements.start(Roll { announcements: queue, macs: [(leg.ifindex, leg.mac)].into() });
+        let mut heard = Vec::new();
+        let mut listen = |enough: &dyn Fn(&[IpAddr]) -> bool, until: Instant| {
+            let mut frame = [0; 128];
+            while !enough(&heard) && Instant::now() < until {
+                if packet_socket::receive(&socket, &mut frame).unwrap().is_some() && frame[12..14] == [8, 6] {
+                    assert_eq!(
+                        (&frame[0..6], &frame[6..12], frame[28..32] == frame[38..42]),
+                        (&[0xff; 6][..], &leg.mac[..], true)
+                    );
+                    heard.push(IpAddr::from([frame[28], frame[29], frame[30], frame[31]]));
+                } else {
+                    thread::yield_now();
+                }
+            }
+            heard.clone()
+        };
+        let first = listen(&|heard| heard.len() >= 12, Instant::now() + Duration::from_secs(5));
+        assert_eq!(first[..12], addresses[..12]);
+        announcements.stop();
+        let sent = announcements.counts().sent as usize;
+        let all = listen(&|_| false, Instant::now() + Duration::from_millis(100));
+        assert!(all.len() <= sent + 1, "{} frames were sent when it stopped, {} came", sent, all.len());
+    });
+}
+
+#[test]
+fn floating_addresses_come_and_go_as_often_as_one_likes() {
+    alone(|| {
+        veth();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (connection, handle, _) = rtnetlink::new_connection().unwrap();
+            tokio::spawn(connection);
+            let ifindex = link::link("leg0").unwrap().ifindex;
+            for text in ["10.2.0.1/24", "fd00:2::1/128"] {
+                let (address, prefix_len) = text.split_once('/').unwrap();
+                let local =
+                    LocalAddress { ifindex, address: address.parse().unwrap(), prefix_len: prefix_len.parse().unwrap() };
+                for _ in 0..2 {
+                    address::add(&handle, local).await.unwrap();
+                    assert!(address::list(&handle).await.unwrap().contains(&local));
+                }
+                std::net::UdpSocket::bind((local.address, 0)).expect("usable at once");
+                for _ in 0..2 {
+                    address::remove(&handle, local).await.unwrap();
+                    assert!(!address::list(&handle).await.unwrap().contains(&local));
+                }
+            }
+            let nowhere = LocalAddress { ifindex: 9999, address: "10.2.0.1".parse().unwrap(), prefix_len: 32 };
+            assert!(address::add(&handle, nowhere).await.unwrap_err().to_string().contains("10.2.0.1/32 on interface 9999"));
+        });
+    });
+}
