@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // contexts are raw pointers
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::bindings::{TC_ACT_OK, TC_ACT_SHOT, xdp_action};
+use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action};
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::{classifier, xdp};
@@ -41,7 +41,8 @@ pub fn egress_guard(context: TcContext) -> i32 {
     tables.count(verdict.reason(), frame.whole_len());
     match verdict.action() {
         Action::Drop => TC_ACT_SHOT,
-        _ => TC_ACT_OK,
+        // Not "ok": that would end the chain, and whoever is attached after this program has a say, too.
+        _ => TC_ACT_UNSPEC,
     }
 }
 

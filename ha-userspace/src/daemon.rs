@@ -123,6 +123,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     info!(config = %options.config.display(), socket = %options.socket.display(), "node is up");
 
     let node: Node = Rc::new(RefCell::new(Executor::new(config, live)));
+    let mut roles = helpers.changes();
     let local = tokio::spawn(keep_addresses(helpers, netlink.clone()));
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
@@ -143,6 +144,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
                 let met = exceptions_out.borrow_and_update().clone();
                 with(&node, |_, live| live.datapath.set_exceptions(met));
             }
+            Ok(()) = roles.changed() => with(&node, |_, live| live.probe_now()),
             Some(event) = kernel_events.recv() => note(&event, &neighbours),
             () = due => with(&node, |config, live| live.project_or_log(config)),
         }
@@ -199,8 +201,10 @@ fn known_verdicts(config: &Config, datapath: &Datapath) -> HashMap<String, Verdi
 
 /// Brings addresses of the host up and down with the role.
 async fn keep_addresses(helpers: Helpers, handle: rtnetlink::Handle) {
+    let mut changes = helpers.changes();
     let mut up: BTreeSet<LocalAddress> = BTreeSet::new();
     loop {
+        changes.mark_unchanged();
         let (wanted, serves) = helpers.local();
         let goal = if serves { wanted.clone() } else { BTreeSet::new() };
         for gone in up.union(&wanted).filter(|local| !goal.contains(local)) {
@@ -214,7 +218,9 @@ async fn keep_addresses(helpers: Helpers, handle: rtnetlink::Handle) {
             }
         }
         up = goal;
-        helpers.changed().await;
+        if changes.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use ha_common::ha::announce::Pace;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tracing::{error, warn};
 
 use super::floating::Floating;
@@ -27,7 +27,8 @@ struct Shared {
     announcements: Announcements,
     floating: Mutex<Floating>,
     serves: AtomicBool,
-    changed: Notify,
+    /// Counts what changed.
+    changes: watch::Sender<u64>,
 }
 
 impl Helpers {
@@ -40,7 +41,7 @@ impl Helpers {
             announcements: Announcements::spawn(Pace::default())?,
             floating: Mutex::default(),
             serves: AtomicBool::new(false),
-            changed: Notify::new(),
+            changes: watch::Sender::new(0),
         });
         let (to_disk, states) = channel();
         thread::Builder::new().name("terms".into()).spawn(move || write_states(&states, &file, &driver))?;
@@ -62,7 +63,7 @@ impl Helpers {
         if self.serves() {
             self.announce();
         }
-        self.shared.changed.notify_one();
+        self.shared.changes.send_modify(|count| *count += 1);
     }
 
     /// Whether this node serves, as the driver last said.
@@ -77,9 +78,10 @@ impl Helpers {
         (self.floating().local.clone(), self.serves())
     }
 
-    /// Waits until [`Self::local`] may say something else.
-    pub async fn changed(&self) {
-        self.shared.changed.notified().await;
+    /// Changes whenever [`Self::local`] may say something else.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
     }
 
     fn floating(&self) -> std::sync::MutexGuard<'_, Floating> {
@@ -97,12 +99,12 @@ impl Helpers {
                 Helper::Announce => {
                     self.shared.serves.store(true, SeqCst);
                     self.announce();
-                    self.shared.changed.notify_one();
+                    self.shared.changes.send_modify(|count| *count += 1);
                 }
                 Helper::Withdraw => {
                     self.shared.serves.store(false, SeqCst);
                     self.shared.announcements.stop();
-                    self.shared.changed.notify_one();
+                    self.shared.changes.send_modify(|count| *count += 1);
                 }
                 Helper::Persist { reserved, last_term } => {
                     if to_disk.send(State { reserved, last_term: last_term.0 }).is_err() {

@@ -116,6 +116,11 @@ impl Live {
         self.project_or_log(config);
     }
 
+    /// The role has changed: what this node may reach may have, too.
+    pub fn probe_now(&self) {
+        self.monitors.hurry();
+    }
+
     /// Next hops have changed.
     pub fn follow(&mut self, config: &Config, next_hops: NextHops) {
         self.next_hops = next_hops;
@@ -298,7 +303,14 @@ impl Runtime for Live {
             Some(Verdict::Down) => Health::Down,
             Some(Verdict::Unknown) | None => Health::Unknown,
         };
-        ServiceState { health, since: known.map(|known| known.since.elapsed()), probes: 0, failed: 0, last_response: None }
+        let stats = self.monitors.stats(name).unwrap_or_default();
+        ServiceState {
+            health,
+            since: known.map(|known| known.since.elapsed()),
+            probes: stats.probes,
+            failed: stats.failed,
+            last_response: stats.last_response,
+        }
     }
 
     fn interface_state(&self, name: &str) -> Option<InterfaceState> {
