@@ -8,8 +8,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use ha_common::abi::{
-    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Link, MAX_LEGS, MAX_LINKS,
-    Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
+    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Link, MAX_LEGS,
+    MAX_LINKS, Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
 };
 use ha_common::wire::heartbeat::Extension;
 

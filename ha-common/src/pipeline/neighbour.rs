@@ -24,7 +24,12 @@ pub fn arp<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: &Arriva
 }
 
 #[inline(always)]
-fn answer_arp<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arrival, frame: &Frame) -> Result<Verdict, Verdict> {
+fn answer_arp<P: PacketMut, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    arrival: Arrival,
+    frame: &Frame,
+) -> Result<Verdict, Verdict> {
     let request = packet.load::<Arp>(frame.l3()).ok_or(Verdict::pass(Reason::Unreadable))?;
     let ethernet = request.hardware == arp::ETHERNET
         && request.protocol == Be16::new(ether_type::IPV4)

@@ -1,8 +1,6 @@
 //! Where does a flow go of which there is no record (or one that does not count any more)?
 
-use crate::abi::{
-    Backend, Exception, NO_BACKEND, Reason, ReverseKey, Vserver, backend_flags, tcp_seen, vserver_flags,
-};
+use crate::abi::{Backend, Exception, NO_BACKEND, Reason, ReverseKey, Vserver, backend_flags, tcp_seen, vserver_flags};
 use crate::tables::Tables;
 
 use super::flow;
@@ -29,7 +27,7 @@ pub fn plain<'t, T: Tables>(tables: &'t T, vserver: &Vserver, story: &Story) -> 
         return None;
     }
     let hash = client_hash(vserver.hash, &story.here.addr, story.here.port);
-    placement::up(tables, tables.ring(vserver.ring.slot(hash))?)
+    placement::up(tables, tables.ring(vserver.ring.slot(hash)))
 }
 
 /// The choice of a vserver that keeps no flows: exceptions, then the ring.
@@ -66,7 +64,8 @@ pub fn tracked<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, client: 
         return chosen(Reason::ForwardNew);
     }
     let shared = placement.backend.flags & backend_flags::SHARED != 0;
-    let reverse = ReverseKey { backend: placement.index, addr: client.key.addr, port: client.key.port, protocol: client.key.protocol };
+    let reverse =
+        ReverseKey { backend: placement.index, addr: client.key.addr, port: client.key.port, protocol: client.key.protocol };
     if story.opens() {
         flow::conceive(tables, &client.key, &placement, client.hop);
         if shared {

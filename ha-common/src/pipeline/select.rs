@@ -6,8 +6,8 @@ use crate::tables::Tables;
 use crate::wire::eth;
 
 use super::newcomer::{self, Choice};
-use super::verdict::end;
 use super::parse::Story;
+use super::verdict::end;
 use super::{Arrival, Verdict, flow, gate, placement, rewrite};
 
 /// A client's end of its conversation.

@@ -300,7 +300,8 @@ mod tests {
         datagram.extend(bytes(RouteNetlinkMessage::DelLink(message(LinkFlags::empty()))));
         let mut events = Vec::new();
         parse(&datagram, &mut events);
-        let is = Link { ifindex: 3, name: "leg0".into(), mac: [2, 0, 0, 0, 0, 9], mtu: 1500, up: true, carrier: false, xdp: None };
+        let is =
+            Link { ifindex: 3, name: "leg0".into(), mac: [2, 0, 0, 0, 0, 9], mtu: 1500, up: true, carrier: false, xdp: None };
         assert_eq!(events, [LinkEvent::Is(is), LinkEvent::Gone { ifindex: 3, name: "leg0".into() }]);
     }
 
