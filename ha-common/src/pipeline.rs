@@ -23,6 +23,7 @@ mod hash;
 pub mod heartbeat;
 mod neighbour;
 mod newcomer;
+mod nodes;
 mod parse;
 mod placement;
 mod returning;
@@ -35,13 +36,13 @@ pub use egress::{EGRESS_HEADERS, Egress, egress};
 pub use hash::{client_hash, rehash};
 pub use verdict::{Action, Verdict};
 
-use crate::abi::{Interface, Reason, interface_flags};
+use crate::abi::Reason;
 use crate::packet::PacketMut;
 use crate::tables::Tables;
-use crate::wire::{eth::ether_type, heartbeat as beat, stray as wire_stray};
+use crate::wire::eth::ether_type;
 
 use classify::Concern;
-use parse::{Story, Transport};
+use parse::Story;
 
 /// Where a frame came in.
 #[derive(Clone, Copy, Debug)]
@@ -66,99 +67,46 @@ impl Arrival {
     }
 }
 
-/// How a story ends early, or for good.
-#[derive(Clone, Copy, Debug)]
-enum End {
-    /// The packet leaves.
-    Leaves(Verdict),
-    /// It was a stray; the packet inside of it begins a story of its own.
-    Unpacked(Arrival),
-}
-
-impl From<Verdict> for End {
-    #[inline(always)]
-    fn from(verdict: Verdict) -> Self {
-        End::Leaves(verdict)
-    }
-}
-
 /// Decides about a received frame, and makes it look as it must to leave.
 #[inline(always)]
 pub fn process<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, ingress: Ingress) -> Verdict {
-    let mut arrival = Arrival { ifindex: ingress.ifindex, carried_over: 0 };
-    // One turn for the frame, and one for a frame inside of it: a stray within a stray is not unpacked.
-    for _ in 0..2 {
-        let verdict = match tell(packet, tables, arrival) {
-            End::Unpacked(inner) => {
-                arrival = inner;
-                continue;
-            }
-            End::Leaves(verdict) => verdict,
-        };
-        if arrival.is_carried() {
-            return stray::deliver(packet, tables, &arrival, verdict);
-        }
-        if verdict.reason() == Reason::NotServing {
-            return stray::carry(packet, tables, &arrival);
-        }
+    let mut arrival = nodes::by_itself(ingress);
+    if nodes::may_speak(packet)
+        && let Some(verdict) = nodes::listen(packet, tables, ingress, &mut arrival)
+    {
         return verdict;
     }
-    Verdict::drop(Reason::StrayMalformed)
+    let verdict = tell(packet, tables, arrival);
+    if arrival.is_carried() {
+        return stray::deliver(packet, tables, &arrival, verdict);
+    }
+    if verdict.reason() == Reason::NotServing {
+        return stray::carry(packet, tables, &arrival);
+    }
+    verdict
 }
 
 /// A packet's whole story.
 #[inline(always)]
-fn tell<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arrival) -> End {
+fn tell<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arrival) -> Verdict {
     let frame = match parse::frame(packet) {
         Ok(frame) => frame,
-        Err(verdict) => return verdict.into(),
+        Err(verdict) => return verdict,
     };
     match frame.ether_type {
         ether_type::IPV4 | ether_type::IPV6 => {}
-        ether_type::ARP => return neighbour::arp(packet, tables, &arrival, &frame).into(),
-        _ => return Verdict::pass(Reason::NotIp).into(),
+        ether_type::ARP => return neighbour::arp(packet, tables, &arrival, &frame),
+        _ => return Verdict::pass(Reason::NotIp),
     }
     let mut story = Story::new(arrival, frame, packet.len());
     if let Err(fault) = parse::packet(packet, &mut story) {
-        return classify::faulty(tables, &story, fault).into();
+        return classify::faulty(tables, &story, fault);
     }
-    if let Some(end) = between_nodes(packet, tables, &story) {
-        return end;
-    }
-    let verdict = match classify::concern(tables, &story) {
+    match classify::concern(tables, &story) {
         Concern::Vserver(index) => select::forward(packet, tables, &story, index),
         Concern::Owner(owner) => returning::answer(packet, tables, &story, owner),
         Concern::Address(address) => echo::address(packet, tables, &story, address),
         Concern::Solicitation => neighbour::solicitation(packet, tables, &story),
         Concern::Nobody => Verdict::pass(Reason::NotOurs),
-    };
-    verdict.into()
-}
-
-/// What the nodes of the pair say to each other: heartbeats and strays.
-#[inline(always)]
-fn between_nodes<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story) -> Option<End> {
-    let port = story.there.port.get();
-    let known = story.transport == Transport::Udp && (port == beat::PORT || port == wire_stray::PORT);
-    if !known || story.v6 || story.frame.tagged {
-        return None;
     }
-    let node = tables.node().filter(|node| node.nsip == story.there.addr.last())?;
-    let interface = tables.interface(story.arrival.ifindex).filter(|found| found.flags & interface_flags::HEARTBEAT != 0)?;
-    if story.arrival.is_carried() {
-        return Some(Verdict::drop(Reason::StrayMalformed).into());
-    }
-    if port == beat::PORT {
-        let reason = beat(packet, tables, interface);
-        let echoed = matches!(reason, Reason::HeartbeatEchoed | Reason::HeartbeatClaim);
-        return Some(if echoed { Verdict::transmit(reason) } else { Verdict::drop(reason) }.into());
-    }
-    let mut inner = Arrival { ifindex: 0, carried_over: interface.ifindex };
-    let reason = stray::unpack(packet, tables, node, &story.here.addr, &mut inner);
-    Some(if reason == Reason::StrayTaken { End::Unpacked(inner) } else { Verdict::drop(reason).into() })
-}
-
-#[inline(never)]
-fn beat<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, interface: &Interface) -> Reason {
-    heartbeat::answer(packet, tables, interface)
 }

@@ -58,8 +58,9 @@ pub trait Tables {
     fn vserver_index(&self, key: &ServiceKey) -> Option<u32>;
     /// `VSERVERS[index]`.
     fn vserver(&self, index: u32) -> Option<&Vserver>;
-    /// `RINGS[slot]`: an index into `BACKENDS`.
-    fn ring(&self, slot: u32) -> Option<u32>;
+    /// `RINGS[slot]`: an index into `BACKENDS`, or [`crate::abi::NO_BACKEND`]. No `Option`: its payload gets read even where there is
+    /// none, which the verifier refuses.
+    fn ring(&self, slot: u32) -> u32;
     /// `BACKENDS[index]`.
     fn backend(&self, index: u32) -> Option<&Backend>;
     /// `BACKEND_INDEX[key]`.

@@ -1,5 +1,7 @@
 //! The kernel programs: entry points only. What they do is `ha_common::pipeline`.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+// One subtraction, see `packet`.
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
 mod maps;

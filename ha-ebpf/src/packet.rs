@@ -1,6 +1,8 @@
 //! The only pointer arithmetic: a frame in the kernel's hands as a [`PacketMut`].
 #![allow(unsafe_code)] // direct packet access is what this file is for
 
+use core::arch::asm;
+
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_skb_pull_data, bpf_xdp_adjust_head};
 use ha_common::packet::{PacketMut, Wire};
@@ -16,6 +18,16 @@ trait Bounds {
 fn place<T>(bounds: &impl Bounds, offset: usize) -> Option<*mut T> {
     let start = bounds.start() + offset;
     (start + size_of::<T>() <= bounds.end()).then_some(start as *mut T)
+}
+
+/// Bytes between the bounds.
+#[inline(always)]
+fn distance(bounds: &impl Bounds) -> usize {
+    let mut len = bounds.end();
+    // SAFETY: a subtraction. The compiler must not see it: where only 32 bits of the length are used it would subtract 32 bits of the
+    // pointers, which the verifier refuses.
+    unsafe { asm!("{len} -= {start}", len = inout(reg) len, start = in(reg) bounds.start(), options(pure, nomem, nostack)) };
+    len
 }
 
 #[inline(always)]
@@ -55,7 +67,7 @@ impl Bounds for XdpFrame {
 impl PacketMut for XdpFrame {
     #[inline(always)]
     fn len(&self) -> usize {
-        self.end() - self.start()
+        distance(self)
     }
 
     #[inline(always)]
@@ -136,7 +148,7 @@ impl Bounds for SentFrame {
 impl PacketMut for SentFrame {
     #[inline(always)]
     fn len(&self) -> usize {
-        self.end() - self.start()
+        distance(self)
     }
 
     #[inline(always)]

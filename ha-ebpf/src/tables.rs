@@ -9,8 +9,8 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_jiffies64, bpf_ktime_get_ns};
 use ha_common::abi::{
-    Address, AddressKey, Backend, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Ip, Link, NextHop, Node, Owner,
-    Reason, ReverseKey, ServiceKey, StrayBudget, Vserver, event_kind,
+    Address, AddressKey, Backend, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Ip, Link, NO_BACKEND, NextHop,
+    Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, Vserver, event_kind,
 };
 use ha_common::tables::{Full, Route, Tables};
 use ha_common::time::{Nanos, Ticks};
@@ -88,8 +88,8 @@ impl Tables for Maps {
         maps::VSERVERS.get(index)
     }
     #[inline(always)]
-    fn ring(&self, slot: u32) -> Option<u32> {
-        maps::RINGS.get(slot).copied()
+    fn ring(&self, slot: u32) -> u32 {
+        maps::RINGS.get(slot).copied().unwrap_or(NO_BACKEND)
     }
     #[inline(always)]
     fn backend(&self, index: u32) -> Option<&Backend> {

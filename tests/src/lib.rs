@@ -2,4 +2,5 @@
 
 pub mod alone;
 pub mod harness;
+pub mod kernel;
 pub mod sim;

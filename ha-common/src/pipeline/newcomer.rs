@@ -27,7 +27,7 @@ pub fn plain<'t, T: Tables>(tables: &'t T, vserver: &Vserver, story: &Story) -> 
         return None;
     }
     let hash = client_hash(vserver.hash, &story.here.addr, story.here.port);
-    placement::up(tables, tables.ring(vserver.ring.slot(hash))?)
+    placement::up(tables, tables.ring(vserver.ring.slot(hash)))
 }
 
 /// The choice of a vserver that keeps no flows: exceptions, then the ring.

@@ -26,9 +26,9 @@ pub fn up<T: Tables>(tables: &T, index: u32) -> Option<&Backend> {
 /// Places a client with this `hash`. `opens`: this packet begins the conversation, so an older ring has no say in it.
 #[inline(always)]
 pub fn place<'t, T: Tables>(tables: &'t T, vserver: &Vserver, hash: u32, opens: bool) -> Option<Placement<'t>> {
-    let first = tables.ring(vserver.ring.slot(hash))?;
+    let first = tables.ring(vserver.ring.slot(hash));
     if vserver.flags & vserver_flags::PREVIOUS != 0 && !opens {
-        let before = tables.ring(vserver.previous.slot(hash))?;
+        let before = tables.ring(vserver.previous.slot(hash));
         if before != first
             && let Some(backend) = up(tables, before)
         {
@@ -48,25 +48,25 @@ pub fn place<'t, T: Tables>(tables: &'t T, vserver: &Vserver, hash: u32, opens: 
 /// Whether `index` is what the present ring says for `hash`, with no older ring saying otherwise.
 #[inline(always)]
 pub fn confirms<T: Tables>(tables: &T, vserver: &Vserver, hash: u32, index: u32) -> bool {
-    tables.ring(vserver.ring.slot(hash)) == Some(index) && !changed(tables, vserver, hash, index)
+    tables.ring(vserver.ring.slot(hash)) == index && !changed(tables, vserver, hash, index)
 }
 
 #[inline(always)]
 fn changed<T: Tables>(tables: &T, vserver: &Vserver, hash: u32, first: u32) -> bool {
-    vserver.flags & vserver_flags::PREVIOUS != 0 && tables.ring(vserver.previous.slot(hash)) != Some(first)
+    vserver.flags & vserver_flags::PREVIOUS != 0 && tables.ring(vserver.previous.slot(hash)) != first
 }
 
 /// The second choice of a client whose backend is down: the same on both nodes.
 #[inline(never)]
 fn second<T: Tables>(tables: &T, ring: Ring, hash: u32) -> Option<u32> {
     for n in 1..=REHASHES {
-        let index = tables.ring(ring.slot(rehash(hash, n)))?;
+        let index = tables.ring(ring.slot(rehash(hash, n)));
         if up(tables, index).is_some() {
             return Some(index);
         }
     }
     for step in 1..=RING_WALK {
-        let index = tables.ring(ring.slot(hash.wrapping_add(step)))?;
+        let index = tables.ring(ring.slot(hash.wrapping_add(step)));
         if up(tables, index).is_some() {
             return Some(index);
         }

@@ -7,7 +7,7 @@ use std::hash::Hash;
 use super::{Full, Route, Tables};
 use crate::abi::{
     Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Ip, Link, MAX_LINKS,
-    Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
+    NO_BACKEND, Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
 };
 use crate::time::{Nanos, Ticks};
 use crate::wire::heartbeat::Extension;
@@ -152,8 +152,8 @@ impl Tables for HostTables {
     fn vserver(&self, index: u32) -> Option<&Vserver> {
         self.vservers.get(index as usize)
     }
-    fn ring(&self, slot: u32) -> Option<u32> {
-        self.rings.get(slot as usize).copied()
+    fn ring(&self, slot: u32) -> u32 {
+        self.rings.get(slot as usize).copied().unwrap_or(NO_BACKEND)
     }
     fn backend(&self, index: u32) -> Option<&Backend> {
         self.backends.get(index as usize)

@@ -1,0 +1,194 @@
+//! The loaded object.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use aya::maps::{Map, MapData, RingBuf};
+use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use ha_common::abi::{Counter, Event, MAX_LEGS, MAX_LINKS, Reason};
+use ha_common::tables::HostTables;
+use ha_common::time::{Nanos, Ticks};
+
+use super::map;
+
+/// Largest number of entries of the tables that grow with traffic.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// `FLOWS`.
+    pub flows: u32,
+    /// `EXCEPTIONS`.
+    pub exceptions: u32,
+    /// `EMBRYONIC`.
+    pub embryonic: u32,
+}
+
+/// The programs and maps of one object.
+pub struct Kernel {
+    ebpf: Ebpf,
+}
+
+/// What a program did with a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Its return code.
+    pub code: u32,
+    /// The frame as it left.
+    pub frame: Vec<u8>,
+}
+
+/// Where the build leaves the kernel programs, or what `HA_EBPF_OBJECT` names instead.
+fn object() -> PathBuf {
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bpf/bpfel-unknown-none/release/ha-ebpf");
+    std::env::var_os("HA_EBPF_OBJECT").map_or_else(|| built.into(), PathBuf::from)
+}
+
+/// A frame's room in front and behind, in the buffer that a run's frame is returned in.
+const GROWTH: usize = 256;
+
+impl Kernel {
+    /// Loads every program, with tables of these sizes.
+    pub fn load(sizes: Sizes) -> Result<Self> {
+        let path = object();
+        let bytes = std::fs::read(&path).with_context(|| format!("read {}; `cargo build` makes it", path.display()))?;
+        let mut loader = EbpfLoader::new();
+        loader.map_max_entries("FLOWS", sizes.flows);
+        loader.map_max_entries("EXCEPTIONS", sizes.exceptions);
+        loader.map_max_entries("EMBRYONIC", sizes.embryonic);
+        loader.map_max_entries("RINGS", 65_536);
+        let mut ebpf = loader.load(&bytes).context("create the maps")?;
+        for name in ["ingress", "clocks"] {
+            let program: &mut Xdp = ebpf.program_mut(name).with_context(|| format!("program {name}"))?.try_into()?;
+            program.load().with_context(|| format!("load {name}"))?;
+        }
+        let guard: &mut SchedClassifier = ebpf.program_mut("egress_guard").context("program egress_guard")?.try_into()?;
+        guard.load().context("load egress_guard")?;
+        Ok(Kernel { ebpf })
+    }
+
+    /// Everything of the object, for what only one caller needs.
+    pub fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    /// The file descriptor of map `name`.
+    pub fn map(&self, name: &str) -> Result<BorrowedFd<'_>> {
+        let map = self.ebpf.map(name).with_context(|| format!("map {name}"))?;
+        let data: &MapData = match map {
+            Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuArray(data) | Map::RingBuf(data) => data,
+            _ => anyhow::bail!("map {name} is of a kind that no table is of"),
+        };
+        Ok(data.fd().as_fd())
+    }
+
+    /// Runs `ingress` once over a frame that came in on interface `ifindex` of the caller's namespace.
+    pub fn ingress(&self, frame: &[u8], ifindex: u32) -> Result<Output> {
+        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let context = [0, frame.len() as u32, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat();
+        let program: &Xdp = self.ebpf.program("ingress").context("program ingress")?.try_into()?;
+        run(frame, &context, |options| program.test_run(options))
+    }
+
+    /// Runs `egress_guard` once over a frame that leaves.
+    pub fn egress(&self, frame: &[u8]) -> Result<Output> {
+        let program: &SchedClassifier = self.ebpf.program("egress_guard").context("program egress_guard")?.try_into()?;
+        run(frame, &[], |options| program.test_run(options))
+    }
+
+    /// The kernel's two clocks at one instant.
+    pub fn clocks(&self) -> Result<(Ticks, Nanos)> {
+        let program: &Xdp = self.ebpf.program("clocks").context("program clocks")?.try_into()?;
+        let output = run(&[0; 64], &[], |options| program.test_run(options))?;
+        let word = |at: usize| u64::from_ne_bytes(output.frame[at..at + 8].try_into().expect("eight bytes"));
+        Ok((Ticks(word(0)), Nanos(word(8))))
+    }
+
+    /// Makes every map hold what `tables` holds, and nothing else.
+    pub fn fill(&self, tables: &HostTables) -> Result<()> {
+        map::put(self.map("NODE")?, &0u32, &tables.node)?;
+        map::put(self.map("FENCE")?, &0u32, &tables.fence)?;
+        for link in 0..MAX_LINKS {
+            map::put(self.map("LINKS")?, &(link as u32), &*tables.links[link].borrow())?;
+            let ifindex = tables.link_ifindex.get(&(link as u32)).copied().unwrap_or(0);
+            map::put(self.map("LINK_IFINDEX")?, &(link as u32), &ifindex)?;
+        }
+        for leg in 0..MAX_LEGS as u32 {
+            map::put(self.map("LEG_IFINDEX")?, &leg, &tables.leg_ifindex.get(&leg).copied().unwrap_or(0))?;
+        }
+        self.fill_hash("INTERFACES", &tables.interfaces)?;
+        self.fill_hash("ADDRESSES", &tables.addresses)?;
+        self.fill_hash("VSERVER_INDEX", &tables.vserver_index)?;
+        self.fill_hash("BACKEND_INDEX", &tables.owners)?;
+        self.fill_array("VSERVERS", &tables.vservers)?;
+        self.fill_array("RINGS", &tables.rings)?;
+        self.fill_array("BACKENDS", &tables.backends)?;
+        self.fill_hash("FLOWS", &tables.flows.borrow())?;
+        self.fill_hash("EMBRYONIC", &tables.embryonic.borrow())?;
+        self.fill_hash("EXCEPTIONS", &tables.exceptions.borrow())?;
+        self.fill_hash("REVERSE", &tables.reverse.borrow())?;
+        self.fill_hash("REVERSE_EMBRYONIC", &tables.reverse_embryonic.borrow())?;
+        map::put_per_cpu(self.map("STRAYS")?, &0u32, &*tables.stray_budget.borrow())?;
+        for &reason in Reason::ALL {
+            map::put_per_cpu(self.map("COUNTERS")?, &(reason as u32), &Counter::default())?;
+        }
+        Ok(())
+    }
+
+    fn fill_hash<K: Default + Clone, V>(&self, name: &str, entries: &std::collections::HashMap<K, V>) -> Result<()> {
+        let map = self.map(name)?;
+        map::clear::<K>(map).with_context(|| format!("empty {name}"))?;
+        for (key, value) in entries {
+            map::put(map, key, value).with_context(|| format!("fill {name}"))?;
+        }
+        Ok(())
+    }
+
+    fn fill_array<V>(&self, name: &str, values: &[V]) -> Result<()> {
+        let map = self.map(name)?;
+        for (index, value) in values.iter().enumerate() {
+            map::put(map, &(index as u32), value).with_context(|| format!("fill {name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Counters that are not zero, all CPUs together.
+    pub fn counters(&self) -> Result<Vec<(Reason, Counter)>> {
+        let map = self.map("COUNTERS")?;
+        let mut counters = Vec::new();
+        for &reason in Reason::ALL {
+            let all: Vec<Counter> = map::get_per_cpu(map, &(reason as u32))?;
+            let packets = all.iter().map(|counter| counter.packets).sum();
+            let bytes = all.iter().map(|counter| counter.bytes).sum();
+            if packets != 0 || bytes != 0 {
+                counters.push((reason, Counter { packets, bytes }));
+            }
+        }
+        Ok(counters)
+    }
+
+    /// Takes every event out of the ring buffer.
+    pub fn events(&mut self) -> Result<Vec<Event>> {
+        let mut ring = RingBuf::try_from(self.ebpf.map_mut("EVENTS").context("map EVENTS")?)?;
+        let mut events = Vec::new();
+        while let Some(record) = ring.next() {
+            events.push(map::record::<Event>(&record));
+        }
+        Ok(events)
+    }
+}
+
+fn run(
+    frame: &[u8],
+    context: &[u8],
+    program: impl FnOnce(TestRunOptions<'_>) -> Result<aya::programs::TestRunResult, aya::programs::ProgramError>,
+) -> Result<Output> {
+    let mut out = vec![0; frame.len() + GROWTH];
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(frame);
+    options.data_out = Some(&mut out);
+    options.ctx_in = (!context.is_empty()).then_some(context);
+    let result = program(options).context("run the program on a frame")?;
+    out.truncate(result.data_size_out as usize);
+    Ok(Output { code: result.return_value, frame: out })
+}
