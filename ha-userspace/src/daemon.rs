@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use anyhow::{Context, anyhow};
+use futures::StreamExt;
 use ha_common::abi::{Event as KernelEvent, event_kind};
 use ha_common::health::Verdict;
 use ha_common::time::nanos_of;
@@ -88,6 +89,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     let known = known_verdicts(&config, &datapath);
     let (connection, netlink, _) = rtnetlink::new_connection().context("cannot speak netlink")?;
     tokio::spawn(connection);
+    let mut own_changes = address::watch().context("cannot follow the host's addresses")?;
     let (timeouts, timeouts_out) = watch::channel(datapath::Timeouts::new());
     let (exceptions, mut exceptions_out) = watch::channel(HashSet::new());
     if let Some(ageing) = datapath.ageing() {
@@ -145,6 +147,10 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
                 with(&node, |_, live| live.datapath.set_exceptions(met));
             }
             Ok(()) = roles.changed() => with(&node, |_, live| live.probe_now()),
+            Some(()) = own_changes.next() => match address::list(&netlink).await {
+                Ok(own) => with(&node, |config, live| live.know_own(config, own)),
+                Err(error) => warn!(%error, "cannot list the host's addresses"),
+            },
             Some(event) = kernel_events.recv() => note(&event, &neighbours),
             () = due => with(&node, |config, live| live.project_or_log(config)),
         }

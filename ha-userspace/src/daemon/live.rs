@@ -121,6 +121,14 @@ impl Live {
         self.monitors.hurry();
     }
 
+    /// The host's own addresses, as they are now.
+    pub fn know_own(&mut self, config: &Config, own: Vec<LocalAddress>) {
+        if self.own != own {
+            self.own = own;
+            self.project_or_log(config);
+        }
+    }
+
     /// Next hops have changed.
     pub fn follow(&mut self, config: &Config, next_hops: NextHops) {
         self.next_hops = next_hops;
@@ -136,7 +144,8 @@ impl Live {
 
     fn project(&mut self, config: &Config, links: &[Link]) -> Result<(), CommandError> {
         let verdicts = self.services.iter().map(|(name, known)| (name.clone(), known.verdict)).collect();
-        let desired = datapath::project(config, links, &verdicts, &self.next_hops);
+        let own: Vec<IpAddr> = self.own.iter().map(|local| local.address).collect();
+        let desired = datapath::project(config, links, &own, &verdicts, &self.next_hops);
         self.datapath.reconcile(clock::now(), &desired).map_err(refused)?;
         self.helpers.set(Floating::of(config, links, &self.own));
         let wanted = datapath::wanted_next_hops(config);

@@ -23,14 +23,24 @@ use crate::net::neighbour::NextHops;
 /// Everything lives in the untagged domain.
 const UNTAGGED: u32 = 0;
 
-/// What the maps shall hold for `config`, given the interfaces that are there, the verdicts on services by name, and the next
+/// What the maps shall hold for `config`, given the interfaces that are there, the host's `own` addresses, the verdicts on services by name, and the next
 /// hops that are known.
 ///
 /// Legs and heartbeat links are numbered in the order of their names, so that nodes with equal names agree.
 #[must_use]
-pub fn project(config: &Config, links: &[Link], verdicts: &HashMap<String, Verdict>, next_hops: &NextHops) -> Desired {
+pub fn project(
+    config: &Config,
+    links: &[Link],
+    own: &[IpAddr],
+    verdicts: &HashMap<String, Verdict>,
+    next_hops: &NextHops,
+) -> Desired {
     let mut desired = Desired::default();
     put_interfaces(&mut desired, config, links);
+    for &address in own {
+        let key = AddressKey { addr: address.into(), domain: UNTAGGED };
+        desired.addresses.insert(key, Address { flags: address_flags::HOST, group: 0 });
+    }
     for address in config.addresses() {
         let key = AddressKey { addr: address.ip.into(), domain: UNTAGGED };
         desired.addresses.insert(key, Address { flags: address_bits(config, address), group: 0 });

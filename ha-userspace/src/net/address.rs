@@ -3,11 +3,12 @@
 //! Adding what is there and removing what is not are successes, so a role change may be repeated, and a restarted daemon
 //! needs to know nothing of what the one before it did.
 
+use std::io;
 use std::net::IpAddr;
 
-use futures::TryStreamExt;
-use rtnetlink::Handle;
+use futures::{Stream, StreamExt, TryStreamExt};
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use rtnetlink::{Handle, MulticastGroup};
 use thiserror::Error;
 
 /// An address of the host on an interface.
@@ -83,6 +84,17 @@ pub async fn list(handle: &Handle) -> Result<Vec<LocalAddress>, rtnetlink::Error
         }
     }
     Ok(found)
+}
+
+/// Yields whenever an address of this network namespace comes or goes. Must be called in a tokio runtime.
+///
+/// # Errors
+/// When the kernel refuses a netlink socket.
+pub fn watch() -> io::Result<impl Stream<Item = ()> + Unpin> {
+    const GROUPS: [MulticastGroup; 2] = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+    let (connection, _, events) = rtnetlink::new_multicast_connection(&GROUPS)?;
+    tokio::spawn(connection);
+    Ok(events.map(drop))
 }
 
 /// The legs on whose segment `address` lives: those with an own address whose prefix contains it, or all of them if none has

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use nix::errno::Errno;
+use nix::sys::signal::SigSet;
 
 /// Runs `act` in the child just before exec. It must only make system calls: no allocation, no lock.
 pub fn before_exec(command: &mut Command, act: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
@@ -15,12 +16,14 @@ pub fn before_exec(command: &mut Command, act: impl FnMut() -> io::Result<()> + 
     unsafe { command.pre_exec(act) };
 }
 
-/// Has the kernel kill the child when the thread that spawns it ends, however that happens.
+/// Has the kernel kill the child when the thread that spawns it ends, however that happens; the child hears every signal.
 pub fn die_with_parent(command: &mut Command) {
     before_exec(command, || {
         // SAFETY: takes two integers and touches no memory.
         let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-        Errno::result(result).map(drop).map_err(io::Error::from)
+        Errno::result(result).map(drop).map_err(io::Error::from)?;
+        // What the lab blocks to end tidily would otherwise stay blocked in its children: they could not be terminated.
+        SigSet::all().thread_unblock().map_err(io::Error::from)
     });
 }
 
