@@ -162,12 +162,13 @@ impl Node {
         self.wait_end()
     }
 
-    /// The last lines of the daemon's log.
+    /// The last lines of the daemon's log, and of what the kernel said of a program that it refused: the files vanish with the lab.
     pub fn log_tail(&self) -> String {
         const LINES: usize = 60;
-        let log = fs::read_to_string(self.log_path()).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(LINES)..].join("\n")
+        let refusals = fs::read_dir(self.dir.join("state")).into_iter().flatten().flatten().map(|entry| entry.path());
+        let refusals =
+            refusals.filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"verifier-")));
+        refusals.fold(tail(&self.log_path(), LINES), |text, path| text + "\n" + &tail(&path, LINES / 2))
     }
 
     fn log_path(&self) -> PathBuf {
@@ -207,4 +208,11 @@ impl Drop for Node {
             let _ = child.wait();
         }
     }
+}
+
+/// The last lines of a file, empty if there is none.
+fn tail(path: &Path, lines: usize) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
 }

@@ -160,7 +160,13 @@ mod tests {
 
     #[test]
     fn only_frames_behind_the_new_ones_first_are_stale() {
-        let sighting = |ms, host| Sighting { at: Duration::from_millis(ms), host, leg: Leg::Client, content: Content::Other };
+        let sighting = |ms, host| Sighting {
+            at: Duration::from_millis(ms),
+            host,
+            leg: Leg::Client,
+            speaker: None,
+            content: Content::Other,
+        };
         let seen = [(1, Host::B), (5, Host::A), (7, Host::B), (8, Host::A), (9, Host::B), (10, Host::A)];
         let seen = seen.map(|(ms, host)| sighting(ms, host));
         let stale = stale_frames(&seen, Host::A, Duration::from_millis(4));

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use super::lab::{Lab, Watch};
 use super::report::{Report, Window, ms, stale_frames};
 use super::rt;
+use super::tap::Sighting;
 use super::topology::Host;
 use super::transfer::Transfer;
 
@@ -134,6 +135,7 @@ impl Scenario {
         drop(event.transfer);
         let window = Window { tally: &tally, first, end, event: event.at };
         let stale = stale_frames(&catch.sightings, old, event.at);
+        let resets: Vec<_> = catch.resets.iter().filter(|reset| reset.at >= event.at).collect();
         let new = match self.outcome {
             Outcome::PeerServes => old.peer(),
             Outcome::SameServes => old,
@@ -154,16 +156,17 @@ impl Scenario {
             stale_frames_from_old_primary: stale.len() as u32,
             connections_open,
             connections_kept,
-            resets_seen: catch.resets.iter().filter(|at| **at >= event.at).count(),
+            resets_seen: resets.len(),
         };
         let mut faults = self.judge(&report);
         if window.last_answerer() != Some(new) {
             faults.push(format!("node {} had to serve in the end, but {:?} answered last", new.name(), window.last_answerer()));
         }
-        if let Some(frame) = stale.first() {
-            let after = ms(frame.at.saturating_sub(event.at));
-            faults.push(format!("first stale frame: {frame:?}, {after} ms after the event"));
-        }
+        let first = |what: &str, frame: &Sighting| {
+            format!("first {what}: {frame:?}, {} ms after the event", ms(frame.at.saturating_sub(event.at)))
+        };
+        faults.extend(stale.first().map(|frame| first("stale frame", frame)));
+        faults.extend(resets.first().map(|frame| first("reset", frame)));
         for (number, one) in connections.progress().iter().enumerate().filter(|(_, one)| one.fault.is_some()) {
             faults.push(format!("connection {number}: {:?} after {} echoes", one.fault, one.echoes));
         }

@@ -47,6 +47,8 @@ pub struct Sighting {
     pub host: Host,
     /// On which leg.
     pub leg: Leg,
+    /// In whose name.
+    pub speaker: Option<IpAddr>,
     /// What it said.
     pub content: Content,
 }
@@ -56,8 +58,8 @@ pub struct Sighting {
 pub struct Catch {
     /// Frames from floating addresses, in order of time per port.
     pub sightings: Vec<Sighting>,
-    /// When RST segments of the client's connections left a node.
-    pub resets: Vec<Duration>,
+    /// RST segments of the client's connections, to either end; not those by which a node's monitors end their probes.
+    pub resets: Vec<Sighting>,
 }
 
 /// Running capture; stops when dropped.
@@ -146,10 +148,14 @@ impl Reader {
     }
 
     fn note(&self, port: &Port, frame: &Frame, at: Duration) {
+        let sighting = Sighting { at, host: port.host, leg: port.leg, speaker: frame.speaker, content: frame.content };
         let floating = self.floating.owns(frame);
-        let of_client = frame.speaker.is_some_and(|speaker| speaker == CLIENT_V4 || speaker == CLIENT_V6);
-        if frame.content == (Content::Tcp { reset: true }) && (floating || of_client) {
-            self.catch.lock().unwrap().resets.push(at);
+        let of_connection = match port.leg {
+            Leg::Server => frame.speaker.is_some_and(|speaker| speaker == CLIENT_V4 || speaker == CLIENT_V6),
+            _ => floating,
+        };
+        if of_connection && frame.content == (Content::Tcp { reset: true }) {
+            self.catch.lock().unwrap().resets.push(sighting);
         }
         if !floating {
             return;
@@ -160,7 +166,6 @@ impl Reader {
             Content::Advertisement { asker: Some(asker) } => self.note_answer(asker, Question::Neighbor, port.host, at),
             _ => {}
         }
-        let sighting = Sighting { at, host: port.host, leg: port.leg, content: frame.content };
         self.catch.lock().unwrap().sightings.push(sighting);
     }
 
