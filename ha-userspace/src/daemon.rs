@@ -42,7 +42,7 @@ use crate::health::Monitors;
 use crate::net::address::{self, LocalAddress};
 use crate::net::heartbeat::Requests;
 use crate::net::link::LinkWatch;
-use crate::net::neighbour::{self, Neighbours};
+use crate::net::neighbour::{self, Neighbours, NextHops};
 use crate::options::Options;
 use crate::{clock, realtime};
 use helpers::Helpers;
@@ -86,11 +86,11 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     let neighbours = neighbour::spawn(wanted_out).context("cannot follow routes and neighbours")?;
     let mut next_hops = neighbours.next_hops.clone();
     let (others, mut kernel_events) = mpsc::unbounded_channel();
-    let known = known_verdicts(&config, &datapath);
+    let (known, inherited) = inherit(&config, &datapath);
     let (connection, netlink, _) = rtnetlink::new_connection().context("cannot speak netlink")?;
     tokio::spawn(connection);
     let mut own_changes = address::watch().context("cannot follow the host's addresses")?;
-    let (timeouts, timeouts_out) = watch::channel(datapath::Timeouts::new());
+    let (timeouts, timeouts_out) = watch::channel(datapath::idle_timeouts(&config));
     let (exceptions, mut exceptions_out) = watch::channel(HashSet::new());
     if let Some(ageing) = datapath.ageing() {
         tokio::spawn(ageing.run(timeouts_out, exceptions));
@@ -117,6 +117,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
             own: address::list(&netlink).await.context("cannot list the host's addresses")?,
         },
         known,
+        inherited,
     );
     live.reconcile(&config, &Change::default()).map_err(|error| anyhow!("{}: {}", options.config.display(), error.message))?;
     let ha = Driver::new(parts, live::settings(&config), found, live::monitored(&config));
@@ -198,11 +199,12 @@ fn begin_life(shared: &Shared) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What an earlier daemon knew of services, as the kernel still has it.
-fn known_verdicts(config: &Config, datapath: &Datapath) -> HashMap<String, Verdict> {
-    let Ok(present) = datapath.present() else { return HashMap::new() };
+/// What an earlier daemon knew of services and the ways to them, as the kernel still has it.
+fn inherit(config: &Config, datapath: &Datapath) -> (HashMap<String, Verdict>, NextHops) {
+    let Ok(present) = datapath.present() else { return (HashMap::new(), NextHops::new()) };
     let verdict = |name: &str| datapath::inherited_verdict(config, &present, name);
-    config.services().map(|service| (service.name.clone(), verdict(&service.name))).collect()
+    let verdicts = config.services().map(|service| (service.name.clone(), verdict(&service.name))).collect();
+    (verdicts, datapath::inherited_next_hops(config, &present))
 }
 
 /// Brings addresses of the host up and down with the role.

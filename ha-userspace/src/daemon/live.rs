@@ -51,6 +51,8 @@ pub struct Live {
     pub(super) helpers: Helpers,
     pub(super) monitors: Monitors,
     pub(super) wanted: watch::Sender<BTreeSet<IpAddr>>,
+    /// What the daemon before knew, as long as nothing newer is known.
+    inherited: NextHops,
     pub(super) next_hops: NextHops,
     pub(super) store: Arc<Store>,
     pub(super) own: Vec<LocalAddress>,
@@ -85,8 +87,8 @@ pub struct Parts {
 }
 
 impl Live {
-    /// Nothing configured yet; what an earlier daemon knew of services is taken from `verdicts`.
-    pub fn new(parts: Parts, verdicts: HashMap<String, Verdict>) -> Live {
+    /// Nothing configured yet; `verdicts` and `inherited` next hops are what an earlier daemon knew.
+    pub fn new(parts: Parts, verdicts: HashMap<String, Verdict>, inherited: NextHops) -> Live {
         let Parts { datapath, requests, driver, helpers, monitors, wanted, store, timeouts, own } = parts;
         let since = Instant::now();
         let services = verdicts.into_iter().map(|(name, verdict)| (name, Known { verdict, since })).collect();
@@ -101,7 +103,8 @@ impl Live {
             own,
             timeouts,
             services,
-            next_hops: NextHops::new(),
+            next_hops: inherited.clone(),
+            inherited,
             modes: BTreeMap::new(),
             keyed: None,
             ports: Vec::new(),
@@ -131,7 +134,9 @@ impl Live {
 
     /// Next hops have changed.
     pub fn follow(&mut self, config: &Config, next_hops: NextHops) {
+        self.inherited.retain(|address, _| !next_hops.contains_key(address));
         self.next_hops = next_hops;
+        self.next_hops.extend(self.inherited.iter().map(|(&address, &hop)| (address, hop)));
         self.project_or_log(config);
     }
 

@@ -10,7 +10,7 @@ use ha_common::abi::{
 };
 use ha_common::health::{Settings, Verdict};
 use ha_common::maglev::Member;
-use ha_common::wire::Be16;
+use ha_common::wire::{Be16, eth};
 
 use super::desired::{Desired, DesiredVserver};
 use super::plan::Present;
@@ -18,7 +18,7 @@ use crate::command::words::{AddressType, LbMethod, Mode, Protocol};
 use crate::config::{Config, Service, Vserver};
 use crate::health::Target;
 use crate::net::link::Link;
-use crate::net::neighbour::NextHops;
+use crate::net::neighbour::{self, NextHops};
 
 /// Everything lives in the untagged domain.
 const UNTAGGED: u32 = 0;
@@ -80,6 +80,18 @@ pub fn inherited_verdict(config: &Config, present: &Present, service: &str) -> V
         Some(backend) if backend.flags & backend_flags::UP != 0 => Verdict::Up,
         Some(_) => Verdict::Down,
     }
+}
+
+/// The next hops of `config`'s services that `present`, left by the daemon before, tells: until they are found anew.
+#[must_use]
+pub fn inherited_next_hops(config: &Config, present: &Present) -> NextHops {
+    let known = config.services().filter_map(|service| {
+        let backend = present.backends.get(&service.index)?;
+        let hop = &backend.next_hop;
+        let same = backend.addr == service.ip.into() && !hop.is_unknown();
+        same.then(|| (service.ip, neighbour::NextHop { ifindex: hop.ifindex, mac: eth::destination(hop.macs) }))
+    });
+    known.collect()
 }
 
 /// Idle time after which flows of a vserver are forgotten, by index.

@@ -55,7 +55,9 @@ impl Table {
     pub fn keep_only(&mut self, wanted: &BTreeSet<IpAddr>) {
         self.routes.retain(|address, _| wanted.contains(address));
         let used: BTreeSet<Via> = self.routes.values().flatten().copied().collect();
-        self.last_mac.retain(|via, _| used.contains(via));
+        // What the kernel knows stays: it does not tell again when the address is wanted later.
+        let known = &self.neighbours;
+        self.last_mac.retain(|via, _| used.contains(via) || known.contains_key(via));
         self.asked.retain(|via| used.contains(via));
     }
 
@@ -177,6 +179,16 @@ mod tests {
         assert_eq!(table.next_hops()[&ip("10.9.0.1")].mac, OTHER);
         table.route(ip("10.9.0.1"), None);
         assert_eq!((table.next_hops(), table.unresolved()), (NextHops::new(), 1));
+    }
+
+    #[test]
+    fn neighbour_that_was_known_before_its_address_was_wanted_is_used() {
+        let mut table = Table::default();
+        table.learn(via("10.2.0.11"), Neighbour::Known(MAC));
+        table.keep_only(&BTreeSet::from([ip("10.2.0.11")]));
+        table.route(ip("10.2.0.11"), Some(via("10.2.0.11")));
+        assert_eq!((table.asks(), table.unresolved()), (vec![], 0));
+        assert_eq!(table.next_hops()[&ip("10.2.0.11")].mac, MAC);
     }
 
     #[test]
