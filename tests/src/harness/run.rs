@@ -2,7 +2,7 @@
 //!
 //! A run is called `us<pid>` (further ones of the same process `us<pid>x2`, …). Its namespaces are `us<pid>-<host>`, its files lie in
 //! [`ROOT`]`/us<pid>`, its pinned BPF objects in a bpf file system of its own mounted there, so one unmount removes them all. One
-//! function, [`reap`], removes a run by its name; drop, signals and the sweep for runs that died without either all call it.
+//! function, `reap`, removes a run by its name; drop, signals and the sweep for runs that died without either all call it.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
