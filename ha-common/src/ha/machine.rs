@@ -253,9 +253,10 @@ impl Machine {
     fn heard(&mut self, now: Nanos, view: PeerView, serving: Term) {
         if !self.adopted {
             self.adopted = true;
+            // What a former daemon left half done in the kernel's record.
+            self.actions.push_back(Action::Consent(Term::NONE));
             if serving.is_none() {
-                // What a former daemon left half done in the kernel's record.
-                self.actions.extend([Action::SetRole(Term::NONE), Action::Disarm, Action::Consent(Term::NONE)]);
+                self.actions.extend([Action::SetRole(Term::NONE), Action::Disarm]);
             }
         }
         self.liveness.echoed(view.echo_at, view.rtt);
