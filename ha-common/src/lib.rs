@@ -15,7 +15,7 @@
 //! simulator's virtual time and in XDP.
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 // Compare-and-swap in the kernel, see `word`.
-#![cfg_attr(target_arch = "bpf", feature(core_intrinsics), allow(internal_features))]
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics, asm_experimental_arch), allow(internal_features))]
 
 pub mod abi;
 pub mod ha;

@@ -43,6 +43,7 @@ use crate::wire::eth::ether_type;
 
 use classify::Concern;
 use parse::Story;
+use rewrite::Plan;
 
 /// Where a frame came in.
 #[derive(Clone, Copy, Debug)]
@@ -102,11 +103,20 @@ fn tell<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arrival) -
     if let Err(fault) = parse::packet(packet, &mut story) {
         return classify::faulty(tables, &story, fault);
     }
-    match classify::concern(tables, &story) {
-        Concern::Vserver(index) => select::forward(packet, tables, &story, index),
-        Concern::Owner(owner) => returning::answer(packet, tables, &story, owner),
-        Concern::Address(address) => echo::address(packet, tables, &story, address),
-        Concern::Solicitation => neighbour::solicitation(packet, tables, &story),
-        Concern::Nobody => Verdict::pass(Reason::NotOurs),
+    let mut plan = Plan::new();
+    let planned = match classify::concern(tables, &story) {
+        Concern::Vserver(index) => select::forward(tables, &story, index, &mut plan),
+        Concern::Owner(owner) => match returning::answer(tables, &story, owner, &mut plan) {
+            Ok(None) => Ok(()),
+            Ok(Some(address)) => return echo::address(packet, tables, &story, address),
+            Err(verdict) => Err(verdict),
+        },
+        Concern::Address(address) => return echo::address(packet, tables, &story, address),
+        Concern::Solicitation => return neighbour::solicitation(packet, tables, &story),
+        Concern::Nobody => return Verdict::pass(Reason::NotOurs),
+    };
+    match planned {
+        Ok(()) => rewrite::carry_out(packet, &story, &plan),
+        Err(verdict) => verdict,
     }
 }

@@ -12,7 +12,7 @@ mod machine;
 #[path = "word/bpf.rs"]
 mod machine;
 
-pub use machine::{compare_exchange, load, store};
+pub use machine::{compare_exchange, load, opaque, store};
 
 #[cfg(test)]
 mod tests {

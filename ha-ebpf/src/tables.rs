@@ -182,8 +182,11 @@ impl Tables for Maps {
         // A wakeup costs five times the event: the daemon drains flow events by the clock and sleeps for the rare ones.
         let flow = event.kind == event_kind::FLOW_OPENED || event.kind == event_kind::FLOW_CLOSED;
         let flags = if flow { BPF_RB_NO_WAKEUP } else { 0 };
-        // The kernel counts what finds no room as a difference of positions; the daemon resynchronises by reading the tables.
-        let _ = maps::EVENTS.output(event, flags.into());
+        // Written in place: it would not fit the stack. What finds no room is lost; the daemon knows the rest by reading the tables.
+        if let Some(mut entry) = maps::EVENTS.reserve(0) {
+            entry.write(*event);
+            entry.submit(flags.into());
+        }
     }
 }
 

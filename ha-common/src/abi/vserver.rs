@@ -1,6 +1,10 @@
 //! `VSERVER_INDEX`, `VSERVERS`, `RINGS`: what is offered at an address and port, and how is a backend chosen?
 
-use super::Ip;
+#![allow(unsafe_code)] // one record is the beginning of another
+
+use core::mem::offset_of;
+
+use super::{AddressKey, Ip};
 use crate::wire::Be16;
 
 /// Key of `VSERVER_INDEX` (→ index into `VSERVERS`, `u32`) and of `BACKEND_INDEX`: one end of a conversation.
@@ -15,6 +19,19 @@ pub struct ServiceKey {
     pub port: Be16,
     /// IP protocol number.
     pub protocol: u16,
+}
+
+const _: () = assert!(offset_of!(ServiceKey, addr) == offset_of!(AddressKey, addr));
+const _: () = assert!(offset_of!(ServiceKey, domain) == offset_of!(AddressKey, domain));
+
+impl ServiceKey {
+    /// The key of its address: its beginning. No copy: the kernel's stack is small.
+    #[inline(always)]
+    #[must_use]
+    pub const fn address(&self) -> &AddressKey {
+        // SAFETY: both are `repr(C)`, and the fields of `AddressKey` lie at the same offsets here, as asserted above.
+        unsafe { &*core::ptr::from_ref(self).cast::<AddressKey>() }
+    }
 }
 
 /// Bits of [`Vserver::flags`].

@@ -31,10 +31,10 @@ pub fn concern<'t, T: Tables>(tables: &'t T, story: &Story) -> Concern<'t> {
         if let Some(owner) = tables.owner(&story.here) {
             return Concern::Owner(owner);
         }
-    } else if story.v6 && story.transport == Transport::Icmp && story.icmp[0] == icmp::SOLICITATION {
+    } else if story.is_v6() && story.transport == Transport::Icmp && story.icmp[0] == icmp::SOLICITATION {
         return Concern::Solicitation;
     }
-    match gate::floating(tables, &story.there.addr, story.there.domain) {
+    match gate::floating(tables, story.there.address()) {
         Some(address) => Concern::Address(address),
         None => Concern::Nobody,
     }
@@ -46,7 +46,7 @@ pub fn faulty<T: Tables>(tables: &T, story: &Story, fault: Fault) -> Verdict {
     let Fault::Bad(reason) = fault else {
         return Verdict::pass(Reason::Unreadable);
     };
-    let Some(address) = gate::floating(tables, &story.there.addr, story.there.domain) else {
+    let Some(address) = gate::floating(tables, story.there.address()) else {
         return Verdict::pass(Reason::NotOurs);
     };
     match gate::enter(tables, story.arrival, address.group) {

@@ -29,10 +29,10 @@ fn decide<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, ad
     if !story.here.addr.is_station() {
         return Err(Verdict::drop(Reason::BadSource));
     }
-    if gate::floating(tables, &story.here.addr, story.here.domain).is_some() {
+    if gate::floating(tables, story.here.address()).is_some() {
         return Err(Verdict::drop(Reason::Loop));
     }
-    let request = if story.v6 { V6_ECHO_REQUEST } else { ECHO_REQUEST };
+    let request = if story.is_v6() { V6_ECHO_REQUEST } else { ECHO_REQUEST };
     let echo = story.transport == Transport::Icmp && story.icmp == [request, 0];
     if echo && address.flags & address_flags::ICMP != 0 {
         return reply(packet, story).ok_or(Verdict::drop(Reason::Truncated));
@@ -52,8 +52,8 @@ fn decide<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, ad
 fn reply<P: PacketMut>(packet: &mut P, story: &Story) -> Option<Verdict> {
     let l3 = story.frame.l3();
     let (source, destination) = (story.here.addr, story.there.addr);
-    let (request, reply) = if story.v6 { (V6_ECHO_REQUEST, V6_ECHO_REPLY) } else { (ECHO_REQUEST, ECHO_REPLY) };
-    if story.v6 {
+    let (request, reply) = if story.is_v6() { (V6_ECHO_REQUEST, V6_ECHO_REPLY) } else { (ECHO_REQUEST, ECHO_REPLY) };
+    if story.is_v6() {
         packet.store(l3 + ipv6::HOP_LIMIT, TTL)?;
         packet.store(l3 + ipv6::SOURCE, [destination.0, source.0])?;
     } else {

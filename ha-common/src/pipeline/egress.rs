@@ -3,7 +3,7 @@
 //! A daemon that hangs, or a socket bound to a floating address, goes on speaking after the role has gone to the peer: only here
 //! can that be stopped. Frames that [`super::process`] sends do not come by here; it judges them on ingress.
 
-use crate::abi::{Address, Ip, Reason};
+use crate::abi::{Address, AddressKey, Ip, Reason};
 use crate::packet::PacketMut;
 use crate::tables::Tables;
 use crate::wire::arp::{self, Arp};
@@ -78,7 +78,7 @@ fn advertised<P: PacketMut>(packet: &P, frame: &Frame, header: &Ipv6) -> Option<
 /// Refuses, for `reason`, what speaks for a floating address that is not served here; whether `addr` floats.
 #[inline(always)]
 fn guard<T: Tables>(tables: &T, addr: Ip, domain: u32, reason: Reason) -> Result<bool, Verdict> {
-    match gate::floating(tables, &addr, domain) {
+    match gate::floating(tables, &AddressKey { addr, domain }) {
         None => Ok(false),
         Some(&Address { group, .. }) if serves(tables, group) => Ok(true),
         Some(_) => Err(Verdict::drop(reason)),

@@ -44,11 +44,11 @@ pub fn gives_way(flow: &Flow, story: &Story) -> bool {
 
 /// Counts a packet of the client.
 #[inline(always)]
-pub fn from_client<T: Tables>(tables: &T, flow: &mut Flow, hop: NextHop, len: u32) {
+pub fn from_client<T: Tables>(tables: &T, flow: &mut Flow, story: &Story) {
     flow.seen = tables.ticks();
     flow.client_packets = flow.client_packets.wrapping_add(1);
-    flow.client_bytes = flow.client_bytes.wrapping_add(len.into());
-    flow.client_hop = hop;
+    flow.client_bytes = flow.client_bytes.wrapping_add(story.len.into());
+    flow.client_hop = way_back(story);
 }
 
 /// Counts a packet of the backend.
@@ -95,8 +95,8 @@ fn event<T: Tables>(tables: &T, kind: u32, detail: u32, key: &FlowKey, flow: &Fl
 
 /// Writes into `flow` what is known of it after its first packet, which the client sent.
 #[inline(always)]
-pub fn begin_by_client<T: Tables>(tables: &T, flow: &mut Flow, placement: &Placement<'_>, hop: NextHop, story: &Story) {
-    begin(tables, flow, placement, hop);
+pub fn begin_by_client<T: Tables>(tables: &T, flow: &mut Flow, vserver: &Vserver, placement: Placement, story: &Story) {
+    begin(tables, flow, vserver, placement, way_back(story));
     flow.client_packets = 1;
     flow.client_bytes = story.len.into();
     flow.client_tcp = tcp_marks(story);
@@ -104,8 +104,8 @@ pub fn begin_by_client<T: Tables>(tables: &T, flow: &mut Flow, placement: &Place
 
 /// Writes into `flow` what is known of it after its first packet, which the backend sent.
 #[inline(always)]
-pub fn begin_by_server<T: Tables>(tables: &T, flow: &mut Flow, placement: &Placement<'_>, hop: NextHop, story: &Story) {
-    begin(tables, flow, placement, hop);
+pub fn begin_by_server<T: Tables>(tables: &T, flow: &mut Flow, vserver: &Vserver, hop: NextHop, story: &Story, backend: u32) {
+    begin(tables, flow, vserver, Placement { backend, ..Placement::NONE }, hop);
     flow.server_packets = 1;
     flow.server_bytes = story.len.into();
     flow.server_tcp = tcp_marks(story);
@@ -113,9 +113,9 @@ pub fn begin_by_server<T: Tables>(tables: &T, flow: &mut Flow, placement: &Place
 
 /// Field by field: a whole record in between would not fit the kernel's stack.
 #[inline(always)]
-fn begin<T: Tables>(tables: &T, flow: &mut Flow, placement: &Placement<'_>, hop: NextHop) {
+fn begin<T: Tables>(tables: &T, flow: &mut Flow, vserver: &Vserver, placement: Placement, hop: NextHop) {
     let now = tables.ticks();
-    flow.backend = placement.index;
+    flow.backend = placement.backend;
     flow.client_packets = 0;
     flow.server_packets = 0;
     flow.client_hop = hop;
@@ -123,7 +123,7 @@ fn begin<T: Tables>(tables: &T, flow: &mut Flow, placement: &Placement<'_>, hop:
     flow.server_bytes = 0;
     flow.seen = now;
     flow.opened = now;
-    flow.generation = placement.generation;
+    flow.generation = placement.generation(vserver);
     flow.flags = if placement.exception { flow_flags::EXCEPTION } else { 0 };
     flow.client_tcp = 0;
     flow.server_tcp = 0;
@@ -145,6 +145,6 @@ pub fn record<T: Tables>(tables: &T, vserver: &Vserver, key: &FlowKey, flow: &Fl
 
 /// Remembers a connection of which only the SYN was seen.
 #[inline(always)]
-pub fn conceive<T: Tables>(tables: &T, key: &FlowKey, placement: &Placement<'_>, hop: NextHop) {
-    tables.embryo_insert(key, &Embryo { backend: placement.index, client_hop: hop });
+pub fn conceive<T: Tables>(tables: &T, key: &FlowKey, placement: Placement, story: &Story) {
+    tables.embryo_insert(key, &Embryo { backend: placement.backend, client_hop: way_back(story) });
 }

@@ -3,7 +3,7 @@
 //! Every packet for a floating address, and every answer of a backend, asks here before anything else is done with it. What is
 //! refused as [`Reason::NotServing`] is still as it came: [`super::process`] may carry it to the peer.
 
-use crate::abi::{Address, AddressKey, Ip, Reason, address_flags};
+use crate::abi::{Address, AddressKey, Reason, address_flags};
 use crate::tables::Tables;
 
 use super::{Arrival, Verdict};
@@ -26,8 +26,8 @@ pub fn enter<T: Tables>(tables: &T, arrival: Arrival, group: u32) -> Result<(), 
     if armed { Ok(()) } else { Err(Verdict::drop(Reason::StrayNotServing)) }
 }
 
-/// The record of `addr`, if it floats.
+/// The record of an address, if it floats.
 #[inline(always)]
-pub fn floating<'t, T: Tables>(tables: &'t T, addr: &Ip, domain: u32) -> Option<&'t Address> {
-    tables.address(&AddressKey { addr: *addr, domain }).filter(|address| address.flags & address_flags::HOST == 0)
+pub fn floating<'t, T: Tables>(tables: &'t T, key: &AddressKey) -> Option<&'t Address> {
+    tables.address(key).filter(|address| address.flags & address_flags::HOST == 0)
 }

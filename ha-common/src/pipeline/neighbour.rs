@@ -1,6 +1,6 @@
 //! Who has this address? ARP requests and neighbour solicitations for floating addresses.
 
-use crate::abi::{Address, Interface, Ip, Reason, address_flags};
+use crate::abi::{Address, AddressKey, Interface, Ip, Reason, address_flags};
 use crate::packet::PacketMut;
 use crate::tables::Tables;
 use crate::wire::arp::{self, Arp};
@@ -39,7 +39,8 @@ fn answer_arp<P: PacketMut, T: Tables>(
     if !ethernet || request.sender == request.target {
         return Err(NOT_OURS);
     }
-    let address = gate::floating(tables, &Ip::v4(arp::word(request.target)), frame.domain()).ok_or(NOT_OURS)?;
+    let address = gate::floating(tables, &AddressKey { addr: Ip::v4(arp::word(request.target)), domain: frame.domain() })
+        .ok_or(NOT_OURS)?;
     let sender = Ip::v4(arp::word(request.sender));
     let interface = may_answer(tables, arrival, frame, address, sender)?;
     let mac = interface.mac;
@@ -66,7 +67,7 @@ fn may_answer<'t, T: Tables>(
     sender: Ip,
 ) -> Result<&'t Interface, Verdict> {
     gate::enter(tables, arrival, address.group)?;
-    if gate::floating(tables, &sender, frame.domain()).is_some() {
+    if gate::floating(tables, &AddressKey { addr: sender, domain: frame.domain() }).is_some() {
         return Err(Verdict::drop(Reason::Loop));
     }
     if address.flags & address_flags::ARP == 0 {
@@ -86,7 +87,7 @@ fn answer_solicitation<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, stor
     let Story { arrival, frame, .. } = story;
     let solicitation = packet.load::<Neighbour>(story.l4()).ok_or(Verdict::pass(Reason::Unreadable))?;
     let target = Ip(solicitation.target);
-    let address = gate::floating(tables, &target, frame.domain()).ok_or(NOT_OURS)?;
+    let address = gate::floating(tables, &AddressKey { addr: target, domain: frame.domain() }).ok_or(NOT_OURS)?;
     let interface = may_answer(tables, *arrival, frame, address, story.here.addr)?;
     // From beyond a router, or no solicitation at all: not to be answered.
     if story.ttl != 255 || story.icmp[1] != 0 {
@@ -113,10 +114,10 @@ fn advertise<P: PacketMut>(packet: &mut P, story: &Story, target: Ip, mac: [u8; 
     } else {
         (here.addr, eth::source(frame.macs), icmp::OVERRIDE | icmp::SOLICITED)
     };
-    let wanted = FRAME_LEN + if frame.tagged { vlan::LEN } else { 0 };
+    let wanted = FRAME_LEN + if frame.is_tagged() { vlan::LEN } else { 0 };
     packet.grow_head(wanted as i32 - packet.len() as i32)?;
     packet.store::<Macs>(0, eth::macs(to, mac))?;
-    let l3 = if frame.tagged {
+    let l3 = if frame.is_tagged() {
         packet.store(eth::TYPE, [Be16::new(ether_type::VLAN), frame.control, Be16::new(ether_type::IPV6)])?;
         eth::LEN + vlan::LEN
     } else {

@@ -1,24 +1,14 @@
-//! Where does a flow go of which there is no record (or one that does not count any more)?
+//! Where does a flow go of which there is no record, and what is remembered of it?
 
-use crate::abi::{Backend, Exception, NO_BACKEND, Reason, ReverseKey, Vserver, backend_flags, tcp_seen, vserver_flags};
-use crate::tables::Tables;
+use crate::abi::{
+    Backend, Exception, FlowKey, NO_BACKEND, Reason, ReverseKey, Vserver, backend_flags, tcp_seen, vserver_flags,
+};
+use crate::tables::{Full, Tables};
 
 use super::flow;
 use super::hash::client_hash;
 use super::parse::{Story, Transport};
 use super::placement::{self, Placement};
-use super::select::Client;
-
-/// A backend, and why it was chosen; [`NO_BACKEND`], and why there is none.
-#[derive(Clone, Copy, Debug)]
-pub struct Choice {
-    /// Index into `BACKENDS`.
-    pub backend: u32,
-    /// Why.
-    pub reason: Reason,
-}
-
-const NO_CHOICE: Choice = Choice { backend: NO_BACKEND, reason: Reason::NoBackend };
 
 /// The backend of the commonest packet of a vserver that keeps no flows: the ring's, when nothing else has a say.
 #[inline(always)]
@@ -30,107 +20,100 @@ pub fn plain<'t, T: Tables>(tables: &'t T, vserver: &Vserver, story: &Story) -> 
     placement::up(tables, tables.ring(vserver.ring.slot(hash)))
 }
 
-/// The choice of a vserver that keeps no flows: exceptions, then the ring.
+/// Places a flow without a record: by an exception that was made for it, by what its SYN left, else by the ring.
 #[inline(never)]
-pub fn by_ring_alone<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, client: &Client) -> Choice {
+pub fn place<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, key: &FlowKey) -> Placement {
+    let hash_only = vserver.flags & vserver_flags::HASH_ONLY != 0;
+    // A new connection from the same port owes nothing to a former one.
     if !story.opens()
-        && let Some(placement) = excepted(tables, vserver, client)
+        && let Some(placement) = excepted(tables, vserver, key)
     {
-        return Choice { backend: placement.index, reason: Reason::ForwardException };
+        return placement;
     }
     let hash = client_hash(vserver.hash, &story.here.addr, story.here.port);
-    let Some(placement) = placement::place(tables, vserver, hash, begins(story)) else {
-        return NO_CHOICE;
-    };
-    let reason = match placement.exception {
-        false => Reason::ForwardHash,
-        true if except(tables, client, &placement) => Reason::ForwardException,
-        true => Reason::ForwardTableFull,
-    };
-    Choice { backend: placement.index, reason }
-}
-
-/// The choice of a vserver that keeps flows: the flow is recorded from here on, unless it is half open or over.
-#[inline(never)]
-pub fn tracked<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, client: &Client) -> Choice {
-    let Some(placement) = by_ring(tables, vserver, story, client) else {
-        return NO_CHOICE;
-    };
-    let marks = flow::tcp_marks(story);
-    let chosen = |reason| Choice { backend: placement.index, reason };
-    if let Some(mut recorded) = tables.flow_mut(&client.key) {
-        // Over, or its backend is down: the record begins anew. Nobody was told of the former flow's end, if that was the backend's.
-        flow::begin_by_client(tables, &mut recorded, &placement, client.hop, story);
-        return chosen(Reason::ForwardNew);
-    }
-    let shared = placement.backend.flags & backend_flags::SHARED != 0;
-    let reverse =
-        ReverseKey { backend: placement.index, addr: client.key.addr, port: client.key.port, protocol: client.key.protocol };
-    if story.opens() {
-        flow::conceive(tables, &client.key, &placement, client.hop);
-        if shared {
-            tables.reverse_embryo_insert(&reverse, &client.key);
-        }
-        return chosen(Reason::ForwardSyn);
-    }
-    if marks & tcp_seen::RST != 0 {
-        return chosen(Reason::ForwardHash);
-    }
-    if shared {
-        // Answers of a backend that several vservers share do not say which. Without room they are dropped, and counted there.
-        let _ = tables.reverse_insert(&reverse, &client.key);
-    }
-    if let Some(mut room) = tables.flow_room() {
-        flow::begin_by_client(tables, &mut room, &placement, client.hop, story);
-        if flow::record(tables, vserver, &client.key, &room).is_ok() {
-            return chosen(Reason::ForwardNew);
-        }
-    }
-    if placement.exception {
-        except(tables, client, &placement);
-    }
-    chosen(Reason::ForwardTableFull)
-}
-
-/// Whether an older ring has no say in where this packet goes: it opens a connection, or it is a datagram, which says nothing about
-/// what was before it (flows that were are recorded).
-#[inline(always)]
-fn begins(story: &Story) -> bool {
-    story.opens() || story.transport == Transport::Udp
-}
-
-/// The placement of a flow without a record: what its SYN or an exception left, else the ring's.
-#[inline(always)]
-fn by_ring<'t, T: Tables>(tables: &'t T, vserver: &Vserver, story: &Story, client: &Client) -> Option<Placement<'t>> {
-    let hash = client_hash(vserver.hash, &story.here.addr, story.here.port);
-    if !begins(story)
-        && let Some(embryo) = tables.embryo(&client.key)
-        && let Some(backend) = placement::up(tables, embryo.backend)
+    // An older ring has no say in a datagram either, which says nothing about what was before it: flows that were are recorded.
+    let begins = story.opens() || story.transport == Transport::Udp;
+    if !begins
+        && !hash_only
+        && let Some(embryo) = tables.embryo(key)
+        && placement::up(tables, embryo.backend).is_some()
     {
         let exception = !placement::confirms(tables, vserver, hash, embryo.backend);
-        return Some(Placement { index: embryo.backend, backend, generation: vserver.generation, exception });
+        return Placement { backend: embryo.backend, exception, older: false, kept: false };
     }
-    if let Some(placement) = excepted(tables, vserver, client) {
-        return Some(placement);
-    }
-    placement::place(tables, vserver, hash, begins(story))
+    placement::by_ring(tables, vserver, hash, begins)
 }
 
 /// The exception that was made for this client, if its backend is up.
 #[inline(always)]
-fn excepted<'t, T: Tables>(tables: &'t T, vserver: &Vserver, client: &Client) -> Option<Placement<'t>> {
+fn excepted<T: Tables>(tables: &T, vserver: &Vserver, key: &FlowKey) -> Option<Placement> {
     if vserver.flags & vserver_flags::EXCEPTIONS == 0 {
         return None;
     }
-    let mut exception = tables.exception_mut(&client.key)?;
-    let backend = placement::up(tables, exception.backend)?;
+    let mut exception = tables.exception_mut(key)?;
     exception.seen = tables.ticks();
-    Some(Placement { index: exception.backend, backend, generation: exception.generation, exception: true })
+    let older = exception.generation != vserver.generation;
+    let backend = exception.backend;
+    placement::up(tables, backend).map(|_| Placement { backend, exception: true, older, kept: true })
 }
 
-/// Makes an exception; whether there was room for it.
+/// Remembers what has to be of a flow that was just placed; why its packet leaves.
+#[inline(never)]
+pub fn remember<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, key: &FlowKey, placement: Placement) -> Reason {
+    if placement.backend == NO_BACKEND {
+        return Reason::NoBackend;
+    }
+    if vserver.flags & vserver_flags::HASH_ONLY != 0 {
+        if !placement.exception {
+            return Reason::ForwardHash;
+        }
+        let kept = placement.kept || except(tables, vserver, key, placement).is_ok();
+        return if kept { Reason::ForwardException } else { Reason::ForwardTableFull };
+    }
+    if let Some(mut recorded) = tables.flow_mut(key) {
+        // Over, or its backend is down: the record begins anew.
+        flow::begin_by_client(tables, &mut recorded, vserver, placement, story);
+        return Reason::ForwardNew;
+    }
+    way_back(tables, story, key, placement);
+    if story.opens() {
+        flow::conceive(tables, key, placement, story);
+        return Reason::ForwardSyn;
+    }
+    if flow::tcp_marks(story) & tcp_seen::RST != 0 {
+        return Reason::ForwardHash;
+    }
+    if let Some(mut room) = tables.flow_room() {
+        flow::begin_by_client(tables, &mut room, vserver, placement, story);
+        if flow::record(tables, vserver, key, &room).is_ok() {
+            return Reason::ForwardNew;
+        }
+    }
+    if placement.exception && !placement.kept {
+        // Without room for that either the ring decides, and is wrong about this one: counted all the same.
+        let _ = except(tables, vserver, key, placement);
+    }
+    Reason::ForwardTableFull
+}
+
+/// Answers of a backend that several vservers share do not say which of them they belong to.
 #[inline(always)]
-fn except<T: Tables>(tables: &T, client: &Client, placement: &Placement<'_>) -> bool {
-    let exception = Exception { backend: placement.index, generation: placement.generation, seen: tables.ticks() };
-    tables.exception_insert(&client.key, &exception).is_ok()
+fn way_back<T: Tables>(tables: &T, story: &Story, key: &FlowKey, placement: Placement) {
+    let shared = tables.backend(placement.backend).is_some_and(|backend| backend.flags & backend_flags::SHARED != 0);
+    if !shared {
+        return;
+    }
+    let reverse = ReverseKey { backend: placement.backend, addr: key.addr, port: key.port, protocol: key.protocol };
+    if story.opens() {
+        tables.reverse_embryo_insert(&reverse, key);
+    } else {
+        // Without room its answers are dropped, and counted there.
+        let _ = tables.reverse_insert(&reverse, key);
+    }
+}
+
+#[inline(always)]
+fn except<T: Tables>(tables: &T, vserver: &Vserver, key: &FlowKey, placement: Placement) -> Result<(), Full> {
+    let generation = placement.generation(vserver);
+    tables.exception_insert(key, &Exception { backend: placement.backend, generation, seen: tables.ticks() })
 }

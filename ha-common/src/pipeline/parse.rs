@@ -9,6 +9,7 @@ use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::tcp::{self, Tcp};
 use crate::wire::udp::{self, Udp};
 use crate::wire::{Be16, vlan};
+use crate::word::opaque;
 
 use super::{Arrival, Verdict};
 
@@ -21,15 +22,27 @@ pub struct Frame {
     pub ether_type: u16,
     /// The tag's control information.
     pub control: Be16,
-    /// Whether there is an 802.1Q tag.
-    pub tagged: bool,
+    /// 1 if there is an 802.1Q tag, 0 if not.
+    tags: u8,
+}
+
+/// 1 if `a` is `b`, 0 if not, without a branch: the verifier would walk the rest of the story once for either answer.
+#[inline(always)]
+fn same(a: u16, b: u16) -> u8 {
+    (opaque(u64::from(a ^ b)).wrapping_sub(1) >> 63) as u8
 }
 
 impl Frame {
     /// Where the link layer ends.
     #[inline(always)]
     pub const fn l3(&self) -> usize {
-        if self.tagged { eth::LEN + vlan::LEN } else { eth::LEN }
+        eth::LEN + (self.tags & 1) as usize * vlan::LEN
+    }
+
+    /// Whether there is an 802.1Q tag.
+    #[inline(always)]
+    pub const fn is_tagged(&self) -> bool {
+        self.tags != 0
     }
 
     /// VLAN that it belongs to; 0 is untagged, or a priority tag.
@@ -49,15 +62,16 @@ pub fn frame<P: PacketMut>(packet: &P) -> Result<Frame, Verdict> {
     if ether_type == ether_type::VLAN_OUTER {
         return Err(STACKED);
     }
+    let tags = same(ether_type, ether_type::VLAN);
     if ether_type != ether_type::VLAN {
-        return Ok(Frame { macs, ether_type, control: Be16::new(0), tagged: false });
+        return Ok(Frame { macs, ether_type, control: Be16::new(0), tags });
     }
     let [control, inner] = packet.load::<[Be16; 2]>(vlan::CONTROL).ok_or(UNREADABLE)?;
     let ether_type = inner.get();
     if ether_type == ether_type::VLAN || ether_type == ether_type::VLAN_OUTER {
         return Err(STACKED);
     }
-    Ok(Frame { macs, ether_type, control, tagged: true })
+    Ok(Frame { macs, ether_type, control, tags })
 }
 
 /// What an IP packet carries.
@@ -84,8 +98,8 @@ pub struct Story {
     pub arrival: Arrival,
     /// Its link layer.
     pub frame: Frame,
-    /// IPv6.
-    pub v6: bool,
+    /// 1 if it is IPv6, 0 if not.
+    v6: u8,
     /// Time to live, or hop limit.
     pub ttl: u8,
     /// What it carries.
@@ -110,7 +124,7 @@ impl Story {
             here: end,
             arrival,
             frame,
-            v6: frame.ether_type == ether_type::IPV6,
+            v6: same(frame.ether_type, ether_type::IPV6),
             ttl: 0,
             transport: Transport::Other,
             tcp_flags: 0,
@@ -123,7 +137,13 @@ impl Story {
     /// Where the payload of IP begins. Only packets without options or extension headers get beyond [`packet`].
     #[inline(always)]
     pub const fn l4(&self) -> usize {
-        self.frame.l3() + if self.v6 { ipv6::LEN } else { ipv4::LEN }
+        self.frame.l3() + ipv4::LEN + (self.v6 & 1) as usize * (ipv6::LEN - ipv4::LEN)
+    }
+
+    /// Whether it is IPv6.
+    #[inline(always)]
+    pub const fn is_v6(&self) -> bool {
+        self.v6 != 0
     }
 
     /// Its IP protocol.
@@ -151,7 +171,7 @@ pub enum Fault {
 /// Reads the IP packet of a story.
 #[inline(always)]
 pub fn packet<P: PacketMut>(packet: &P, story: &mut Story) -> Result<(), Fault> {
-    let (protocol, len) = if story.v6 { v6(packet, story)? } else { v4(packet, story)? };
+    let (protocol, len) = if story.frame.ether_type == ether_type::IPV6 { v6(packet, story)? } else { v4(packet, story)? };
     story.there.protocol = u16::from(protocol);
     story.here.protocol = u16::from(protocol);
     payload(packet, story, protocol, len).map_err(Fault::Bad)
@@ -226,13 +246,13 @@ fn payload<P: PacketMut>(packet: &P, story: &mut Story, protocol: u8, len: usize
             if udp_len < udp::LEN || udp_len > len {
                 return Err(Reason::BadTransportLength);
             }
-            if story.v6 && header.checksum == 0 {
+            if story.is_v6() && header.checksum == 0 {
                 return Err(Reason::NoUdpChecksum);
             }
             story.transport = Transport::Udp;
             ends(story, header.source, header.destination, header.checksum);
         }
-        ICMP | ICMP_V6 if (protocol == ICMP_V6) == story.v6 => {
+        ICMP | ICMP_V6 if (protocol == ICMP_V6) == story.is_v6() => {
             let header = load::<Icmp, P>(packet, story.l4(), len)?;
             story.transport = Transport::Icmp;
             story.icmp = [header.kind, header.code];

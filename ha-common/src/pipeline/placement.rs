@@ -1,20 +1,34 @@
 //! Where does a new client go? The ring's answer, or a second choice when that backend is down.
 
-use crate::abi::{Backend, REHASHES, RING_WALK, Ring, Vserver, backend_flags, vserver_flags};
+use crate::abi::{Backend, NO_BACKEND, REHASHES, RING_WALK, Ring, Vserver, backend_flags, vserver_flags};
 use crate::tables::Tables;
 
 use super::hash::rehash;
 
-/// A backend that takes a client.
-pub struct Placement<'t> {
-    /// Index into `BACKENDS`.
-    pub index: u32,
-    /// Its record.
-    pub backend: &'t Backend,
-    /// Generation of the ring that placed it.
-    pub generation: u32,
+/// A backend that takes a client. Eight bytes: what a function in the kernel can return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Index into `BACKENDS`; [`NO_BACKEND`] if none takes it.
+    pub backend: u32,
     /// Not where the present ring says.
     pub exception: bool,
+    /// By the ring before the present one.
+    pub older: bool,
+    /// Remembered already.
+    pub kept: bool,
+}
+
+const _: () = assert!(size_of::<Placement>() == 8);
+
+impl Placement {
+    /// Nobody takes the client.
+    pub const NONE: Placement = Placement { backend: NO_BACKEND, exception: false, older: false, kept: false };
+
+    /// Generation of the ring that placed it.
+    #[inline(always)]
+    pub const fn generation(self, vserver: &Vserver) -> u32 {
+        if self.older { vserver.previous_generation } else { vserver.generation }
+    }
 }
 
 /// The backend at `index`, if it is up.
@@ -23,53 +37,42 @@ pub fn up<T: Tables>(tables: &T, index: u32) -> Option<&Backend> {
     tables.backend(index).filter(|backend| backend.flags & backend_flags::UP != 0)
 }
 
-/// Places a client with this `hash`. `opens`: this packet begins the conversation, so an older ring has no say in it.
+/// Places a client with this `hash`. `begins`: an older ring has no say in it.
 #[inline(always)]
-pub fn place<'t, T: Tables>(tables: &'t T, vserver: &Vserver, hash: u32, opens: bool) -> Option<Placement<'t>> {
+pub fn by_ring<T: Tables>(tables: &T, vserver: &Vserver, hash: u32, begins: bool) -> Placement {
     let first = tables.ring(vserver.ring.slot(hash));
-    if vserver.flags & vserver_flags::PREVIOUS != 0 && !opens {
-        let before = tables.ring(vserver.previous.slot(hash));
-        if before != first
-            && let Some(backend) = up(tables, before)
-        {
-            return Some(Placement { index: before, backend, generation: vserver.previous_generation, exception: true });
-        }
+    let before = if vserver.flags & vserver_flags::PREVIOUS != 0 { tables.ring(vserver.previous.slot(hash)) } else { first };
+    if before != first && !begins && up(tables, before).is_some() {
+        return Placement { backend: before, exception: true, older: true, kept: false };
     }
-    let generation = vserver.generation;
-    if let Some(backend) = up(tables, first) {
+    if up(tables, first).is_some() {
         // While the slot has a history, what goes to its new backend has to be remembered as well.
-        let exception = opens && changed(tables, vserver, hash, first);
-        return Some(Placement { index: first, backend, generation, exception });
+        return Placement { backend: first, exception: before != first, ..Placement::NONE };
     }
-    let index = second(tables, vserver.ring, hash)?;
-    Some(Placement { index, backend: up(tables, index)?, generation, exception: true })
+    Placement { backend: second(tables, vserver.ring, hash), exception: true, ..Placement::NONE }
 }
 
 /// Whether `index` is what the present ring says for `hash`, with no older ring saying otherwise.
 #[inline(always)]
 pub fn confirms<T: Tables>(tables: &T, vserver: &Vserver, hash: u32, index: u32) -> bool {
-    tables.ring(vserver.ring.slot(hash)) == index && !changed(tables, vserver, hash, index)
-}
-
-#[inline(always)]
-fn changed<T: Tables>(tables: &T, vserver: &Vserver, hash: u32, first: u32) -> bool {
-    vserver.flags & vserver_flags::PREVIOUS != 0 && tables.ring(vserver.previous.slot(hash)) != first
+    let present = tables.ring(vserver.ring.slot(hash)) == index;
+    present && (vserver.flags & vserver_flags::PREVIOUS == 0 || tables.ring(vserver.previous.slot(hash)) == index)
 }
 
 /// The second choice of a client whose backend is down: the same on both nodes.
 #[inline(never)]
-fn second<T: Tables>(tables: &T, ring: Ring, hash: u32) -> Option<u32> {
+fn second<T: Tables>(tables: &T, ring: Ring, hash: u32) -> u32 {
     for n in 1..=REHASHES {
         let index = tables.ring(ring.slot(rehash(hash, n)));
         if up(tables, index).is_some() {
-            return Some(index);
+            return index;
         }
     }
     for step in 1..=RING_WALK {
         let index = tables.ring(ring.slot(hash.wrapping_add(step)));
         if up(tables, index).is_some() {
-            return Some(index);
+            return index;
         }
     }
-    None
+    NO_BACKEND
 }

@@ -1,85 +1,81 @@
 //! An answer of a backend, back to its client, from the address that the client knows.
 
 use crate::abi::{
-    AMBIGUOUS, AddressKey, Event, FlowKey, NO_BACKEND, NextHop, Owner, Reason, ReverseKey, Vserver, address_flags, event_kind,
+    AMBIGUOUS, Address, Event, FlowKey, NO_BACKEND, NextHop, Owner, Reason, ReverseKey, Vserver, address_flags, event_kind,
     tcp_seen, vserver_flags,
 };
-use crate::packet::PacketMut;
 use crate::tables::{Route, Tables};
 use crate::wire::tcp;
 
 use super::flow;
 use super::hash::client_hash;
 use super::parse::{Story, Transport};
-use super::placement::{self, Placement};
-use super::verdict::end;
-use super::{Action, Arrival, Verdict, echo, gate, rewrite};
+use super::rewrite::{self, Plan, Translate};
+use super::{Action, Arrival, Verdict, gate, placement};
 
-/// Sends an answer of `owner` back to the client.
+/// Plans how an answer of `owner` gets back to the client; `Some` if it goes to a floating address itself.
 #[inline(always)]
-pub fn answer<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, owner: &Owner) -> Verdict {
-    end(try_answer(packet, tables, story, owner))
-}
-
-#[inline(always)]
-fn try_answer<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, owner: &Owner) -> Result<Verdict, Verdict> {
-    let key = flow_of(tables, story, owner);
-    let (hop, reason) = match hit(tables, story, owner, &key)? {
-        Some(hop) => (hop, Reason::ReturnHit),
-        None => {
-            let destination = AddressKey { addr: story.there.addr, domain: story.there.domain };
-            if let Some(address) = tables.address(&destination) {
-                // To this machine: a probe's answer, or an answer to a floating address itself.
-                let host = address.flags & address_flags::HOST != 0;
-                return if host {
-                    Err(Verdict::pass(Reason::BackendOwn))
-                } else {
-                    Ok(echo::address(packet, tables, story, address))
-                };
-            }
-            let mut hop = NextHop::default();
-            let verdict = unrecorded(tables, story, owner, &key, &mut hop);
-            if verdict.action() != Action::Transmit {
-                return Err(verdict);
-            }
-            (hop, verdict.reason())
-        }
-    };
-    let vserver = tables.vserver(key.vserver).ok_or(Verdict::drop(Reason::NotConfigured))?;
-    rewrite::to_client(packet, story, vserver)?;
-    rewrite::send(packet, story, &hop, reason)
-}
-
-/// The flow that an answer would belong to; vserver [`NO_BACKEND`] when nothing says which.
-#[inline(always)]
-fn flow_of<T: Tables>(tables: &T, story: &Story, owner: &Owner) -> FlowKey {
-    if owner.vserver != AMBIGUOUS {
-        return flow::key_of_server(owner.vserver, story);
+pub fn answer<'t, T: Tables>(
+    tables: &'t T,
+    story: &Story,
+    owner: &Owner,
+    plan: &mut Plan,
+) -> Result<Option<&'t Address>, Verdict> {
+    plan.key = flow::key_of_server(owner.vserver, story);
+    if owner.vserver == AMBIGUOUS {
+        look_up_reverse(tables, owner, &mut plan.key);
     }
-    let there = &story.there;
-    let key = ReverseKey { backend: owner.backend, addr: there.addr, port: there.port, protocol: there.protocol };
-    tables.reverse(&key).unwrap_or(FlowKey { vserver: NO_BACKEND, ..flow::key_of_server(0, story) })
+    if !hit(tables, story, owner, plan)? {
+        if let Some(address) = tables.address(story.there.address()) {
+            // To this machine: a probe's answer, or an answer to a floating address itself.
+            let host = address.flags & address_flags::HOST != 0;
+            return if host { Err(Verdict::pass(Reason::BackendOwn)) } else { Ok(Some(address)) };
+        }
+        let verdict = unrecorded(tables, story, owner, &plan.key, &mut plan.hop);
+        if verdict.action() != Action::Transmit {
+            return Err(verdict);
+        }
+        plan.reason = verdict.reason();
+    }
+    let vserver = tables.vserver(plan.key.vserver).ok_or(Verdict::drop(Reason::NotConfigured))?;
+    plan.translate = Translate::Source;
+    plan.addr = vserver.vip;
+    plan.port = vserver.port;
+    Ok(None)
 }
 
-/// The way of an answer whose flow is recorded.
+/// Makes `key`, that of a packet of a backend that several vservers share, the one of its flow; one that leads nowhere when nothing
+/// says which flow that is.
+#[inline(never)]
+fn look_up_reverse<T: Tables>(tables: &T, owner: &Owner, key: &mut FlowKey) {
+    let reverse = ReverseKey { backend: owner.backend, addr: key.addr, port: key.port, protocol: key.protocol };
+    match tables.reverse(&reverse) {
+        Some(flow) => *key = flow,
+        None => key.vserver = NO_BACKEND,
+    }
+}
+
+/// Plans the way of an answer whose flow is recorded; whether it is.
 #[inline(always)]
-fn hit<T: Tables>(tables: &T, story: &Story, owner: &Owner, key: &FlowKey) -> Result<Option<NextHop>, Verdict> {
-    let Some(mut flow) = tables.flow_mut(key) else {
-        return Ok(None);
+fn hit<T: Tables>(tables: &T, story: &Story, owner: &Owner, plan: &mut Plan) -> Result<bool, Verdict> {
+    let Some(mut flow) = tables.flow_mut(&plan.key) else {
+        return Ok(false);
     };
     if flow.backend != owner.backend || flow.client_hop.is_unknown() {
-        return Ok(None);
+        return Ok(false);
     }
-    let vserver = tables.vserver(key.vserver).ok_or(Verdict::drop(Reason::NotConfigured))?;
+    let vserver = tables.vserver(plan.key.vserver).ok_or(Verdict::drop(Reason::NotConfigured))?;
     gate::enter(tables, story.arrival, vserver.group)?;
     rewrite::lives_on(story)?;
     flow::from_server(tables, &mut flow, story.len);
     let marks = flow::tcp_marks(story);
     if marks != 0 {
         flow.server_tcp |= marks;
-        flow::tell_closed(tables, vserver, key, &mut flow);
+        flow::tell_closed(tables, vserver, &plan.key, &mut flow);
     }
-    Ok(Some(flow.client_hop))
+    plan.hop = flow.client_hop;
+    plan.reason = Reason::ReturnHit;
+    Ok(true)
 }
 
 /// The way of an answer whose flow is not recorded, into `hop`: what its SYN left, else the routing table, if the ring says that
@@ -136,14 +132,10 @@ fn keep<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, owner: &Owner, 
     if half_open || marks & tcp_seen::RST != 0 || vserver.flags & vserver_flags::HASH_ONLY != 0 {
         return false;
     }
-    let Some(backend) = tables.backend(owner.backend) else {
-        return false;
-    };
-    let placement = Placement { index: owner.backend, backend, generation: vserver.generation, exception: false };
     let Some(mut room) = tables.flow_room() else {
         return false;
     };
-    flow::begin_by_server(tables, &mut room, &placement, hop, story);
+    flow::begin_by_server(tables, &mut room, vserver, hop, story, owner.backend);
     flow::record(tables, vserver, key, &room).is_ok()
 }
 

@@ -1,6 +1,6 @@
 //! How must it look?
 
-use crate::abi::{Backend, Ip, NextHop, Reason, ServiceKey, Vserver};
+use crate::abi::{FlowKey, Ip, NextHop, Reason, ServiceKey};
 use crate::packet::PacketMut;
 use crate::wire::checksum::Delta;
 use crate::wire::eth::{self, ether_type};
@@ -8,8 +8,53 @@ use crate::wire::{Be16, ipv4, ipv6, tcp, udp, vlan};
 
 use super::Verdict;
 use super::parse::{Frame, Story, Transport};
+use super::verdict::end;
 
-const TRUNCATED: Verdict = Verdict::drop(Reason::Truncated);
+/// What is to be done with a packet that is forwarded.
+///
+/// Filled in by reference and not returned: the compiler takes what functions return apart and puts it together again, which the
+/// verifier does not let it do with pointers, and copies of it do not fit the stack.
+#[derive(Debug)]
+pub struct Plan {
+    /// The flow that the packet belongs to.
+    pub key: FlowKey,
+    /// Which of its ends is translated.
+    pub translate: Translate,
+    /// Into which address.
+    pub addr: Ip,
+    /// Into which port.
+    pub port: Be16,
+    /// Where it leaves, and how.
+    pub hop: NextHop,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl Plan {
+    /// Nothing is planned.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Plan {
+            key: FlowKey::default(),
+            translate: Translate::Nothing,
+            addr: Ip::default(),
+            port: Be16::default(),
+            hop: NextHop::default(),
+            reason: Reason::NotConfigured,
+        }
+    }
+}
+
+/// Which end of a packet is translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Translate {
+    /// Neither: the backend owns the address.
+    Nothing,
+    /// Where it goes: a client's packet to a backend.
+    Destination,
+    /// Where it comes from: a backend's answer to the client.
+    Source,
+}
 
 /// Whether a packet may be forwarded once more.
 #[inline(always)]
@@ -17,52 +62,58 @@ pub fn lives_on(story: &Story) -> Result<(), Verdict> {
     if story.ttl <= 1 { Err(Verdict::drop(Reason::TtlExceeded)) } else { Ok(()) }
 }
 
-/// Sends a client's packet to `backend` instead of the vserver.
+/// Does what `plan` says.
 #[inline(always)]
-pub fn to_backend<P: PacketMut>(packet: &mut P, story: &Story, backend: &Backend) -> Result<(), Verdict> {
-    let at = if story.v6 { ipv6::DESTINATION } else { ipv4::DESTINATION };
-    let step = Step { address_at: at, port_at: 2, old: &story.there, new: &backend.addr, new_port: backend.port };
-    translate(packet, story, &step).ok_or(TRUNCATED)
+pub fn carry_out<P: PacketMut>(packet: &mut P, story: &Story, plan: &Plan) -> Verdict {
+    end(try_carry_out(packet, story, plan))
 }
 
-/// Lets a backend's packet come from the vserver that the client knows.
 #[inline(always)]
-pub fn to_client<P: PacketMut>(packet: &mut P, story: &Story, vserver: &Vserver) -> Result<(), Verdict> {
-    let at = if story.v6 { ipv6::SOURCE } else { ipv4::SOURCE };
-    let step = Step { address_at: at, port_at: 0, old: &story.here, new: &vserver.vip, new_port: vserver.port };
-    translate(packet, story, &step).ok_or(TRUNCATED)
-}
-
-/// Which end of a packet is translated.
-struct Step<'a> {
-    /// Offset of its address in the IP header.
-    address_at: usize,
-    /// Offset of its port in the transport header.
-    port_at: usize,
-    old: &'a ServiceKey,
-    new: &'a Ip,
-    new_port: Be16,
+fn try_carry_out<P: PacketMut>(packet: &mut P, story: &Story, plan: &Plan) -> Result<Verdict, Verdict> {
+    const TRUNCATED: Verdict = Verdict::drop(Reason::Truncated);
+    match plan.translate {
+        Translate::Nothing => {}
+        Translate::Destination => {
+            translate(packet, story, &story.there, plan, ipv4::DESTINATION, ipv6::DESTINATION, 2).ok_or(TRUNCATED)?
+        }
+        Translate::Source => translate(packet, story, &story.here, plan, ipv4::SOURCE, ipv6::SOURCE, 0).ok_or(TRUNCATED)?,
+    }
+    let hop = &plan.hop;
+    if hop.vlan != story.frame.domain() || story.frame.is_tagged() && hop.vlan == 0 {
+        retag(packet, &story.frame, hop.vlan).ok_or(Verdict::drop(Reason::NoHeadroom))?;
+    }
+    packet.store(0, hop.macs).ok_or(TRUNCATED)?;
+    let same = hop.ifindex == story.arrival.ifindex && !story.arrival.is_carried();
+    Ok(if same { Verdict::transmit(plan.reason) } else { Verdict::redirect(hop.ifindex, plan.reason) })
 }
 
 /// Replaces one end of the packet, and takes one hop off its life; every checksum follows.
 #[inline(always)]
-fn translate<P: PacketMut>(packet: &mut P, story: &Story, step: &Step<'_>) -> Option<()> {
+fn translate<P: PacketMut>(
+    packet: &mut P,
+    story: &Story,
+    old: &ServiceKey,
+    plan: &Plan,
+    v4_at: usize,
+    v6_at: usize,
+    port_at: usize,
+) -> Option<()> {
     let (l3, l4, ttl) = (story.frame.l3(), story.l4(), story.ttl - 1);
-    let Step { old, new, .. } = step;
-    let ports = Delta::new().word16(old.port.raw(), step.new_port.raw());
-    let delta = if story.v6 {
+    let new = &plan.addr;
+    let ports = Delta::new().word16(old.port.raw(), plan.port.raw());
+    let delta = if story.is_v6() {
         packet.store(l3 + ipv6::HOP_LIMIT, ttl)?;
-        packet.store(l3 + step.address_at, new.0)?;
+        packet.store(l3 + v6_at, new.0)?;
         ports.words(&old.addr.0, &new.0)
     } else {
         let life = |ttl| u16::from_ne_bytes([ttl, story.protocol()]);
         let checksum = packet.load::<u16>(l3 + ipv4::CHECKSUM)?;
         let delta = Delta::new().word16(life(story.ttl), life(ttl)).word32(old.addr.last(), new.last());
         packet.store(l3 + ipv4::TTL_PROTOCOL, [life(ttl), delta.apply(checksum)])?;
-        packet.store(l3 + step.address_at, new.last())?;
+        packet.store(l3 + v4_at, new.last())?;
         ports.word32(old.addr.last(), new.last())
     };
-    packet.store(l4 + step.port_at, step.new_port)?;
+    packet.store(l4 + port_at, plan.port)?;
     if story.transport == Transport::Tcp {
         return packet.store(l4 + tcp::CHECKSUM, delta.apply(story.checksum));
     }
@@ -74,27 +125,14 @@ fn translate<P: PacketMut>(packet: &mut P, story: &Story, step: &Step<'_>) -> Op
     packet.store(l4 + udp::CHECKSUM, if checksum == 0 { 0xffff } else { checksum })
 }
 
-/// Puts the link layer of `hop` in front of the packet and lets it leave there, for `reason`.
-#[inline(always)]
-pub fn send<P: PacketMut>(packet: &mut P, story: &Story, hop: &NextHop, reason: Reason) -> Result<Verdict, Verdict> {
-    let Story { frame, arrival, .. } = story;
-    tag(packet, frame, hop.vlan).ok_or(Verdict::drop(Reason::NoHeadroom))?;
-    packet.store(0, hop.macs).ok_or(TRUNCATED)?;
-    let same = hop.ifindex == arrival.ifindex && !arrival.is_carried();
-    Ok(if same { Verdict::transmit(reason) } else { Verdict::redirect(hop.ifindex, reason) })
-}
-
 /// Makes the frame one of VLAN `wanted`; its MAC addresses are to be written anew after this.
-#[inline(always)]
-fn tag<P: PacketMut>(packet: &mut P, frame: &Frame, wanted: u32) -> Option<()> {
-    if wanted == frame.domain() && (wanted != 0 || !frame.tagged) {
-        return Some(());
-    }
+#[inline(never)]
+fn retag<P: PacketMut>(packet: &mut P, frame: &Frame, wanted: u32) -> Option<()> {
     let control = Be16::new(frame.control.get() & !vlan::ID | wanted as u16);
-    if frame.tagged && wanted != 0 {
+    if frame.is_tagged() && wanted != 0 {
         return packet.store(vlan::CONTROL, control);
     }
-    if frame.tagged {
+    if frame.is_tagged() {
         packet.grow_head(-(vlan::LEN as i32))?;
         return packet.store(eth::TYPE, Be16::new(frame.ether_type));
     }

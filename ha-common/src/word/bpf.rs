@@ -1,6 +1,7 @@
 #![allow(unsafe_code)]
 
 use core::{
+    arch::asm,
     intrinsics::{AtomicOrdering::Relaxed, atomic_cxchg},
     sync::atomic::AtomicU64,
 };
@@ -25,4 +26,14 @@ pub fn compare_exchange(word: &AtomicU64, seen: u64, new: u64) -> Result<u64, u6
 pub fn store(word: &AtomicU64, value: u64) {
     // SAFETY: the pointer comes from a live reference to an atomic, aligned to 8, and BPF stores 8 aligned bytes at once.
     unsafe { word.as_ptr().write_volatile(value) }
+}
+
+/// `value`, of which the compiler is to assume nothing: it makes branches out of arithmetic that it sees through, and the verifier
+/// walks everything behind a branch twice.
+#[inline(always)]
+pub fn opaque(value: u64) -> u64 {
+    let mut value = value;
+    // SAFETY: moves a register onto itself.
+    unsafe { asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+    value
 }

@@ -17,3 +17,9 @@ pub fn compare_exchange(word: &AtomicU64, seen: u64, new: u64) -> Result<u64, u6
 pub fn store(word: &AtomicU64, value: u64) {
     word.store(value, Relaxed);
 }
+
+/// `value`, of which the compiler is to assume nothing: here nothing depends on that.
+#[inline(always)]
+pub const fn opaque(value: u64) -> u64 {
+    value
+}
