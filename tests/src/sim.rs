@@ -25,8 +25,9 @@ use ha_common::ha::settings::Settings;
 
 /// The history that follows from `seed`: a running pair, three seconds of faults, then everything is healed.
 #[must_use]
-pub fn random_history(seed: u64, settings: &Settings) -> Outcome {
+pub fn random_history(seed: u64, settings: &Settings, trace: bool) -> Outcome {
     let mut world = World::running(seed, settings);
+    world.trace = trace;
     let mut rng = Rng::new(seed ^ 0x5eed);
     let begin = world.elapsed();
     for (at, fault) in plan(&mut rng, Duration::from_secs(3), 24) {

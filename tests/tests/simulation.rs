@@ -204,7 +204,7 @@ fn healed_partition_leaves_exactly_one_and_it_takes_a_term_above_both() {
 fn random_histories_keep_the_invariants() {
     let first: u64 = std::env::var("UNDERSTUDY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     for seed in first..first + 400 {
-        let outcome = random_history(seed, &settings());
+        let outcome = random_history(seed, &settings(), false);
         assert!(outcome.violation.is_none(), "seed {seed}: {}", outcome.violation.unwrap_or_default());
     }
 }

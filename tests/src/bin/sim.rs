@@ -17,6 +17,9 @@ struct Options {
     /// The first seed; with `--seeds 1`, the one to look at.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Print every fault and every frame.
+    #[arg(long)]
+    trace: bool,
     /// Stop after this many seconds, whatever is left.
     #[arg(long)]
     seconds: Option<u64>,
@@ -37,7 +40,8 @@ fn main() -> ExitCode {
         if options.seconds.is_some_and(|limit| begin.elapsed().as_secs() >= limit) {
             break;
         }
-        let Outcome { events: steps, transitions: changes, fingerprint, violation } = random_history(seed, &settings);
+        let Outcome { events: steps, transitions: changes, fingerprint, violation } =
+            random_history(seed, &settings, options.trace);
         if let Some(violation) = violation {
             eprintln!("seed {seed}: {violation}\nagain: cargo xtask sim --seeds 1 --seed {seed}");
             return ExitCode::FAILURE;

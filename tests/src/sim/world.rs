@@ -71,6 +71,8 @@ pub struct World {
     /// Since when a node has been on and not paused.
     awake_since: [Option<Nanos>; 2],
     judged: [usize; 2],
+    /// Prints every fault and every frame that is delivered.
+    pub trace: bool,
     outcome: Outcome,
 }
 
@@ -96,6 +98,7 @@ impl World {
             running_since: [None; 2],
             awake_since: [None; 2],
             judged: [0; 2],
+            trace: false,
             outcome: Outcome::default(),
         }
     }
@@ -127,15 +130,25 @@ impl World {
 
     /// Applies `fault` now.
     pub fn apply(&mut self, fault: Fault) {
+        if self.trace {
+            println!("{:?} {fault:?}", self.elapsed());
+        }
         self.outcome.fingerprint = self.outcome.fingerprint.wrapping_mul(0x100_0000_01b3) ^ self.now.0 ^ fault_code(fault);
         match fault {
-            Fault::PowerOff { node } => self.nodes[node].power_off(),
+            Fault::PowerOff { node } => {
+                self.nodes[node].power_off();
+                self.running_since[node] = None;
+                self.awake_since[node] = None;
+            }
             Fault::PowerOn { node } if !self.nodes[node].powered => {
                 let (at, nonce) = (self.local(node), self.rng.draw() | 1);
                 self.nodes[node].power_on(at, nonce);
             }
             Fault::PowerOn { .. } => {}
-            Fault::KillDaemon { node } => self.nodes[node].kill_daemon(),
+            Fault::KillDaemon { node } => {
+                self.nodes[node].kill_daemon();
+                self.running_since[node] = None;
+            }
             Fault::StartDaemon { node } => {
                 let at = self.local(node);
                 self.nodes[node].start_daemon(at);
@@ -143,8 +156,13 @@ impl World {
             Fault::Stall { node, span } => {
                 let until = self.local(node) + span;
                 self.nodes[node].stalled_until = self.nodes[node].stalled_until.max(until);
+                self.running_since[node] = None;
             }
-            Fault::Pause { node, span } => self.paused_until[node] = self.paused_until[node].max(self.now + span),
+            Fault::Pause { node, span } => {
+                self.paused_until[node] = self.paused_until[node].max(self.now + span);
+                self.running_since[node] = None;
+                self.awake_since[node] = None;
+            }
             Fault::Loss { link, from, percent } => self.loss[link][from] = (percent, self.now),
             Fault::Legs { node, carrier } => {
                 self.nodes[node].set_health(Health { healthy: carrier, connected: carrier });
@@ -268,6 +286,18 @@ impl World {
             let at = self.paused_until[flight.to];
             self.flights.push(Flight { at, ..flight });
             return;
+        }
+        if self.trace {
+            let Extension { kind, seq, sender_nonce, receiver_nonce, hears, flags, groups: [group], .. } = flight.frame;
+            println!(
+                "{:?} -> node {} link {} kind {kind} seq {seq} from {:x} to {:x} hears {hears:b} flags {flags:x} {group:?}; {:?}",
+                self.elapsed(),
+                flight.to + 1,
+                flight.link,
+                sender_nonce & 0xfff,
+                receiver_nonce & 0xfff,
+                [self.nodes[0].serving(), self.nodes[1].serving()]
+            );
         }
         let local = self.local(flight.to);
         if let Some(echo) = self.nodes[flight.to].receive(local, flight.link, flight.frame) {
