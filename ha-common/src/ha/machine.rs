@@ -826,3 +826,6 @@ mod master_state {
     pub const ALWAYS_SECONDARY: u8 = 3;
     pub const FORCE_CHANGE: u8 = 4;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! One machine, fed by hand: what it does with facts that two nodes on a clock rarely produce.
+
+use super::*;
+use crate::abi::MAX_LINKS;
+use crate::wire::heartbeat::GroupState;
+
+const DEAD: Duration = Duration::from_millis(30);
+const PEER_TERM: Term = Term::new(7, 2);
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// A machine and what came out of it.
+struct Bench {
+    now: Nanos,
+    machine: Machine,
+    done: Vec<Action>,
+    serving: Term,
+    view: PeerView,
+}
+
+impl Bench {
+    /// Node `id` of a pair, healthy, with nothing heard yet.
+    fn new(id: u8, status: HaStatus) -> Bench {
+        let settings = Settings { node_id: id, paired: true, status, hello: ms(10), dead: DEAD, ..Settings::default() };
+        Bench::with(settings)
+    }
+
+    fn with(settings: Settings) -> Bench {
+        let now = Nanos(1_000_000_000_000);
+        let machine = Machine::new(now, settings, 100, Term::NONE);
+        let mut bench = Bench { now, machine, done: Vec::new(), serving: Term::NONE, view: PeerView::default() };
+        bench.feed(Event::Health(Health { healthy: true, connected: true }));
+        bench.feed(Event::MirrorReady(true));
+        bench
+    }
+
+    fn feed(&mut self, event: Event) {
+        self.machine.handle_event(self.now, event);
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        while let Some(action) = self.machine.poll_action() {
+            match &action {
+                Action::SetRole(term) => self.serving = *term,
+                Action::Send => self.machine.handle_event(self.now, Event::Asked(self.now)),
+                Action::Drain => self.machine.handle_event(self.now, Event::Drained),
+                _ => {}
+            }
+            self.done.push(action);
+        }
+    }
+
+    /// Lets `span` pass, turn by turn, asking each time.
+    fn wait(&mut self, span: Duration) {
+        let end = self.now + span;
+        while self.now < end {
+            let due = self.machine.poll_timeout(self.now);
+            self.now = due.max(self.now + ms(1)).min(end);
+            let (view, serving) = (Box::new(self.view.clone()), self.serving);
+            self.feed(Event::Heard { view, serving });
+            self.machine.handle_event(self.now, Event::Asked(self.now));
+            self.machine.handle_timeout(self.now);
+            self.collect();
+        }
+    }
+
+    /// The peer lives for `span` and says `said` all the time.
+    fn hear(&mut self, said: Extension, span: Duration) {
+        let end = self.now + span;
+        while self.now < end {
+            self.view.said = Some(said);
+            self.view.echo_at = self.now;
+            self.view.request_at = self.now;
+            self.view.heard_at = [self.now; MAX_LINKS];
+            self.view.rtt = 20_000;
+            self.wait(ms(5));
+        }
+    }
+
+    fn flag(&self, flag: u16) -> bool {
+        self.machine.said().flags & flag != 0
+    }
+
+    fn role(&self) -> RoleName {
+        self.machine.role().0
+    }
+
+    fn answer(&self) -> Option<Result<(), Refusal>> {
+        self.done.iter().rev().find_map(|action| match action {
+            Action::Answer(answer) => Some(*answer),
+            _ => None,
+        })
+    }
+}
+
+const WELL: u64 = merits::HEALTHY | merits::CONNECTED;
+
+/// A healthy peer with id 2 that serves under `term` (or does not).
+fn peer(term: Term) -> Extension {
+    let standing = Standing { merits: WELL, last_term: term, id: 2, ..Standing::default() };
+    let groups = [GroupState { term, ..GroupState::default() }];
+    Extension { flags: flags::ELIGIBLE | flags::MIRROR_READY, standing, groups, ..Extension::default() }
+}
+
+#[test]
+fn stay_secondary_never_takes_over_from_a_dead_peer() {
+    let mut bench = Bench::new(1, HaStatus::StaySecondary);
+    bench.hear(peer(PEER_TERM), ms(100));
+    bench.wait(ms(5_000));
+    assert_eq!((bench.role(), bench.machine.peer_alive(bench.now)), (RoleName::Secondary, Some(false)));
+    assert_eq!(bench.machine.said().node_state, 8);
+}
+
+#[test]
+fn disabled_never_takes_over_and_says_so() {
+    let mut bench = Bench::new(1, HaStatus::Disabled);
+    bench.wait(ms(5_000));
+    assert_eq!((bench.role(), bench.machine.said().node_state), (RoleName::Secondary, 9));
+    assert!(bench.flag(flags::ENGINE_OFF));
+}
+
+#[test]
+fn primary_that_is_disabled_hands_over_to_a_peer_that_can_and_otherwise_goes_on() {
+    let mut bench = Bench::new(1, HaStatus::Enabled);
+    bench.wait(ms(100));
+    assert_eq!(bench.role(), RoleName::Primary);
+    let off = Settings { status: HaStatus::Disabled, ..bench.machine.settings().clone() };
+    bench.feed(Event::Settings(off));
+    bench.wait(ms(1_000));
+    assert_eq!(bench.role(), RoleName::Primary, "there is nobody else");
+    bench.hear(peer(Term::NONE), ms(20));
+    assert_eq!(bench.role(), RoleName::HandingOver);
+    assert!(bench.flag(flags::HANDS_OVER));
+}
+
+#[test]
+fn stay_primary_asks_for_the_role_only_after_its_hold_and_when_its_mirror_is_ready() {
+    let mut bench = Bench::new(1, HaStatus::StayPrimary);
+    bench.feed(Event::MirrorReady(false));
+    bench.hear(peer(PEER_TERM), ms(29_000));
+    assert!(!bench.flag(flags::WANTS_ROLE));
+    bench.hear(peer(PEER_TERM), ms(2_000));
+    assert!(!bench.flag(flags::WANTS_ROLE), "its mirror is not ready");
+    bench.feed(Event::MirrorReady(true));
+    bench.hear(peer(PEER_TERM), ms(10));
+    assert!(bench.flag(flags::WANTS_ROLE));
+    let wanting = Extension { flags: peer(PEER_TERM).flags | flags::HANDS_OVER, ..peer(PEER_TERM) };
+    bench.hear(wanting, ms(5));
+    assert_eq!(bench.role(), RoleName::Claiming);
+}
+
+#[test]
+fn node_that_is_told_to_stay_secondary_alone_serves_until_it_has_a_peer() {
+    let alone = Settings { status: HaStatus::StaySecondary, ..Settings::default() };
+    let mut bench = Bench::with(alone.clone());
+    bench.wait(ms(50));
+    assert_eq!(bench.role(), RoleName::Primary);
+    bench.feed(Event::Settings(Settings { node_id: 2, paired: true, ..alone }));
+    assert_eq!((bench.role(), bench.serving), (RoleName::Secondary, Term::NONE));
+}
+
+#[test]
+fn forced_failover_is_refused_with_the_public_code_for_every_state_that_forbids_it() {
+    let refused = |bench: &mut Bench, force| {
+        bench.feed(Event::Force { force });
+        bench.answer().expect("answered").expect_err("refused").code()
+    };
+    assert_eq!(refused(&mut Bench::with(Settings::default()), false), 363);
+
+    let mut alone = Bench::new(1, HaStatus::Enabled);
+    alone.wait(ms(100));
+    assert_eq!(refused(&mut alone, true), 364, "the peer is dead");
+
+    let mut prefers = Bench::new(1, HaStatus::StayPrimary);
+    prefers.hear(peer(PEER_TERM), ms(50));
+    assert_eq!(refused(&mut prefers, true), 1441);
+
+    let mut stays = Bench::new(1, HaStatus::StaySecondary);
+    stays.hear(peer(PEER_TERM), ms(50));
+    assert_eq!(refused(&mut stays, true), 364);
+
+    let mut ill = Bench::new(1, HaStatus::Enabled);
+    ill.hear(peer(PEER_TERM), ms(50));
+    ill.feed(Event::Health(Health { healthy: false, connected: true }));
+    assert_eq!(refused(&mut ill, false), 365);
+
+    let mut primary = Bench::new(1, HaStatus::Enabled);
+    primary.wait(ms(100));
+    let ill_peer = Extension { standing: Standing { merits: 0, ..peer(Term::NONE).standing }, ..peer(Term::NONE) };
+    primary.hear(ill_peer, ms(20));
+    assert_eq!(refused(&mut primary, false), 1449);
+    let dumb = Extension { flags: flags::STAYS_SECONDARY, ..peer(Term::NONE) };
+    primary.hear(dumb, ms(20));
+    assert_eq!(refused(&mut primary, true), 364);
+    primary.hear(peer(Term::NONE), ms(20));
+    primary.feed(Event::Force { force: false });
+    assert_eq!(primary.role(), RoleName::HandingOver);
+    assert_eq!(refused(&mut primary, false), 366, "one at a time");
+}
+
+#[test]
+fn hand_over_that_is_not_taken_is_aborted_under_a_new_term() {
+    let mut bench = Bench::new(1, HaStatus::Enabled);
+    bench.wait(ms(100));
+    let before = bench.serving;
+    bench.hear(peer(Term::NONE), ms(20));
+    bench.feed(Event::Force { force: false });
+    assert!(bench.done.contains(&Action::Consent(before)));
+    bench.hear(peer(Term::NONE), ms(1_100));
+    assert_eq!((bench.role(), bench.answer()), (RoleName::Primary, Some(Err(Refusal::TimedOut))));
+    assert!(bench.serving > before, "a grant over the old term counts no more");
+}
+
+#[test]
+fn frames_with_an_unknown_key_keep_a_node_from_claiming() {
+    let mut bench = Bench::new(2, HaStatus::Enabled);
+    bench.view.unknown_key_serves = true;
+    for _ in 0..400 {
+        bench.view.unknown_key_at = bench.now;
+        bench.wait(ms(5));
+    }
+    assert_eq!(bench.role(), RoleName::Secondary);
+    bench.feed(Event::Force { force: false });
+    assert_eq!(bench.answer(), Some(Err(Refusal::PeerUnknown)));
+    bench.feed(Event::Force { force: true });
+    assert_eq!((bench.role(), bench.answer()), (RoleName::Primary, Some(Ok(()))), "the operator insists");
+}
+
+#[test]
+fn of_two_nodes_that_wait_for_each_others_key_the_lower_address_claims() {
+    for (id, role) in [(1, RoleName::Primary), (2, RoleName::Secondary)] {
+        let mut bench = Bench::new(id, HaStatus::Enabled);
+        for turn in 0..60 {
+            bench.view.unknown_key_at = bench.now;
+            bench.wait(ms(5));
+            if turn < 14 {
+                assert_eq!(bench.role(), RoleName::Secondary, "three dead intervals have not passed");
+            }
+        }
+        assert_eq!(bench.role(), role);
+    }
+}
+
+#[test]
+fn terms_are_reserved_before_they_are_used_and_never_used_twice() {
+    let mut used = 100;
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let settings = Settings { node_id: 1, paired: true, dead: DEAD, hello: ms(10), ..Settings::default() };
+        let mut bench = Bench::with(settings);
+        bench.machine = Machine::new(bench.now, bench.machine.settings().clone(), used, Term::NONE);
+        bench.feed(Event::Health(Health { healthy: true, connected: true }));
+        bench.wait(ms(100));
+        let reserved = bench.done.iter().filter_map(|action| match action {
+            Action::Reserve(upto) => Some(*upto),
+            _ => None,
+        });
+        used = reserved.max().expect("a block is reserved at the start");
+        assert!(bench.serving.counter() <= used);
+        assert!(!seen.contains(&bench.serving));
+        seen.push(bench.serving);
+    }
+}
+
+#[test]
+fn isolated_node_does_not_claim() {
+    let mut bench = Bench::new(1, HaStatus::Enabled);
+    bench.feed(Event::Health(Health { healthy: false, connected: false }));
+    bench.wait(ms(1_000));
+    assert_eq!((bench.role(), bench.machine.said().node_state), (RoleName::Secondary, 7));
+}
