@@ -1,7 +1,7 @@
 //! The live time line: one letter per 10 ms, one line per second.
 //!
 //! `a` or `b`: that node answered the probes; `.`: nobody did; `:` some were lost; `X`: both nodes answered one question. In front stand the
-//! roles as the nodes themselves tell them, `?` while one does not answer.
+//! roles as the nodes themselves tell them: `P`rimary, `S`econdary, `-` neither, `?` no answer.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl Screen {
     /// Draws `tally` and the roles of `lab`'s nodes to standard output.
     pub fn start(lab: &Lab, tally: Arc<Tally>) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let roles: Arc<[AtomicU8; 2]> = Arc::new([AtomicU8::new(b'?'), AtomicU8::new(b'?')]);
+        let roles = Arc::new(Host::BOTH.map(|host| AtomicU8::new(role_letter(&lab.node(host).client()))));
         let mut screen = Self { stop: stop.clone(), threads: Vec::new() };
         for host in Host::BOTH {
             let (client, roles, stop) = (lab.node(host).client(), roles.clone(), stop.clone());
@@ -60,14 +60,17 @@ impl Drop for Screen {
 
 fn ask(client: &Client, shown: &AtomicU8, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
-        let letter = match client.role(ASK_EVERY) {
-            Ok(Role::Primary) => b'P',
-            Ok(Role::Secondary) => b'S',
-            Ok(Role::Other) => b'-',
-            Err(_) => b'?',
-        };
-        shown.store(letter, Ordering::Relaxed);
+        shown.store(role_letter(client), Ordering::Relaxed);
         std::thread::sleep(ASK_EVERY);
+    }
+}
+
+fn role_letter(client: &Client) -> u8 {
+    match client.role(ASK_EVERY) {
+        Ok(Role::Primary) => b'P',
+        Ok(Role::Secondary) => b'S',
+        Ok(Role::Other) => b'-',
+        Err(_) => b'?',
     }
 }
 
