@@ -201,6 +201,8 @@ pub enum Cause {
     Unheard,
     /// The peer came under another term meanwhile.
     Overtaken,
+    /// The peer's controller runs again.
+    PeerRecovered,
     /// The other side did not follow in time.
     TimedOut,
     /// This node may not take over (any more).
@@ -233,6 +235,7 @@ impl fmt::Display for Cause {
             Cause::DisputeWon => f.write_str("both served; the peer stopped"),
             Cause::Unheard => f.write_str("peer serves and hears nothing from this node"),
             Cause::Overtaken => f.write_str("peer serves under a newer term"),
+            Cause::PeerRecovered => f.write_str("peer's controller runs again"),
             Cause::TimedOut => f.write_str("peer did not follow in time"),
             Cause::Ineligible => f.write_str("this node may not take over now"),
             Cause::PairChanged => f.write_str("the pair's definition changed"),

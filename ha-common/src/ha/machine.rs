@@ -427,6 +427,8 @@ impl Machine {
             self.become_primary(now, term, Cause::PeerDead { silence: self.liveness.silence(now) });
         } else if !self.view.term().is_none() && self.view.term() != over {
             self.disarm(now, term, Cause::Overtaken);
+        } else if matches!(self.cause, Cause::PeerHung { .. }) && !self.peer_hung() && !self.view.says(flags::HANDS_OVER) {
+            self.disarm(now, term, Cause::PeerRecovered);
         } else if now >= until {
             self.disarm(now, term, Cause::TimedOut);
         }
@@ -492,14 +494,13 @@ impl Machine {
             return (!self.vetoed(now)).then_some(Ground { cause, alone: true, granted: false });
         }
         let said = self.view.said?;
-        let age = Duration::from_millis(said.controller_age_ms.into());
-        let hung = age >= self.settings.controller_dead;
+        let hung = self.peer_hung();
         if !self.view.term().is_none() {
             if said.flags & flags::HANDS_OVER != 0 {
                 let cause = if forced { Cause::Forced } else { Cause::PeerHandsOver };
                 return Some(Ground { cause, alone: false, granted: true });
             }
-            return hung.then_some(Ground { cause: Cause::PeerHung { age }, alone: false, granted: true });
+            return hung.then(|| Ground { cause: Cause::PeerHung { age: self.peer_age() }, alone: false, granted: true });
         }
         let peer_may = said.flags & flags::ELIGIBLE != 0 && !hung;
         let peer_takes = !said.groups[0].armed_term.is_none() && said.groups[0].armed_over == self.last_term;
@@ -564,6 +565,15 @@ impl Machine {
     fn peer_well(&self) -> bool {
         let well = merits::HEALTHY | merits::CONNECTED;
         self.view.said.is_some_and(|said: Extension| said.standing.merits & well == well)
+    }
+
+    /// How long ago the peer's controller completed a loop, when the peer last said something.
+    fn peer_age(&self) -> Duration {
+        Duration::from_millis(self.view.said.map_or(0, |said| said.controller_age_ms.into()))
+    }
+
+    fn peer_hung(&self) -> bool {
+        self.peer_age() >= self.settings.controller_dead
     }
 
     fn engine_on(&self) -> bool {

@@ -375,7 +375,7 @@ impl World {
                 let hung = matches!(change.cause, Cause::PeerHung { .. });
                 let runs = self.running_since[peer].is_some_and(|since| self.now.since(since) > Duration::from_millis(50));
                 // A hand-over of the peer may meet a claim that was already on its way.
-                let gave = self.nodes[peer].transitions.last().is_some_and(|last| last.from == RoleName::HandingOver);
+                let gave = self.nodes[peer].transitions.iter().rev().take(2).any(|last| last.from == RoleName::HandingOver);
                 if hung && runs && !gave && change.to == RoleName::Primary && reachable {
                     self.fail(&format!("node {} took over from a running controller", node + 1));
                 }
