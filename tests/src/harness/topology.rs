@@ -34,6 +34,11 @@ pub const SNIP_V4: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 1);
 /// The backends' gateway, floating, IPv6; /64.
 pub const SNIP_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 1);
 
+/// MTU of clients' and backends' segments.
+pub const LEG_MTU: u32 = 1500;
+/// MTU of the HA links: a whole frame of a leg fits, with what carries it to the peer.
+pub const HA_MTU: u32 = LEG_MTU + 60;
+
 /// One of the two nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
@@ -210,8 +215,10 @@ impl Cabling<'_> {
         // Addresses are usable at once: duplicate detection would hold IPv6 back for a second.
         netns.sysctl("ipv6/conf/default/accept_dad", "0")?;
         let lines = cables.iter().map(|(interface, bridge, port)| {
+            let is_ha = [Leg::Ha0, Leg::Ha1].iter().any(|leg| leg.bridge() == *bridge);
+            let mtu = if is_ha { HA_MTU } else { LEG_MTU };
             format!(
-                "link add {port} type veth peer name {interface} netns {}\n\
+                "link add {port} mtu {mtu} type veth peer name {interface} mtu {mtu} netns {}\n\
                  link set {port} master {bridge}\nlink set {port} up\n",
                 netns.name()
             )

@@ -1,0 +1,61 @@
+//! Frames that reach the node that does not serve, because a switch or a neighbour still points there.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use ha_tests::harness::lab::{Lab, Options, SERVICE_PORT, daemon};
+use ha_tests::harness::netdev;
+use ha_tests::harness::topology::{Host, LEG_MTU, Leg, VIP_V4};
+
+/// Enough for many segments of the full MTU.
+const BYTES: usize = 200_000;
+/// How long the whole transfer may take.
+const WITHIN: Duration = Duration::from_secs(10);
+
+fn options() -> Result<Options> {
+    Ok(Options {
+        binary: daemon()?,
+        hello: Duration::from_millis(50),
+        dead: Duration::from_secs(1),
+        controller_dead: Duration::from_secs(3),
+        connections: 0,
+        backends: 2,
+        fence: true,
+        packet_threads: false,
+    })
+}
+
+/// Sends [`BYTES`] through the VIP and reads them back, in the thread's namespace.
+fn echo_all() -> Result<()> {
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((VIP_V4, SERVICE_PORT)), WITHIN)?;
+    stream.set_read_timeout(Some(WITHIN))?;
+    let sent: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8).collect();
+    let mut writer = stream.try_clone()?;
+    let whole = sent.clone();
+    let writing = std::thread::spawn(move || writer.write_all(&whole));
+    let mut back = vec![0; BYTES];
+    stream.read_exact(&mut back)?;
+    ensure!(back == sent, "the bytes came back changed");
+    writing.join().expect("the writer does not panic")?;
+    Ok(())
+}
+
+#[test]
+fn full_mtu_frames_for_the_vip_that_reach_the_secondary_are_served_by_the_primary() -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: needs root for network namespaces and BPF");
+        return Ok(());
+    }
+    let lab = Lab::raise(&options()?)?;
+    let primary = lab.wait_settled()?;
+    let secondary: Host = primary.peer();
+    let mac = lab.topology.site(secondary).netns.run(|| netdev::mac(Leg::Client.interface()))?;
+    let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+    // The client believes, whatever is announced, that the VIP is at the Secondary.
+    lab.topology.client.ip(&format!("neigh replace {VIP_V4} lladdr {mac} dev client0 nud permanent\n"))?;
+    let client = lab.topology.client.clone();
+    let transfer = std::thread::spawn(move || client.run(echo_all)).join().expect("the transfer does not panic");
+    transfer.map_err(|error| error.context(format!("segments of {LEG_MTU} bytes by way of the Secondary\n{}", lab.logs())))
+}
