@@ -118,7 +118,7 @@ impl Drop for Announcements {
 struct Worker {
     announcer: Announcer,
     roll: Roll,
-    /// By interface index; opened at the first frame of a start.
+    /// By interface index; opened at the first frame.
     sockets: BTreeMap<u32, RawSocket>,
     epoch: u64,
 }
@@ -143,7 +143,6 @@ impl Worker {
             Order::Start { epoch, roll } => {
                 info!(addresses = roll.announcements.len(), "announcing floating addresses");
                 self.epoch = epoch;
-                self.sockets.clear();
                 self.announcer.start(now, roll.announcements.clone());
                 self.roll = roll;
             }
@@ -159,6 +158,8 @@ impl Worker {
                 return;
             }
             let Some(announcement) = self.announcer.poll_frame(clock::now()) else {
+                // Only now: the kernel takes tens of milliseconds to close such a socket.
+                self.sockets.retain(|ifindex, _| self.roll.macs.contains_key(ifindex));
                 return;
             };
             match self.send(announcement) {
@@ -180,7 +181,12 @@ impl Worker {
             std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => place.insert(RawSocket::open(ifindex)?),
         };
-        socket.send(&frame::announcement(mac, address))
+        let sent = socket.send(&frame::announcement(mac, address));
+        if sent.is_err() {
+            // The interface may have gone and come back; the next frame finds out.
+            self.sockets.remove(&ifindex);
+        }
+        sent
     }
 }
 
