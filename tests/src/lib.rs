@@ -4,3 +4,4 @@ pub mod alone;
 pub mod harness;
 pub mod kernel;
 pub mod sim;
+pub mod vectors;

@@ -1,22 +1,131 @@
-//! t
-use ha_tests::kernel::{Kernel, Sizes};
-#[test]
-fn loads() {
-    let t = std::time::Instant::now();
-    match Kernel::load(Sizes { flows: 16, exceptions: 4, embryonic: 16 }) {
-        Ok(mut k) => {
-            println!("load {:?}", t.elapsed());
-            println!("{:?}", k.clocks().unwrap());
-            for (n, p) in k.ebpf().programs() {
-                let i = p.info().unwrap();
-                println!(
-                    "{n} xlated {:?} jited {:?} verified {:?}",
-                    i.size_translated(),
-                    i.size_jitted(),
-                    i.verified_instruction_count()
-                );
-            }
-        }
-        Err(e) => panic!("{:?}", e),
+//! Privileged: golden vectors through the loaded programs. The kernel must do what the vector says, and leave every table as the host
+//! build of the same pipeline leaves it.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::process::Command;
+
+use anyhow::{Result, bail, ensure};
+use ha_common::abi::{Embryo, Exception, Flow, FlowKey, ReverseKey};
+use ha_common::pipeline::Action;
+use ha_tests::kernel::{Kernel, Output, Sizes, map};
+use ha_tests::vectors::world::{self, CLIENT_LEG, HA_LINK, SERVER_LEG};
+use ha_tests::vectors::{self, Outcome, Place, Vector};
+use nix::sched::{CloneFlags, unshare};
+
+/// The vectors' interfaces and routes, in a network namespace that ends with this thread.
+fn enter_namespace() {
+    unshare(CloneFlags::CLONE_NEWNET).expect("root may make a network namespace");
+    for (name, index, mac) in [
+        ("client0", CLIENT_LEG, world::CLIENT_LEG_MAC),
+        ("server0", SERVER_LEG, world::SERVER_LEG_MAC),
+        ("ha0", HA_LINK, world::HA_LINK_MAC),
+    ] {
+        let mac: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        ip(&format!("link add name {name} index {index} address {} type bridge", mac.join(":")));
+        ip(&format!("link set {name} up"));
     }
+    ip(&format!("address add {}/24 dev client0", world::UNLISTED));
+    ip(&format!("address add {}/24 dev server0", world::OWN));
+    ip("address add 2001:db8:1::2/64 dev client0 nodad");
+    ip("address add 2001:db8:2::2/64 dev server0 nodad");
+    for client in [world::CLIENT, world::CLIENT6] {
+        let mac: Vec<String> = world::CLIENT_MAC.iter().map(|byte| format!("{byte:02x}")).collect();
+        ip(&format!("neigh add {client} lladdr {} dev client0", mac.join(":")));
+    }
+    // Else the kernel's answer to every question for a route is that it does not forward.
+    std::fs::write("/proc/sys/net/ipv4/conf/all/forwarding", "1").expect("a setting of this namespace");
+    std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").expect("a setting of this namespace");
+}
+
+fn ip(arguments: &str) {
+    let status = Command::new("ip").args(arguments.split(' ')).status().expect("ip is installed");
+    assert!(status.success(), "ip {arguments}: {status}");
+}
+
+/// What a return code of an XDP program means. Where a redirected frame goes is not told: its MAC addresses are.
+fn action_of_xdp(code: u32, expected: Action) -> Result<Action> {
+    Ok(match code {
+        1 => Action::Drop,
+        2 => Action::Pass,
+        3 => Action::Transmit,
+        4 if matches!(expected, Action::Redirect(_)) => expected,
+        4 => Action::Redirect(0),
+        other => bail!("return code {other}"),
+    })
+}
+
+/// What a return code of the guard means: go on with the chain, or an end of it.
+fn action_of_guard(code: u32) -> Result<Action> {
+    Ok(match code.cast_signed() {
+        -1 => Action::Pass,
+        2 => Action::Drop,
+        other => bail!("return code {other}"),
+    })
+}
+
+fn table<K: Default + Clone + Eq + Hash, V: Default>(kernel: &Kernel, name: &str) -> Result<HashMap<K, V>> {
+    Ok(map::entries(kernel.map(name)?)?.into_iter().collect())
+}
+
+fn run_in_kernel(kernel: &mut Kernel, vector: &Vector, on_host: &Outcome) -> Result<Outcome> {
+    let tables = vector.tables(kernel.clocks()?.1);
+    kernel.fill(&tables)?;
+    kernel.events()?;
+    let (Output { frame, .. }, action) = match vector.place() {
+        Place::Ingress(ifindex) => {
+            let output = kernel.ingress(vector.frame(), ifindex)?;
+            let action = action_of_xdp(output.code, on_host.action)?;
+            (output, action)
+        }
+        Place::Egress => {
+            let output = kernel.egress(vector.frame())?;
+            let action = action_of_guard(output.code)?;
+            (output, action)
+        }
+    };
+    let outcome = Outcome {
+        action,
+        frame,
+        counters: kernel.counters()?,
+        flows: table::<FlowKey, Flow>(kernel, "FLOWS")?,
+        embryonic: table::<FlowKey, Embryo>(kernel, "EMBRYONIC")?,
+        exceptions: table::<FlowKey, Exception>(kernel, "EXCEPTIONS")?,
+        reverse: table::<ReverseKey, FlowKey>(kernel, "REVERSE")?,
+        reverse_embryonic: table::<ReverseKey, FlowKey>(kernel, "REVERSE_EMBRYONIC")?,
+        events: kernel.events()?,
+    };
+    Ok(outcome.without_times())
+}
+
+/// Whether the kernel left what the host left.
+fn same(vector: &Vector, in_kernel: &Outcome, on_host: &Outcome) -> Result<(), String> {
+    vector.same("flows in the kernel, not as on the host", &in_kernel.flows, &on_host.flows)?;
+    vector.same("embryos in the kernel, not as on the host", &in_kernel.embryonic, &on_host.embryonic)?;
+    vector.same("exceptions in the kernel, not as on the host", &in_kernel.exceptions, &on_host.exceptions)?;
+    vector.same("reverse in the kernel, not as on the host", &in_kernel.reverse, &on_host.reverse)?;
+    vector.same(
+        "reverse embryos in the kernel, not as on the host",
+        &in_kernel.reverse_embryonic,
+        &on_host.reverse_embryonic,
+    )?;
+    vector.same("events of the kernel, not as on the host", &in_kernel.events, &on_host.events)?;
+    vector.same("frame in the kernel, not as on the host", &in_kernel.frame, &on_host.frame)
+}
+
+#[test]
+fn every_vector_holds_in_the_kernel_and_leaves_the_tables_that_the_host_leaves() -> Result<()> {
+    enter_namespace();
+    let sizes = Sizes { flows: world::FLOWS as u32, exceptions: world::EXCEPTIONS as u32, embryonic: 64 };
+    let mut kernel = Kernel::load(sizes)?;
+    let mut failed = Vec::new();
+    for vector in vectors::all() {
+        let now = kernel.clocks()?.1;
+        let on_host = vector.run_on_host(&vector.tables(now));
+        let in_kernel = run_in_kernel(&mut kernel, &vector, &on_host)?;
+        let agree = vector.check(&vector.tables(now), &in_kernel).and_then(|()| same(&vector, &in_kernel, &on_host));
+        failed.extend(agree.err());
+    }
+    ensure!(failed.is_empty(), "{} vectors failed:\n{}", failed.len(), failed.join("\n"));
+    Ok(())
 }

@@ -57,7 +57,6 @@ impl Kernel {
         loader.map_max_entries("EXCEPTIONS", sizes.exceptions);
         loader.map_max_entries("EMBRYONIC", sizes.embryonic);
         loader.map_max_entries("RINGS", 65_536);
-        if std::env::var_os("VLOG").is_some() {
             loader.verifier_log_level(aya::VerifierLogLevel::VERBOSE);
         }
         let mut ebpf = loader.load(&bytes).context("create the maps")?;

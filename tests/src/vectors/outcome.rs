@@ -1,0 +1,93 @@
+//! What a vector did: to the frame, and to the tables.
+
+use std::collections::HashMap;
+
+use ha_common::abi::{Counter, Embryo, Event, Exception, Flow, FlowKey, Reason, ReverseKey};
+use ha_common::pipeline::Action;
+use ha_common::tables::HostTables;
+use ha_common::time::Ticks;
+
+use super::timeless;
+
+/// How many entries each table has gained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// `FLOWS`.
+    pub flows: i64,
+    /// `EMBRYONIC`.
+    pub embryonic: i64,
+    /// `EXCEPTIONS`.
+    pub exceptions: i64,
+    /// `REVERSE`.
+    pub reverse: i64,
+    /// `REVERSE_EMBRYONIC`.
+    pub reverse_embryonic: i64,
+    /// `EVENTS`.
+    pub events: i64,
+}
+
+/// The frame, its end, and every table that the pipeline writes, without times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What became of the frame.
+    pub action: Action,
+    /// The frame as it was then.
+    pub frame: Vec<u8>,
+    /// Counters that are not zero.
+    pub counters: Vec<(Reason, Counter)>,
+    /// `FLOWS`.
+    pub flows: HashMap<FlowKey, Flow>,
+    /// `EMBRYONIC`.
+    pub embryonic: HashMap<FlowKey, Embryo>,
+    /// `EXCEPTIONS`.
+    pub exceptions: HashMap<FlowKey, Exception>,
+    /// `REVERSE`.
+    pub reverse: HashMap<ReverseKey, FlowKey>,
+    /// `REVERSE_EMBRYONIC`.
+    pub reverse_embryonic: HashMap<ReverseKey, FlowKey>,
+    /// `EVENTS`.
+    pub events: Vec<Event>,
+}
+
+impl Outcome {
+    /// What became of a frame that `tables` was asked about.
+    pub fn new(action: Action, frame: Vec<u8>, counters: Vec<(Reason, Counter)>, tables: &HostTables) -> Self {
+        Outcome {
+            action,
+            frame,
+            counters,
+            flows: tables.flows.borrow().clone(),
+            embryonic: tables.embryonic.borrow().clone(),
+            exceptions: tables.exceptions.borrow().clone(),
+            reverse: tables.reverse.borrow().clone(),
+            reverse_embryonic: tables.reverse_embryonic.borrow().clone(),
+            events: tables.events.borrow().clone(),
+        }
+        .without_times()
+    }
+
+    /// The same, with every time taken out: two clocks never agree.
+    pub fn without_times(mut self) -> Self {
+        for flow in self.flows.values_mut() {
+            (flow.seen, flow.opened) = (Ticks(0), Ticks(0));
+        }
+        for exception in self.exceptions.values_mut() {
+            exception.seen = Ticks(0);
+        }
+        self.events = timeless(&self.events);
+        self
+    }
+
+    /// What came and went since `before`.
+    pub fn changes(&self, before: &HostTables) -> Changes {
+        let gained = |now: usize, before: usize| now as i64 - before as i64;
+        Changes {
+            flows: gained(self.flows.len(), before.flows.borrow().len()),
+            embryonic: gained(self.embryonic.len(), before.embryonic.borrow().len()),
+            exceptions: gained(self.exceptions.len(), before.exceptions.borrow().len()),
+            reverse: gained(self.reverse.len(), before.reverse.borrow().len()),
+            reverse_embryonic: gained(self.reverse_embryonic.len(), before.reverse_embryonic.borrow().len()),
+            events: gained(self.events.len(), before.events.borrow().len()),
+        }
+    }
+}
