@@ -1,7 +1,7 @@
 //! The loaded object.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use aya::maps::{Map, MapData, RingBuf};
@@ -14,7 +14,7 @@ use ha_common::time::{Nanos, Ticks};
 use super::map;
 
 /// Largest number of entries of the tables that grow with traffic.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
     /// `FLOWS`.
     pub flows: u32,
@@ -38,10 +38,12 @@ pub struct Output {
     pub frame: Vec<u8>,
 }
 
-/// Where the build leaves the kernel programs, or what `HA_EBPF_OBJECT` names instead.
-fn object() -> PathBuf {
-    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bpf/bpfel-unknown-none/release/ha-ebpf");
-    std::env::var_os("HA_EBPF_OBJECT").map_or_else(|| built.into(), PathBuf::from)
+/// The object that the daemon loads, or the one that `HA_EBPF_OBJECT` names instead: a mutant, another build.
+fn object() -> Result<Cow<'static, [u8]>> {
+    match std::env::var_os("HA_EBPF_OBJECT") {
+        None => Ok(Cow::Borrowed(understudy::datapath::object())),
+        Some(path) => std::fs::read(&path).map(Cow::Owned).with_context(|| format!("read {}", path.display())),
+    }
 }
 
 /// A frame's room in front and behind, in the buffer that a run's frame is returned in.
@@ -50,16 +52,13 @@ const GROWTH: usize = 256;
 impl Kernel {
     /// Loads every program, with tables of these sizes.
     pub fn load(sizes: Sizes) -> Result<Self> {
-        let path = object();
-        let bytes = std::fs::read(&path).with_context(|| format!("read {}; `cargo build` makes it", path.display()))?;
+        let object = object()?;
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("FLOWS", sizes.flows);
         loader.map_max_entries("EXCEPTIONS", sizes.exceptions);
         loader.map_max_entries("EMBRYONIC", sizes.embryonic);
         loader.map_max_entries("RINGS", 65_536);
-            loader.verifier_log_level(aya::VerifierLogLevel::VERBOSE);
-        }
-        let mut ebpf = loader.load(&bytes).context("create the maps")?;
+        let mut ebpf = loader.load(&object).context("create the maps")?;
         for name in ["ingress", "clocks"] {
             let program: &mut Xdp = ebpf.program_mut(name).with_context(|| format!("program {name}"))?.try_into()?;
             program.load().with_context(|| format!("load {name}"))?;
