@@ -2,9 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use ha_tests::harness::client::Role;
 use ha_tests::harness::lab::{Lab, Options, SERVICE_PORT, daemon};
 use ha_tests::harness::netdev;
 use ha_tests::harness::topology::{Host, LEG_MTU, Leg, VIP_V4};
@@ -19,7 +20,7 @@ fn options() -> Result<Options> {
         binary: daemon()?,
         hello: Duration::from_millis(50),
         dead: Duration::from_secs(1),
-        controller_dead: Duration::from_secs(3),
+        controller_dead: Duration::from_millis(500),
         connections: 0,
         backends: 2,
         fence: true,
@@ -42,20 +43,46 @@ fn echo_all() -> Result<()> {
     Ok(())
 }
 
+/// Makes the client believe, whatever is announced, that the VIP is at `host`, and talks to it.
+fn talk_by_way_of(lab: &Lab, host: Host) -> Result<()> {
+    let mac = lab.topology.site(host).netns.run(|| netdev::mac(Leg::Client.interface()))?;
+    let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+    lab.topology.client.ip(&format!("neigh replace {VIP_V4} lladdr {mac} dev client0 nud permanent\n"))?;
+    let client = lab.topology.client.clone();
+    let transfer = std::thread::spawn(move || client.run(echo_all)).join().expect("the transfer does not panic");
+    transfer.map_err(|error| error.context(format!("segments of {LEG_MTU} bytes by way of {host:?}\n{}", lab.logs())))
+}
+
+fn is_root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: needs root for network namespaces and BPF");
+    }
+    root
+}
+
 #[test]
 fn full_mtu_frames_for_the_vip_that_reach_the_secondary_are_served_by_the_primary() -> Result<()> {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: needs root for network namespaces and BPF");
+    if !is_root() {
         return Ok(());
     }
     let lab = Lab::raise(&options()?)?;
     let primary = lab.wait_settled()?;
-    let secondary: Host = primary.peer();
-    let mac = lab.topology.site(secondary).netns.run(|| netdev::mac(Leg::Client.interface()))?;
-    let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
-    // The client believes, whatever is announced, that the VIP is at the Secondary.
-    lab.topology.client.ip(&format!("neigh replace {VIP_V4} lladdr {mac} dev client0 nud permanent\n"))?;
-    let client = lab.topology.client.clone();
-    let transfer = std::thread::spawn(move || client.run(echo_all)).join().expect("the transfer does not panic");
-    transfer.map_err(|error| error.context(format!("segments of {LEG_MTU} bytes by way of the Secondary\n{}", lab.logs())))
+    talk_by_way_of(&lab, primary.peer())
+}
+
+#[test]
+fn node_whose_daemon_is_dead_still_carries_what_reaches_it_to_the_new_primary() -> Result<()> {
+    if !is_root() {
+        return Ok(());
+    }
+    let mut lab = Lab::raise(&options()?)?;
+    let old = lab.wait_settled()?;
+    lab.node_mut(old).kill()?;
+    let deadline = Instant::now() + WITHIN;
+    while lab.node(old.peer()).role()? != Role::Primary {
+        ensure!(Instant::now() < deadline, "the Secondary does not take over from a dead daemon\n{}", lab.logs());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    talk_by_way_of(&lab, old)
 }
