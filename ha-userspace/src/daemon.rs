@@ -18,6 +18,7 @@ mod status;
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::File;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -25,8 +26,10 @@ use std::sync::mpsc::channel;
 use anyhow::{Context, anyhow};
 use futures::StreamExt;
 use ha_common::abi::{Event as KernelEvent, event_kind};
+use ha_common::ha::machine::TERM_BLOCK;
 use ha_common::health::Verdict;
 use ha_common::time::nanos_of;
+use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
@@ -36,17 +39,20 @@ use crate::command::Executor;
 use crate::command::runtime::Runtime;
 use crate::config::{self, Change, Config, Indices, Store};
 use crate::datapath::{self, Datapath, Shared};
-use crate::ha::state::StateFile;
+use crate::ha::state::{State, StateFile};
 use crate::ha::{Driver, Handle, Parts as DriverParts, Request};
 use crate::health::Monitors;
 use crate::net::address::{self, LocalAddress};
+use crate::net::carrier::Carrier;
 use crate::net::heartbeat::Requests;
-use crate::net::link::LinkWatch;
 use crate::net::neighbour::{self, Neighbours, NextHops};
 use crate::options::Options;
 use crate::{clock, realtime};
 use helpers::Helpers;
 use live::{Live, Parts};
+
+/// Kernel events that wait for the tasks; more are dropped.
+const KERNEL_EVENTS: usize = 4096;
 
 type Node = Rc<RefCell<Executor<Live>>>;
 
@@ -58,6 +64,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(log_filter()).init();
     let config = config::load(&options.config, Indices::default())?;
     let state = StateFile::in_dir(&options.state)?;
+    let _alone = alone(options)?;
     realtime::lock_memory();
     let settings = datapath::Settings { pins: options.pins.clone(), logs: options.state.clone(), flows: None };
     let datapath = Datapath::open(&settings)?;
@@ -78,14 +85,14 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     begin_life(&shared)?;
     let (driver, ends) = Handle::new()?;
     let (orders, received) = channel();
-    let found = state.read()?;
+    let found = reserve(&state)?;
     let helpers = Helpers::spawn(received, state, driver.clone())?;
     let requests = Requests::new(Arc::clone(&shared), config.ha().hello_interval);
     let (verdicts_in, mut verdicts) = mpsc::unbounded_channel();
     let (wanted, wanted_out) = watch::channel(BTreeSet::new());
     let neighbours = neighbour::spawn(wanted_out).context("cannot follow routes and neighbours")?;
     let mut next_hops = neighbours.next_hops.clone();
-    let (others, mut kernel_events) = mpsc::unbounded_channel();
+    let (others, mut kernel_events) = mpsc::channel(KERNEL_EVENTS);
     let (known, inherited) = inherit(&config, &datapath);
     let (connection, netlink, _) = rtnetlink::new_connection().context("cannot speak netlink")?;
     tokio::spawn(connection);
@@ -99,16 +106,19 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
         shared: Arc::clone(&shared),
         requests: Arc::clone(&requests),
         events: datapath.events().context("cannot read the kernel's events")?,
-        links: LinkWatch::open(live::monitored(&config)).context("cannot follow the interfaces")?,
         ends,
         helpers: orders,
         others,
     };
+    let to_driver = driver.clone();
+    let tell = move |carrier| to_driver.send(Request::Carrier(carrier));
+    let carrier = Carrier::spawn(live::watched(&config).names(), tell).context("cannot follow the interfaces")?;
     let mut live = Live::new(
         Parts {
             datapath,
             requests: Arc::clone(&requests),
             driver: driver.clone(),
+            carrier,
             helpers: helpers.clone(),
             monitors: Monitors::new(verdicts_in),
             wanted,
@@ -120,13 +130,13 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
         inherited,
     );
     live.reconcile(&config, &Change::default()).map_err(|error| anyhow!("{}: {}", options.config.display(), error.message))?;
-    let ha = Driver::new(parts, live::settings(&config), found, live::monitored(&config));
+    let ha = Driver::new(parts, live::settings(&config), found, live::watched(&config));
     let thread = realtime::spawn("ha", realtime::HEARTBEAT_PRIORITY - 1, move || ha.run())?;
     requests.spawn()?;
     info!(config = %options.config.display(), socket = %options.socket.display(), "node is up");
 
     let node: Node = Rc::new(RefCell::new(Executor::new(config, live)));
-    let mut roles = helpers.changes();
+    let (mut roles, roles_of) = (helpers.changes(), helpers.clone());
     let local = tokio::spawn(keep_addresses(helpers, netlink.clone()));
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
@@ -149,7 +159,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
             }
             Ok(()) = roles.changed() => with(&node, |_, live| live.probe_now()),
             Some(()) = own_changes.next() => match address::list(&netlink).await {
-                Ok(own) => with(&node, |config, live| live.know_own(config, own)),
+                Ok(own) => with(&node, |config, live| live.know_host(config, own)),
                 Err(error) => warn!(%error, "cannot list the host's addresses"),
             },
             Some(event) = kernel_events.recv() => note(&event, &neighbours),
@@ -163,6 +173,11 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
         warn!("the HA driver ended badly; see above");
     }
     if stopped {
+        for local in roles_of.local().0 {
+            if let Err(error) = address::remove(&netlink, local).await {
+                warn!(%error, "floating address");
+            }
+        }
         leave(node)?;
     }
     Ok(())
@@ -188,10 +203,29 @@ async fn due(node: &Node) {
     }
 }
 
+/// Keeps a second daemon from working on the same node.
+fn alone(options: &Options) -> anyhow::Result<Flock<File>> {
+    let path = options.state.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .map_err(|(_, error)| anyhow!("another daemon runs with the state directory {} ({error})", options.state.display()))
+}
+
+/// What was found on disk, with a block of terms more: on disk before the first of them can be used.
+fn reserve(file: &StateFile) -> anyhow::Result<State> {
+    let found = file.read()?;
+    let state = State { reserved: found.reserved + TERM_BLOCK, ..found };
+    if let Err(error) = file.write(&state) {
+        warn!(%error, "terms are not on disk: if this node loses power now it may claim under a used one");
+    }
+    Ok(state)
+}
+
 /// A kernel that holds no life of this node yet gets one.
 fn begin_life(shared: &Shared) -> anyhow::Result<()> {
-    shared.set_controller_at(clock::now());
+    // Of a life that goes on, only a driver that runs may say that the controller is well.
     if shared.node().boot_nonce == 0 {
+        shared.set_controller_at(clock::now());
         let nonce = getrandom::u64().map_err(|error| anyhow!("no random numbers: {error}"))?;
         shared.set_controller_dead(nanos_of(std::time::Duration::from_secs(3)));
         shared.set_boot_nonce(nonce | 1);

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod announce;
+pub mod carrier;
 mod frame;
 pub mod heartbeat;
 pub mod link;

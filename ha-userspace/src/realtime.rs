@@ -4,7 +4,7 @@
 use std::io;
 use std::thread::JoinHandle;
 
-use tracing::warn;
+use tracing::{error, warn};
 
 /// Priority of the heartbeat thread; the HA driver runs one below it.
 pub const HEARTBEAT_PRIORITY: i32 = 50;
@@ -22,7 +22,11 @@ pub fn spawn(name: &str, priority: i32, body: impl FnOnce() + Send + 'static) ->
         if unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const param) } != 0 {
             warn!(thread = label, error = %io::Error::last_os_error(), "no real-time priority: a busy CPU may delay failover");
         }
-        body();
+        // Half a daemon is worse than none: the kernel serves on, and whoever supervises this process starts a whole one.
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).is_err() {
+            error!(thread = label, "a real-time thread has failed; the daemon ends, the kernel serves on");
+            std::process::abort();
+        }
     })
 }
 

@@ -27,9 +27,11 @@ pub struct Fence {
     /// When the peer said the newest thing that was heard of it, by its clock. What it said before, and comes later over another
     /// link, is not listened to.
     pub peer_said_at: AtomicU64,
+    /// Since when the peer, which serves, says that it hears nothing of this node, by the own clock; zero while it hears it.
+    pub deaf_since: AtomicU64,
 }
 
-const _: () = assert!(size_of::<Fence>() == 24 * GROUPS + 32);
+const _: () = assert!(size_of::<Fence>() == 24 * GROUPS + 40);
 
 impl Fence {
     /// The term under which this node serves `group` right now, judged per packet; none when it does not serve.

@@ -8,13 +8,19 @@
 //!    It is the only one who can know either.
 //! 3. **Verdict** — both serve. The node with the lower id compares once per pair of terms, keeps the loser and carries it in every
 //!    frame; the other obeys and never compares (two nodes that compared different snapshots could both stop, or both go on).
-//! 4. **Deaf peer** — the peer serves, is connected, and hears nothing of this node on any link: this node is the only one who can
-//!    know that both serve, and stops.
+//! 4. **Deaf peer** — the peer serves, is connected, and hears nothing of this node on any link, not even the echoes of what it
+//!    asks: this node is the only one who can know that both serve, and stops. (Right after a cut both say that they hear
+//!    nothing, and are about to: that is no deafness, and rule 3 decides.)
+
+use core::time::Duration;
 
 use crate::abi::{Fence, Node, Term};
 use crate::time::Nanos;
 use crate::wire::heartbeat::{Extension, flags, kind};
-use crate::word::{compare_exchange, load};
+use crate::word::{compare_exchange, load, store};
+
+/// How long an echo may be on its way to a peer that says it hears nothing.
+const DEAF_PATIENCE: Duration = Duration::from_millis(5);
 
 /// What a frame has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,8 +67,7 @@ pub fn judge(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: N
     if theirs.term.is_none() {
         return Ruling::Stands;
     }
-    let deaf = frame.kind != kind::ECHO && frame.hears == 0 && frame.flags & flags::ISOLATED == 0;
-    if deaf {
+    if frame.kind != kind::ECHO && is_deaf(fence, frame, now) {
         fence.stop(group, mine);
         return Ruling::Unheard(mine);
     }
@@ -74,6 +79,21 @@ pub fn judge(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: N
         return Ruling::Stands;
     }
     decide(node, fence, frame, group, mine, theirs.term)
+}
+
+/// Whether the peer has missed the echo of an earlier request of its own, too.
+#[inline(always)]
+fn is_deaf(fence: &Fence, frame: &Extension, now: Nanos) -> bool {
+    if frame.hears != 0 || frame.flags & flags::ISOLATED != 0 {
+        store(&fence.deaf_since, 0);
+        return false;
+    }
+    let since = load(&fence.deaf_since);
+    if since == 0 || frame.heard_at >= since {
+        store(&fence.deaf_since, now.0);
+        return false;
+    }
+    now.since(Nanos(since)) >= DEAF_PATIENCE
 }
 
 /// The lower id's comparison: once per pair of terms.

@@ -16,6 +16,8 @@ pub struct Health {
     pub healthy: bool,
     /// At least one leg reaches somebody.
     pub connected: bool,
+    /// At least one HA link has carrier: silence on it says something.
+    pub linked: bool,
 }
 
 /// Something that happened. Facts, not orders: what follows from them is the machine's business.

@@ -9,10 +9,12 @@
 //! nonce, comes from the proved life of the peer and is newer than the last one on that link; a request of another life proves
 //! itself by naming something that this kernel said within the last second.
 
+use core::sync::atomic::Ordering::SeqCst;
+use core::sync::atomic::compiler_fence;
 use core::time::Duration;
 
 use super::dispute::{Ruling, judge};
-use crate::abi::{Fence, GROUPS, Link, Node};
+use crate::abi::{Fence, GROUPS, Link, Node, Term};
 use crate::time::Nanos;
 use crate::wire::heartbeat::{Extension, GroupState, MAGIC, VERSION, kind};
 use crate::word::{load, store};
@@ -60,7 +62,10 @@ pub fn hear(node: &Node, fence: &Fence, link: &mut Link, frame: &Extension, now:
         note_unproved(link, frame, now);
         return Heard::Stale;
     }
-    link.generation += 1;
+    // Odd while it is being written, and even afterwards whatever another writer did.
+    let generation = link.generation | 1;
+    link.generation = generation;
+    compiler_fence(SeqCst);
     if frame.kind == kind::ECHO {
         link.echo_at = now;
         link.echo_seq = frame.seq;
@@ -78,7 +83,8 @@ pub fn hear(node: &Node, fence: &Fence, link: &mut Link, frame: &Extension, now:
         store(&fence.peer_said_at, frame.said_at);
         link.said = *frame;
     }
-    link.generation += 1;
+    compiler_fence(SeqCst);
+    link.generation = generation + 1;
     if !newest {
         return Heard::Fresh { ruling: Ruling::Stands, news };
     }
@@ -176,6 +182,7 @@ pub fn compose(node: &Node, fence: &Fence, frame: &mut Extension, now: Nanos) {
     frame.sender_nonce = node.boot_nonce;
     frame.receiver_nonce = load(&fence.peer_nonce);
     frame.standing = node.standing;
+    frame.standing.last_term = last_term(node, fence);
     frame.config_identity = node.config_identity;
     frame.sync_watermark = node.sync_watermark;
     for group in 0..GROUPS {
@@ -191,6 +198,22 @@ pub fn compose(node: &Node, fence: &Fence, frame: &mut Extension, now: Nanos) {
             stopped_term: crate::abi::Term(load(stopped)),
         };
     }
+}
+
+/// The last term under which this node served: the kernel may know of a newer one than the daemon had time to say, and a claim
+/// over it must be able to name it.
+#[inline(always)]
+fn last_term(node: &Node, fence: &Fence) -> Term {
+    let mut last = node.standing.last_term;
+    if let (Some(own), Some(granted)) = (node.groups.first(), fence.granted_term.first()) {
+        if own.role_term > last {
+            last = own.role_term;
+        }
+        if own.armed_term > last && load(granted) == own.armed_term.0 {
+            last = own.armed_term;
+        }
+    }
+    last
 }
 
 /// Turns a request that was just heard into the echo of it: the same sequence, stamp and link, this node's own state.

@@ -45,6 +45,10 @@ const CHANGE_PACE: Duration = Duration::from_millis(1);
 /// The machine looks again at least this often: its turn renews the controller age that the peer sees.
 const TURN_MAX: Duration = Duration::from_millis(20);
 
+/// How long a node that comes up waits for a peer that it never heard, unless an HA link has had carrier for a dead interval:
+/// attaching to an interface may reset it, and a switch takes its time to forward.
+const JOIN_MIN: Duration = Duration::from_secs(3);
+
 /// A turn that comes this late means that the machine it runs on was away.
 const STALL: Duration = Duration::from_millis(2);
 
@@ -60,7 +64,7 @@ enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pending {
     Force { force: bool, until: Nanos },
-    Stop { force: bool },
+    Stop { force: bool, until: Nanos },
 }
 
 /// The reason for a claim that needs (or, `alone`, does not need) the peer's answer.
@@ -96,7 +100,9 @@ pub struct Machine {
     reserved: u64,
     pending: Option<Pending>,
     retry_at: Nanos,
-    asked_at: Nanos,
+    /// When a request was last wanted: it may not have left.
+    tried_at: Nanos,
+    linked_since: Nanos,
     due: Nanos,
     stopped: bool,
     adopted: bool,
@@ -105,10 +111,10 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine that starts at `now`, Secondary. Term counters up to `used` have been used or reserved before; `last_term` is
-    /// the term under which this node was Primary last.
+    /// A machine that starts at `now`, Secondary. Term counters up to `used` may have been used before, those up to `reserved` are
+    /// this machine's own; `last_term` is the term under which this node was Primary last.
     #[must_use]
-    pub fn new(now: Nanos, settings: Settings, used: u64, last_term: Term) -> Machine {
+    pub fn new(now: Nanos, settings: Settings, used: u64, reserved: u64, last_term: Term) -> Machine {
         let mut machine = Machine {
             settings,
             role: Role::Secondary,
@@ -128,10 +134,11 @@ impl Machine {
             last_term,
             granted_over: Term::NONE,
             seen: used.max(last_term.counter()),
-            reserved: used,
+            reserved,
             pending: None,
             retry_at: Nanos::NEVER,
-            asked_at: Nanos::NEVER,
+            tried_at: Nanos::NEVER,
+            linked_since: Nanos(u64::MAX),
             due: Nanos(u64::MAX),
             stopped: false,
             adopted: false,
@@ -152,7 +159,7 @@ impl Machine {
         match event {
             Event::Heard { view, serving } => self.heard(now, *view, serving),
             Event::Asked(at) => {
-                self.asked_at = at;
+                self.tried_at = self.tried_at.max(at);
                 self.liveness.asked(at);
             }
             Event::Ruled(ruling) => self.ruled = Some(ruling),
@@ -160,6 +167,7 @@ impl Machine {
                 if !(health.healthy && health.connected) {
                     self.well_since = now;
                 }
+                self.linked_since = if health.linked { self.linked_since.min(now) } else { Nanos(u64::MAX) };
                 self.health = Some(health);
             }
             Event::Settings(settings) => self.set(now, settings),
@@ -233,7 +241,9 @@ impl Machine {
         if self.liveness.is_dead(now, self.settings.dead) {
             return Some(false);
         }
-        self.view.said.is_some().then_some(true)
+        // Nothing could be asked for so long that old words say nothing either.
+        let stale = self.liveness.silence(now) > self.settings.dead * 3 && !self.recent(self.view.request_at, now);
+        (self.view.said.is_some() && !stale).then_some(true)
     }
 
     /// Whether the peer's frames come with an unknown key.
@@ -299,6 +309,7 @@ impl Machine {
 
     fn force(&mut self, now: Nanos, force: bool) {
         let until = now + self.change_span();
+        self.expire_pending(now);
         match self.refusal(now, force) {
             Some(refusal) => self.actions.push_back(Action::Answer(Err(refusal))),
             None => self.pending = Some(Pending::Force { force, until }),
@@ -322,7 +333,7 @@ impl Machine {
         if own_prefers || peer_prefers {
             return Some(Refusal::StayPrimary);
         }
-        if !is_primary && !self.may_take() {
+        if !is_primary && !(self.may_take() || force && self.willing()) {
             return Some(if self.engine_on() { Refusal::OwnState } else { Refusal::StaySecondary });
         }
         if self.peer_unknown(now) && self.peer_alive(now) != Some(true) {
@@ -351,7 +362,7 @@ impl Machine {
             Role::Claiming { .. } => self.actions.push_back(Action::Answer(Err(Refusal::Busy))),
             Role::Primary { term } | Role::HandingOver { term, .. } => {
                 if self.peer_fit(now, force) {
-                    self.pending = Some(Pending::Stop { force });
+                    self.pending = Some(Pending::Stop { force, until: now + self.change_span() * 2 });
                 } else if force {
                     self.stopped = true;
                     self.leave(now, term, Cause::Stopped);
@@ -392,9 +403,6 @@ impl Machine {
             return;
         }
         self.expire_pending(now);
-        if self.stopped {
-            return;
-        }
         let Some(ground) = self.ground(now) else { return };
         let over = self.view.said.map_or(Term::NONE, |said| said.standing.last_term);
         let term = self.next_term();
@@ -418,7 +426,7 @@ impl Machine {
             self.actions.push_back(Action::SetRole(term));
             self.actions.push_back(Action::Disarm);
             self.become_primary(now, term, self.cause.clone());
-        } else if !self.may_take() {
+        } else if !self.may_take() && !self.must_take() {
             self.disarm(now, term, Cause::Ineligible);
         } else if self.liveness.is_dead(now, self.settings.dead) && !self.vetoed(now) {
             self.actions.push_back(Action::SetRole(term));
@@ -436,9 +444,17 @@ impl Machine {
 
     fn as_primary(&mut self, now: Nanos, term: Term) {
         if self.serving.is_none() {
-            self.leave(now, term, self.fenced_by());
+            let cause = self.fenced_by();
+            let pending = self.pending.take();
+            self.leave(now, term, cause);
+            // What the operator wanted has come about, by another way.
+            if let Some(pending) = pending {
+                self.stopped = matches!(pending, Pending::Stop { .. });
+                self.actions.push_back(Action::Answer(Ok(())));
+            }
             return;
         }
+        self.expire_pending(now);
         let after_dispute = self.settings.paired
             && self.peer_alive(now) == Some(true)
             && self.view.term().is_none()
@@ -478,9 +494,9 @@ impl Machine {
     /// Why this node, which does not serve, should.
     fn ground(&self, now: Nanos) -> Option<Ground> {
         if !self.settings.paired {
-            return Some(Ground { cause: Cause::Standalone, alone: true, granted: false });
+            return (!self.stopped).then_some(Ground { cause: Cause::Standalone, alone: true, granted: false });
         }
-        if !self.may_take() || now < self.retry_at {
+        if !(self.may_take() || self.must_take()) || now < self.retry_at {
             return None;
         }
         let forced = matches!(self.pending, Some(Pending::Force { .. }));
@@ -490,6 +506,9 @@ impl Machine {
         if self.liveness.is_dead(now, self.settings.dead) {
             let silence = self.liveness.silence(now);
             let never = self.view.echo_at == Nanos::NEVER;
+            if never && !self.has_listened(now) {
+                return None;
+            }
             let cause = if never { Cause::PeerNeverHeard { silence } } else { Cause::PeerDead { silence } };
             return (!self.vetoed(now)).then_some(Ground { cause, alone: true, granted: false });
         }
@@ -534,7 +553,7 @@ impl Machine {
     fn reason_to_leave(&self) -> Option<(Cause, bool)> {
         match self.pending {
             Some(Pending::Force { force, .. }) => return Some((Cause::Forced, force)),
-            Some(Pending::Stop { force }) => return Some((Cause::Stopped, force)),
+            Some(Pending::Stop { force, .. }) => return Some((Cause::Stopped, force)),
             None => {}
         }
         if !self.settings.paired {
@@ -544,22 +563,22 @@ impl Machine {
             return Some((Cause::Status, false));
         }
         if self.view.says(flags::WANTS_ROLE) {
-            let force = self.view.says(flags::FORCED);
-            return Some((if force { Cause::Forced } else { Cause::PeerPrefers }, force));
+            let prefers = self.view.said.is_some_and(|said| said.standing.merits & merits::STAYS_PRIMARY != 0);
+            let cause = if prefers { Cause::PeerPrefers } else { Cause::Forced };
+            return Some((cause, self.view.says(flags::FORCED)));
         }
         match self.health? {
             Health { connected: false, .. } => Some((Cause::Isolated, false)),
             Health { healthy: false, .. } => Some((Cause::Unhealthy, false)),
-            Health { healthy: true, connected: true } => None,
+            Health { healthy: true, connected: true, .. } => None,
         }
     }
 
     /// Whether the peer could take over now. `force`: even if it is not well.
     fn peer_fit(&self, now: Nanos, force: bool) -> bool {
-        self.peer_alive(now) == Some(true)
-            && self.view.says(flags::ELIGIBLE)
-            && (self.view.says(flags::MIRROR_READY) || force)
-            && (self.peer_well() || force)
+        let ready =
+            self.view.says(flags::ELIGIBLE) && self.view.says(flags::MIRROR_READY) && self.peer_well() && !self.peer_hung();
+        self.peer_alive(now) == Some(true) && self.view.says(flags::WILLING) && (ready || force)
     }
 
     fn peer_well(&self) -> bool {
@@ -585,9 +604,25 @@ impl Machine {
         !self.settings.paired || self.engine_on()
     }
 
+    /// Whether settings and operator let this node take over.
+    fn willing(&self) -> bool {
+        self.may_serve() && !self.stopped
+    }
+
     /// Whether this node could take over now.
     fn may_take(&self) -> bool {
-        self.may_serve() && self.healthy() && self.connected() && !self.stopped
+        self.willing() && self.healthy() && self.connected()
+    }
+
+    /// Whether the Primary hands over to this node although it may not be well: the operator insists.
+    fn must_take(&self) -> bool {
+        self.willing() && self.view.says(flags::HANDS_OVER) && self.view.says(flags::FORCED)
+    }
+
+    /// Whether a peer that was never heard would have been, had it been there.
+    fn has_listened(&self, now: Nanos) -> bool {
+        let linked = self.linked_since <= now && now.since(self.linked_since) >= self.settings.dead;
+        linked || now.since(self.listening_since) >= JOIN_MIN.max(self.settings.dead)
     }
 
     fn healthy(&self) -> bool {
@@ -607,7 +642,7 @@ impl Machine {
     }
 
     fn expire_pending(&mut self, now: Nanos) {
-        let Some(Pending::Force { until, .. }) = self.pending else { return };
+        let Some(Pending::Force { until, .. } | Pending::Stop { until, .. }) = self.pending else { return };
         if now >= until {
             self.pending = None;
             self.actions.push_back(Action::Answer(Err(Refusal::TimedOut)));
@@ -729,14 +764,16 @@ impl Machine {
     }
 
     fn publish_as(&mut self, now: Nanos, master_state: u8) {
-        let forced = matches!(self.pending, Some(Pending::Force { .. }));
+        let wanted = matches!(self.pending, Some(Pending::Force { .. }));
+        let insisted = matches!(self.pending, Some(Pending::Force { force: true, .. } | Pending::Stop { force: true, .. }));
         let secondary = matches!(self.role, Role::Secondary);
         let mut bits = 0;
         for (holds, bit) in [
             (!self.connected(), flags::ISOLATED),
             (matches!(self.role, Role::HandingOver { .. }), flags::HANDS_OVER),
-            (secondary && (forced || self.prefers(now)), flags::WANTS_ROLE),
-            (secondary && forced, flags::FORCED),
+            (secondary && (wanted || self.prefers(now)), flags::WANTS_ROLE),
+            (insisted, flags::FORCED),
+            (self.willing(), flags::WILLING),
             (self.may_take(), flags::ELIGIBLE),
             (self.mirror_ready, flags::MIRROR_READY),
             (self.settings.status == HaStatus::Disabled, flags::ENGINE_OFF),
@@ -793,7 +830,8 @@ impl Machine {
     }
 
     fn ask(&mut self, now: Nanos) {
-        if self.pace(now).is_some_and(|pace| now >= self.asked_at + pace) {
+        if self.pace(now).is_some_and(|pace| now >= self.tried_at + pace) {
+            self.tried_at = now;
             self.actions.push_back(Action::Send);
         }
     }
@@ -805,7 +843,7 @@ impl Machine {
         }
         let dead = self.settings.dead;
         if let Some(pace) = self.pace(now) {
-            next = next.min(self.asked_at + pace);
+            next = next.min(self.tried_at + pace);
         } else if !self.liveness.is_dead(now, dead) {
             next = next.min(self.liveness.urgent_from(dead));
         }

@@ -17,7 +17,7 @@ pub struct PeerView {
     pub unproved_at: Nanos,
     /// When a frame with the peer's address and an unknown key last came.
     pub unknown_key_at: Nanos,
-    /// Whether one of the links' last such frames says that its sender serves.
+    /// Whether the newest such frame says that its sender serves.
     pub unknown_key_serves: bool,
     /// Round trip of the newest echo, in nanoseconds.
     pub rtt: u64,
@@ -39,9 +39,9 @@ impl PeerView {
             }
             view.request_at = view.request_at.max(link.request_at);
             view.unproved_at = view.unproved_at.max(link.unproved_at);
-            if link.unknown_key_at != Nanos::NEVER {
-                view.unknown_key_at = view.unknown_key_at.max(link.unknown_key_at);
-                view.unknown_key_serves |= link.unknown_key_serves != 0;
+            if link.unknown_key_at > view.unknown_key_at {
+                view.unknown_key_at = link.unknown_key_at;
+                view.unknown_key_serves = link.unknown_key_serves != 0;
             }
             let newer = view.said.is_none_or(|said| link.said.said_at > said.said_at);
             if newest != Nanos::NEVER && newer && link.said.sender_nonce == peer_nonce {

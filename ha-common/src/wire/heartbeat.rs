@@ -65,7 +65,7 @@ pub mod flags {
     pub const WANTS_ROLE: u16 = 1 << 2;
     /// The sender takes part in elections and may take over.
     pub const ELIGIBLE: u16 = 1 << 3;
-    /// The sender was told to ignore the receiver's ill state when it hands over.
+    /// The operator insists (`-force`): whoever takes over need not be well, nor its mirror complete.
     pub const FORCED: u16 = 1 << 4;
     /// Everything the sender should know of its peer's flows has arrived.
     pub const MIRROR_READY: u16 = 1 << 5;
@@ -73,6 +73,8 @@ pub mod flags {
     pub const ENGINE_OFF: u16 = 1 << 6;
     /// The sender shall not take over (haStatus STAYSECONDARY).
     pub const STAYS_SECONDARY: u16 = 1 << 7;
+    /// The sender could take over if the operator insisted: its settings allow it, well or not.
+    pub const WILLING: u16 = 1 << 8;
 }
 
 /// A group's part of the extension.

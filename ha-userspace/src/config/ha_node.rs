@@ -60,7 +60,10 @@ impl HaNode {
             "deadInterval {dead} with {links} HA link(s): one lost link is then taken for a dead peer; give the pair two independent links \
              (set interface <name> -haHeartbeat ON) or a deadInterval of 1 s and more"
         );
-        short.then_some(one).into_iter().collect()
+        let none = "the pair has no HA link: neither node can hear the other, and none will serve; \
+             set interface <name> -haHeartbeat ON"
+            .to_owned();
+        short.then_some(one).into_iter().chain((paired && links == 0).then_some(none)).collect()
     }
 }
 

@@ -2,19 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use ha_common::ha::announce::Pace;
 use tokio::sync::watch;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::floating::Floating;
 use crate::ha::state::{State, StateFile};
-use crate::ha::{Handle, Helper, Request};
+use crate::ha::{Handle, Helper, Past, Request};
 use crate::net::address::LocalAddress;
 use crate::net::announce::Announcements;
+
+/// How long after a failed write the next one is tried.
+const DISK_RETRY: Duration = Duration::from_secs(1);
 
 /// The helpers, from outside.
 #[derive(Clone, Debug)]
@@ -43,8 +47,8 @@ impl Helpers {
             serves: AtomicBool::new(false),
             changes: watch::Sender::new(0),
         });
-        let (to_disk, states) = channel();
-        thread::Builder::new().name("terms".into()).spawn(move || write_states(&states, &file, &driver))?;
+        let (to_disk, errands) = channel();
+        thread::Builder::new().name("terms".into()).spawn(move || run_errands(&errands, &file, &driver))?;
         let helpers = Helpers { shared };
         let follower = helpers.clone();
         thread::Builder::new().name("role".into()).spawn(move || follower.follow(&orders, &to_disk))?;
@@ -93,7 +97,7 @@ impl Helpers {
         self.shared.announcements.start(roll);
     }
 
-    fn follow(&self, orders: &Receiver<Helper>, to_disk: &Sender<State>) {
+    fn follow(&self, orders: &Receiver<Helper>, to_disk: &Sender<Errand>) {
         while let Ok(order) = orders.recv() {
             match order {
                 Helper::Announce => {
@@ -107,23 +111,49 @@ impl Helpers {
                     self.shared.changes.send_modify(|count| *count += 1);
                 }
                 Helper::Persist { reserved, last_term } => {
-                    if to_disk.send(State { reserved, last_term: last_term.0 }).is_err() {
-                        error!("the thread that writes terms has ended");
-                    }
+                    hand_on(to_disk, Errand::Write(State { reserved, last_term: last_term.0 }));
                 }
+                Helper::Log(past) => hand_on(to_disk, Errand::Log(past)),
             }
         }
     }
 }
 
-/// Writes the newest state whenever there is a newer one. A disk that fails is reported, and tried again with the next.
-fn write_states(states: &Receiver<State>, file: &StateFile, driver: &Handle) {
-    while let Ok(mut state) = states.recv() {
-        while let Ok(newer) = states.try_recv() {
-            state = newer;
+/// What may take as long as a disk or a log takes.
+enum Errand {
+    Write(State),
+    Log(Past),
+}
+
+fn hand_on(to_disk: &Sender<Errand>, errand: Errand) {
+    if to_disk.send(errand).is_err() {
+        error!("the thread that writes terms and the log of roles has ended");
+    }
+}
+
+/// Writes the newest state whenever there is a newer one; a disk that fails is tried again.
+fn run_errands(errands: &Receiver<Errand>, file: &StateFile, driver: &Handle) {
+    let mut unwritten: Option<State> = None;
+    loop {
+        let errand = match unwritten {
+            Some(_) => errands.recv_timeout(DISK_RETRY),
+            None => errands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match errand {
+            Ok(Errand::Write(state)) => unwritten = Some(state),
+            Ok(Errand::Log(Past { from, to, term, cause, evidence, .. })) => {
+                info!(%from, %to, term = term.0, %cause, evidence, "role");
+                continue;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
         }
+        let Some(state) = unwritten else { continue };
         match file.write(&state) {
-            Ok(()) => driver.send(Request::Reserved(state.reserved)),
+            Ok(()) => {
+                unwritten = None;
+                driver.send(Request::Reserved(state.reserved));
+            }
             Err(error) => warn!(%error, "terms are not on disk: if this node loses power now it may claim under a used one"),
         }
     }

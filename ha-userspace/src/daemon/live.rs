@@ -11,6 +11,7 @@ use ha_common::ha::event::{Refusal, RoleName};
 use ha_common::ha::settings::{HaStatus, Settings};
 use ha_common::health::Verdict;
 use ha_common::time::nanos_of;
+use ha_common::wire::heartbeat::flags;
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
@@ -20,12 +21,13 @@ use super::status::{self, Sent};
 use crate::clock;
 use crate::command::runtime::{Health, InterfaceState, Outcome, PairStatus, Runtime, ServiceState};
 use crate::command::{CommandError, words};
-use crate::config::{Change, Config, Pair, SavedForm, Store};
+use crate::config::{Change, Config, Interface, Pair, SavedForm, Store, Touched};
 use crate::datapath::{self, Datapath, Mode, Timeouts};
-use crate::ha::{Handle, Request};
+use crate::ha::{Handle, Request, Watched};
 use crate::health::{self, Monitors};
 use crate::keys::heartbeat_key;
 use crate::net::address::LocalAddress;
+use crate::net::carrier::Carrier;
 use crate::net::heartbeat::{Port, Requests, network_order};
 use crate::net::link::{self, Link};
 use crate::net::neighbour::NextHops;
@@ -48,6 +50,7 @@ pub struct Live {
     pub(super) datapath: Datapath,
     pub(super) requests: Arc<Requests>,
     pub(super) driver: Handle,
+    carrier: Carrier,
     pub(super) helpers: Helpers,
     pub(super) monitors: Monitors,
     pub(super) wanted: watch::Sender<BTreeSet<IpAddr>>,
@@ -59,6 +62,8 @@ pub struct Live {
     timeouts: watch::Sender<Timeouts>,
     services: HashMap<String, Known>,
     modes: BTreeMap<String, Mode>,
+    attached: Option<BTreeSet<(String, u32)>>,
+    missing: BTreeSet<String>,
     keyed: Option<KeyMaterial>,
     ports: Vec<Link>,
     commits: u64,
@@ -72,6 +77,8 @@ pub struct Parts {
     pub requests: Arc<Requests>,
     /// The HA driver.
     pub driver: Handle,
+    /// Carrier of the interfaces.
+    pub carrier: Carrier,
     /// Its helpers.
     pub helpers: Helpers,
     /// Where monitors report.
@@ -89,13 +96,14 @@ pub struct Parts {
 impl Live {
     /// Nothing configured yet; `verdicts` and `inherited` next hops are what an earlier daemon knew.
     pub fn new(parts: Parts, verdicts: HashMap<String, Verdict>, inherited: NextHops) -> Live {
-        let Parts { datapath, requests, driver, helpers, monitors, wanted, store, timeouts, own } = parts;
+        let Parts { datapath, requests, driver, carrier, helpers, monitors, wanted, store, timeouts, own } = parts;
         let since = Instant::now();
         let services = verdicts.into_iter().map(|(name, verdict)| (name, Known { verdict, since })).collect();
         Live {
             datapath,
             requests,
             driver,
+            carrier,
             helpers,
             monitors,
             wanted,
@@ -106,6 +114,8 @@ impl Live {
             next_hops: inherited.clone(),
             inherited,
             modes: BTreeMap::new(),
+            attached: None,
+            missing: BTreeSet::new(),
             keyed: None,
             ports: Vec::new(),
             commits: 0,
@@ -124,12 +134,10 @@ impl Live {
         self.monitors.hurry();
     }
 
-    /// The host's own addresses, as they are now.
-    pub fn know_own(&mut self, config: &Config, own: Vec<LocalAddress>) {
-        if self.own != own {
-            self.own = own;
-            self.project_or_log(config);
-        }
+    /// The host's interfaces or addresses have changed.
+    pub fn know_host(&mut self, config: &Config, own: Vec<LocalAddress>) {
+        self.own = own;
+        self.project_or_log(config);
     }
 
     /// Next hops have changed.
@@ -140,11 +148,68 @@ impl Live {
         self.project_or_log(config);
     }
 
-    /// Writes the maps again from what is known now.
+    /// Makes the kernel's side true again from what is known now; interfaces may have gone or come back.
     pub fn project_or_log(&mut self, config: &Config) {
-        if let Err(error) = links(config).and_then(|links| self.project(config, &links)) {
+        let made = self.links(config).and_then(|links| {
+            self.take_interfaces(config, &links)?;
+            self.project(config, &links)
+        });
+        if let Err(error) = made {
             warn!(error = error.message, "the data plane is not up to date");
         }
+    }
+
+    /// The interfaces in use, as the kernel has them. One that is missing is reported once; its carrier counts as lost.
+    fn links(&mut self, config: &Config) -> Result<Vec<Link>, CommandError> {
+        let present = link::links().map_err(|error| refused(format!("cannot list the interfaces: {error}")))?;
+        let used = || config.interfaces().filter(|interface| interface.enabled);
+        let find = |name: &str| present.iter().find(|link| link.name == name);
+        let missing: BTreeSet<String> =
+            used().filter(|interface| find(&interface.name).is_none()).map(|interface| interface.name.clone()).collect();
+        for name in missing.difference(&self.missing) {
+            warn!(interface = name, "configured interface is not there");
+        }
+        self.missing = missing;
+        Ok(used().filter_map(|interface| find(&interface.name).cloned()).collect())
+    }
+
+    /// Attaches the programs and opens the heartbeat sockets, if an interface is new or another one under an old name.
+    fn take_interfaces(&mut self, config: &Config, links: &[Link]) -> Result<(), CommandError> {
+        let now: BTreeSet<(String, u32)> = links.iter().map(|link| (link.name.clone(), link.ifindex)).collect();
+        if self.attached.as_ref() != Some(&now) {
+            let names: Vec<String> = links.iter().map(|link| link.name.clone()).collect();
+            self.modes = self.datapath.attach(&names).map_err(refused)?.into_iter().collect();
+            self.attached = Some(now);
+        }
+        self.set_ports(config, links)
+    }
+
+    /// A node must not leave the pair while the other would then serve beside it.
+    fn check_leaving(&self, config: &Config) -> Result<(), CommandError> {
+        let Some((before, ..)) = &self.keyed else { return Ok(()) };
+        let after = config.pair();
+        if after == Some(*before) {
+            return Ok(());
+        }
+        if after.is_some_and(|after| after.own != before.own) {
+            return Err(refused("the NSIP of a node in a pair cannot change: rm ha node first"));
+        }
+        let snapshot = self.driver.snapshot();
+        if snapshot.peer_alive != Some(true) {
+            return Ok(());
+        }
+        let peer = before.peer;
+        if !snapshot.view.term().is_none() {
+            return Err(refused(format!(
+                "the peer {peer} is alive and serves: without it this node would serve beside it; `understudy stop` this node, or stop the peer"
+            )));
+        }
+        if snapshot.view.says(flags::WILLING) {
+            return Err(refused(format!(
+                "the peer {peer} is alive and would take over when it hears nothing more: on it, set ha node -haStatus STAYSECONDARY, or stop it"
+            )));
+        }
+        Ok(())
     }
 
     fn project(&mut self, config: &Config, links: &[Link]) -> Result<(), CommandError> {
@@ -232,28 +297,16 @@ pub fn settings(config: &Config) -> Settings {
     }
 }
 
-/// Interfaces whose carrier is this node's health.
-pub fn monitored(config: &Config) -> Vec<String> {
-    config
-        .interfaces()
-        .filter(|interface| interface.enabled && interface.monitor)
-        .map(|interface| interface.name.clone())
-        .collect()
-}
-
-/// The interfaces that the configuration names, as the kernel has them.
-fn links(config: &Config) -> Result<Vec<Link>, CommandError> {
-    let present = link::links().map_err(|error| refused(format!("cannot list the interfaces: {error}")))?;
-    config
-        .interfaces()
-        .filter(|interface| interface.enabled)
-        .map(|interface| {
-            present.iter().find(|link| link.name == interface.name).cloned().ok_or_else(|| {
-                let names: Vec<&str> = present.iter().map(|link| link.name.as_str()).collect();
-                refused(format!("there is no interface {}; this host has {}", interface.name, names.join(", ")))
-            })
-        })
-        .collect()
+/// Interfaces whose carrier matters.
+pub fn watched(config: &Config) -> Watched {
+    let names = |wanted: fn(&Interface) -> bool| {
+        config
+            .interfaces()
+            .filter(|interface| interface.enabled && wanted(interface))
+            .map(|interface| interface.name.clone())
+            .collect()
+    };
+    Watched { monitored: names(|interface| interface.monitor), links: names(|interface| interface.heartbeat) }
 }
 
 fn refused(why: impl std::fmt::Display) -> CommandError {
@@ -274,12 +327,18 @@ fn outcome(reply: oneshot::Receiver<Result<(), Refusal>>) -> Outcome {
 }
 
 impl Runtime for Live {
-    fn reconcile(&mut self, config: &Config, _: &Change) -> Result<(), CommandError> {
-        let links = links(config)?;
-        let names: Vec<String> = links.iter().map(|link| link.name.clone()).collect();
-        self.modes = self.datapath.attach(&names).map_err(refused)?.into_iter().collect();
+    fn reconcile(&mut self, config: &Config, change: &Change) -> Result<(), CommandError> {
+        self.check_leaving(config)?;
+        let links = self.links(config)?;
+        for touched in change.touched() {
+            if let Touched::Interface(name) = touched
+                && self.missing.contains(name)
+            {
+                return Err(refused(format!("there is no interface {name} on this host")));
+            }
+        }
         self.set_pair(config)?;
-        self.set_ports(config, &links)?;
+        self.take_interfaces(config, &links)?;
         self.project(config, &links)?;
         self.watch_services(config);
         self.timeouts.send_replace(datapath::idle_timeouts(config));
@@ -287,12 +346,14 @@ impl Runtime for Live {
         let shared = self.datapath.shared();
         shared.set_config_identity(config.identity());
         shared.set_controller_dead(nanos_of(config.ha().controller_dead_interval));
-        if std::env::var_os(NO_FENCE).is_some() {
+        let ignores_fence = std::env::var_os(NO_FENCE).is_some();
+        if ignores_fence {
             warn!("{NO_FENCE} is set: fences are not obeyed; this is for the lab's control run only");
-            shared.set_flags(node_flags::FENCE_IGNORED);
         }
+        shared.set_flags(if ignores_fence { node_flags::FENCE_IGNORED } else { 0 });
         let configured = config.vservers().next().is_some() || config.addresses().next().is_some();
-        self.driver.send(Request::Monitored(monitored(config)));
+        self.carrier.follow(watched(config).names());
+        self.driver.send(Request::Watched(watched(config)));
         self.driver.send(Request::Settings(settings(config)));
         self.driver.send(Request::Committed { incarnation: self.commits, configured });
         Ok(())

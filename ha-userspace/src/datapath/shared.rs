@@ -175,6 +175,13 @@ impl Shared {
         }
     }
 
+    /// The former key `id` opens nothing any more. Another key that has taken its place meanwhile stays.
+    pub fn forget_key(&self, id: u64) {
+        let place = offset_of!(Node, rx_keys) + size_of::<Key>() + offset_of!(Key, id);
+        // Not equal: the keys have just been changed by another thread, which is as good.
+        let _ = self.node.word64(0, place).compare_exchange(id, 0, Release, Relaxed);
+    }
+
     /// Changes the public first part of heartbeats, as it stands in echoes.
     pub fn set_public(&self, public: &[u32; PUBLIC_WORDS]) {
         for (word, &value) in public.iter().enumerate() {

@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, SystemTime};
 
-use ha_common::abi::{Event as KernelEvent, GROUPS, MAX_LINKS, Term, event_kind};
+use ha_common::abi::{Event as KernelEvent, GROUPS, Link, MAX_LINKS, Term, event_kind};
 use ha_common::ha::event::{Action, Event, Health, Refusal, Transition};
-use ha_common::ha::machine::Machine;
+use ha_common::ha::machine::{Machine, TERM_BLOCK};
 use ha_common::ha::settings::Settings;
 use ha_common::ha::view::PeerView;
 use ha_common::pipeline::heartbeat::ruling_code;
@@ -17,21 +17,17 @@ use ha_common::time::{Nanos, nanos_of};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use tokio::sync::oneshot;
-use tracing::{error, info};
+use tracing::error;
 
-use super::handle::{Ends, Helper, Request};
+use super::handle::{Ends, Helper, Request, Watched};
 use super::snapshot::{PAST_MAX, Past, Snapshot};
 use super::{public, state::State};
 use crate::clock;
 use crate::datapath::{Events, Shared};
 use crate::net::heartbeat::Requests;
-use crate::net::link::{LinkEvent, LinkWatch};
 
 /// Group 0: the whole node.
 const GROUP: usize = GROUPS - 1;
-
-/// How often the carrier of the monitored interfaces is read.
-const CARRIER_PACE: Duration = Duration::from_millis(5);
 
 /// Kernel events taken in one turn: flows that open and close must not keep the machine from its turn.
 const EVENTS_MAX: usize = 1_000;
@@ -44,14 +40,12 @@ pub struct Parts {
     pub requests: Arc<Requests>,
     /// The kernel's events.
     pub events: Events,
-    /// Carrier of the monitored interfaces.
-    pub links: LinkWatch,
     /// The ends of a handle.
     pub ends: Ends,
     /// Helpers that may take time.
     pub helpers: Sender<Helper>,
     /// Whoever reads kernel events that are not about roles.
-    pub others: tokio::sync::mpsc::UnboundedSender<KernelEvent>,
+    pub others: tokio::sync::mpsc::Sender<KernelEvent>,
 }
 
 /// See the module.
@@ -61,20 +55,21 @@ pub struct Driver {
     state: State,
     start: u32,
     commits: u64,
-    monitored: Vec<String>,
+    watched: Watched,
     carrier: BTreeMap<String, bool>,
-    carrier_asked: Nanos,
     pending: Option<oneshot::Sender<Result<(), Refusal>>>,
     past: VecDeque<Past>,
     fed_asked: Nanos,
+    links: [Link; MAX_LINKS],
     ended: bool,
 }
 
 impl Driver {
-    /// A driver that takes up from `state`.
+    /// A driver that takes up from `state`, whose last [`TERM_BLOCK`] of reserved counters are this driver's own.
     #[must_use]
-    pub fn new(parts: Parts, settings: Settings, state: State, monitored: Vec<String>) -> Driver {
-        let machine = Machine::new(clock::now(), settings, state.reserved, state.last_term());
+    pub fn new(parts: Parts, settings: Settings, state: State, watched: Watched) -> Driver {
+        let used = state.reserved.saturating_sub(TERM_BLOCK);
+        let machine = Machine::new(clock::now(), settings, used, state.reserved, state.last_term());
         let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
         Driver {
             parts,
@@ -82,12 +77,12 @@ impl Driver {
             state,
             start,
             commits: 0,
-            monitored,
+            watched,
             carrier: BTreeMap::new(),
-            carrier_asked: Nanos::NEVER,
             pending: None,
             past: VecDeque::new(),
             fed_asked: Nanos::NEVER,
+            links: [Link::default(); MAX_LINKS],
             ended: false,
         }
     }
@@ -104,7 +99,6 @@ impl Driver {
     /// One loop: the kernel first, then everybody else, then time.
     fn turn(&mut self) {
         self.take_kernel_events();
-        self.take_carrier();
         self.read_kernel();
         self.take_requests();
         let now = clock::now();
@@ -119,11 +113,8 @@ impl Driver {
         let due = self.machine.poll_timeout(now);
         let timeout = TimeSpec::from_duration(due.since(now).max(Duration::from_micros(20)));
         let ends = &self.parts.ends;
-        let mut fds = [
-            PollFd::new(self.parts.events.fd(), PollFlags::POLLIN),
-            PollFd::new(self.parts.links.fd(), PollFlags::POLLIN),
-            PollFd::new(ends.wake.as_fd(), PollFlags::POLLIN),
-        ];
+        let mut fds =
+            [PollFd::new(self.parts.events.fd(), PollFlags::POLLIN), PollFd::new(ends.wake.as_fd(), PollFlags::POLLIN)];
         // An interrupted wait is a turn that comes early.
         let _ = ppoll(&mut fds, Some(timeout), None);
         let _ = ends.wake.read();
@@ -141,8 +132,11 @@ impl Driver {
             self.feed(Event::Asked(asked));
         }
         let fence = self.parts.shared.fence();
-        let links: Vec<_> = (0..MAX_LINKS).filter_map(|number| self.parts.shared.read_link(number)).collect();
-        let view = PeerView::merge(&links, fence.peer_nonce.load(Relaxed));
+        for (number, known) in self.links.iter_mut().enumerate() {
+            // One that the kernel never stops writing is as it was a turn ago.
+            *known = self.parts.shared.read_link(number).unwrap_or(*known);
+        }
+        let view = PeerView::merge(&self.links, fence.peer_nonce.load(Relaxed));
         self.forget_former_key(&view);
         let serving = self.parts.shared.fence().serving_term(&self.parts.shared.node(), GROUP);
         self.feed(Event::Heard { view: Box::new(view), serving });
@@ -153,7 +147,7 @@ impl Driver {
         let node = self.parts.shared.node();
         let [present, former] = node.rx_keys;
         if former.id != 0 && view.said.is_some_and(|said| said.key_id == present.id) {
-            self.parts.shared.set_keys(&node.tx_key, &[present, Default::default()]);
+            self.parts.shared.forget_key(former.id);
         }
     }
 
@@ -163,34 +157,30 @@ impl Driver {
             match event.kind {
                 event_kind::RULING => self.feed(Event::Ruled(ruling_code::ruling(event.detail, Term(event.words[0])))),
                 event_kind::PEER_CHANGED => {}
-                // Nobody reads any more only while the daemon ends.
-                _ => drop(self.parts.others.send(event)),
+                // Whoever reads them does not keep up: a wanted next hop is wanted again, a flow's log entry is lost.
+                _ => drop(self.parts.others.try_send(event)),
             }
         }
     }
 
-    fn take_carrier(&mut self) {
-        // The kernel delays the news of a lost carrier by up to a second on physical interfaces; the flag itself it shows at once.
-        let now = clock::now();
-        if now.since(self.carrier_asked) >= CARRIER_PACE && self.parts.links.ask().is_ok() {
-            self.carrier_asked = now;
+    /// Health, once the carrier of everything that is watched is known.
+    fn feed_health(&mut self) {
+        let Watched { monitored, links } = &self.watched;
+        if !monitored.iter().chain(links).all(|name| self.carrier.contains_key(name)) {
+            return;
         }
-        let events: Vec<LinkEvent> = self.parts.links.drain().collect();
-        for event in events {
-            match event {
-                LinkEvent::Is(link) => self.carrier.insert(link.name, link.carrier),
-                LinkEvent::Gone { name, .. } => self.carrier.insert(name, false),
-            };
-        }
-        if self.monitored.iter().all(|name| self.carrier.contains_key(name)) {
-            let up = self.monitored.len() - self.failed().count();
-            let health = Health { healthy: up == self.monitored.len(), connected: up > 0 || self.monitored.is_empty() };
-            self.feed(Event::Health(health));
-        }
+        let failed = self.failed().count();
+        let up = |name: &String| self.carrier.get(name).copied().unwrap_or(false);
+        let health = Health {
+            healthy: failed == 0,
+            connected: failed < monitored.len() || monitored.is_empty(),
+            linked: links.iter().any(up),
+        };
+        self.feed(Event::Health(health));
     }
 
     fn failed(&self) -> impl Iterator<Item = &String> {
-        self.monitored.iter().filter(|name| !self.carrier.get(*name).copied().unwrap_or(false))
+        self.watched.monitored.iter().filter(|name| !self.carrier.get(*name).copied().unwrap_or(false))
     }
 
     fn take_requests(&mut self) {
@@ -208,7 +198,14 @@ impl Driver {
                     let term = self.state.last_term();
                     self.feed(Event::Committed { term, incarnation, configured });
                 }
-                Request::Monitored(names) => self.monitored = names,
+                Request::Watched(watched) => {
+                    self.watched = watched;
+                    self.feed_health();
+                }
+                Request::Carrier(carrier) => {
+                    self.carrier = carrier;
+                    self.feed_health();
+                }
                 Request::Reserved(upto) => self.feed(Event::Reserved(upto)),
                 Request::End => self.ended = true,
             }
@@ -298,7 +295,7 @@ impl Driver {
         );
         let Transition { from, to, term, cause, .. } = transition;
         let past = Past { when: SystemTime::now(), from, to, term, cause, evidence };
-        info!(%from, %to, term = term.0, cause = %past.cause, evidence = past.evidence, "role");
+        self.help(Helper::Log(past.clone()));
         if self.past.len() == PAST_MAX {
             self.past.pop_front();
         }
@@ -317,7 +314,7 @@ impl Driver {
             term,
             said: self.machine.said().clone(),
             view: self.machine.view().clone(),
-            links: (0..MAX_LINKS).filter_map(|number| self.parts.shared.read_link(number)).collect(),
+            links: self.links.to_vec(),
             peer_alive: self.machine.peer_alive(now),
             peer_unknown: self.machine.peer_unknown(now),
             failed: self.failed().cloned().collect(),

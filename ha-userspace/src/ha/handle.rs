@@ -1,5 +1,6 @@
 //! How the rest of the daemon speaks with the HA driver.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
@@ -37,12 +38,31 @@ pub enum Request {
         /// Whether there is anything to serve.
         configured: bool,
     },
-    /// Interfaces whose carrier is health.
-    Monitored(Vec<String>),
+    /// Interfaces whose carrier matters.
+    Watched(Watched),
+    /// Carrier by interface name, whenever one changes.
+    Carrier(BTreeMap<String, bool>),
     /// Term counters up to this one are on disk.
     Reserved(u64),
     /// End the thread; nothing is touched.
     End,
+}
+
+/// Interfaces whose carrier matters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watched {
+    /// Those whose carrier is this node's health.
+    pub monitored: Vec<String>,
+    /// Those that carry heartbeats.
+    pub links: Vec<String>,
+}
+
+impl Watched {
+    /// All of them.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.monitored.iter().chain(&self.links).cloned().collect()
+    }
 }
 
 /// What the driver wants of helpers that may take time.
@@ -52,6 +72,8 @@ pub enum Helper {
     Announce,
     /// Stop that, and take them down.
     Withdraw,
+    /// The role has changed: for the log.
+    Log(super::Past),
     /// Write to disk, then answer with [`Request::Reserved`].
     Persist {
         /// Term counters up to this one.

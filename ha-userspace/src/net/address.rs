@@ -86,12 +86,12 @@ pub async fn list(handle: &Handle) -> Result<Vec<LocalAddress>, rtnetlink::Error
     Ok(found)
 }
 
-/// Yields whenever an address of this network namespace comes or goes. Must be called in a tokio runtime.
+/// Yields whenever an address or an interface of this network namespace comes, goes or changes. Must be called in a tokio runtime.
 ///
 /// # Errors
 /// When the kernel refuses a netlink socket.
 pub fn watch() -> io::Result<impl Stream<Item = ()> + Unpin> {
-    const GROUPS: [MulticastGroup; 2] = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+    const GROUPS: [MulticastGroup; 3] = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr, MulticastGroup::Link];
     let (connection, _, events) = rtnetlink::new_multicast_connection(&GROUPS)?;
     tokio::spawn(connection);
     Ok(events.map(drop))

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use ha_common::abi::Node;
 use ha_common::ha::hearing;
 use ha_common::packet::HostPacket;
 use ha_common::pipeline::heartbeat::{write_headers, write_payload};
@@ -87,7 +86,9 @@ impl Requests {
 
     /// Changes the links.
     pub fn set_ports(&self, ports: Vec<Port>) {
-        *self.ports.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = ports;
+        let former = std::mem::replace(&mut *self.ports.write().unwrap_or_else(|poisoned| poisoned.into_inner()), ports);
+        // Closing such a socket takes the kernel milliseconds: never under the lock that every request takes.
+        drop(former);
     }
 
     /// Changes the pace.
@@ -113,11 +114,10 @@ impl Requests {
 
     /// Sends a request (a claim while armed) on every link; whether at least one took it.
     pub fn send_round(&self) -> bool {
-        let node = self.shared.node();
-        if node.peer_nsip == 0 {
+        if self.shared.node().peer_nsip == 0 {
             return false;
         }
-        let sent = self.map_ports(|port| self.send(&node, port));
+        let sent = self.map_ports(|port| self.send(port));
         if !sent.contains(&true) {
             return false;
         }
@@ -125,15 +125,17 @@ impl Requests {
         true
     }
 
-    fn send(&self, node: &Node, port: &Port) -> bool {
-        let Some(frame) = self.frame(node, port) else { return false };
+    fn send(&self, port: &Port) -> bool {
+        let Some(frame) = self.frame(port) else { return false };
         let sent = port.socket.send(frame.frame()).is_ok();
         (if sent { &port.sent } else { &port.failed }).fetch_add(1, Relaxed);
         sent
     }
 
-    fn frame(&self, node: &Node, port: &Port) -> Option<HostPacket> {
+    fn frame(&self, port: &Port) -> Option<HostPacket> {
+        // The clock first: a thread that is held up in between must not say old things under a newer stamp.
         let now = clock::now();
+        let node = &self.shared.node();
         let armed = node.groups.iter().any(|group| !group.armed_term.is_none());
         let mut said = Extension {
             kind: if armed { kind::CLAIM } else { kind::REQUEST },

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use ha_common::abi::{Fence, Link, Node, Term};
+use ha_common::ha::dispute::Ruling;
 use ha_common::ha::event::{Action, Event, Health, Refusal, Transition};
 use ha_common::ha::hearing::{self, Heard};
-use ha_common::ha::machine::Machine;
+use ha_common::ha::machine::{Machine, TERM_BLOCK};
 use ha_common::ha::settings::Settings;
 use ha_common::ha::view::PeerView;
 use ha_common::time::Nanos;
@@ -32,6 +33,8 @@ pub struct SimNode {
     /// The daemon, while it exists.
     pub machine: Option<Machine>,
     health: Health,
+    /// What the kernel has decided since the daemon's last turn.
+    rulings: Vec<Ruling>,
     /// Whether the kernel runs.
     pub powered: bool,
     /// The daemon does not run until then.
@@ -52,8 +55,9 @@ impl SimNode {
             fence: Fence::default(),
             links: [Link::default(); LINKS],
             machine: None,
-            health: Health { healthy: true, connected: true },
+            health: Health { healthy: true, connected: true, linked: true },
             powered: false,
+            rulings: Vec::new(),
             stalled_until: Nanos::NEVER,
             next_hello: Nanos(u64::MAX),
             due: Nanos(u64::MAX),
@@ -87,6 +91,7 @@ impl SimNode {
     /// The daemon is gone, the kernel stays.
     pub fn kill_daemon(&mut self) {
         self.machine = None;
+        self.rulings.clear();
         self.next_hello = Nanos(u64::MAX);
         self.due = Nanos(u64::MAX);
     }
@@ -96,7 +101,11 @@ impl SimNode {
         if !self.powered || self.machine.is_some() {
             return;
         }
-        self.machine = Some(Machine::new(now, self.settings.clone(), self.disk.reserved, self.disk.last_term));
+        self.machine = Some({
+            let used = self.disk.reserved;
+            self.disk.reserved += TERM_BLOCK;
+            Machine::new(now, self.settings.clone(), used, self.disk.reserved, self.disk.last_term)
+        });
         self.stalled_until = Nanos::NEVER;
         self.next_hello = now;
         self.due = now;
@@ -105,6 +114,11 @@ impl SimNode {
     /// Term under which the kernel serves.
     pub fn serving(&self) -> Term {
         if self.powered { self.fence.serving_term(&self.kernel, 0) } else { Term::NONE }
+    }
+
+    /// Whether it is about to serve.
+    pub fn is_armed(&self) -> bool {
+        self.powered && !self.kernel.groups[0].armed_term.is_none()
     }
 
     pub fn is_running(&self, now: Nanos) -> bool {
@@ -132,9 +146,7 @@ impl SimNode {
                 if news {
                     self.due = self.due.min(now);
                 }
-                if let Some(machine) = &mut self.machine {
-                    machine.handle_event(now, Event::Ruled(ruling));
-                }
+                self.rulings.push(ruling);
             }
         }
         if frame.kind == kind::ECHO {
@@ -177,6 +189,10 @@ impl SimNode {
         use std::sync::atomic::Ordering::Relaxed;
         let Some(mut machine) = self.machine.take() else { return Vec::new() };
         let mut frames = self.carry_out(now, &mut machine);
+        for ruling in std::mem::take(&mut self.rulings) {
+            machine.handle_event(now, Event::Ruled(ruling));
+            frames.extend(self.carry_out(now, &mut machine));
+        }
         let view = Box::new(PeerView::merge(&self.links, self.fence.peer_nonce.load(Relaxed)));
         for event in [Event::Heard { view, serving: self.serving() }, Event::Health(self.health), Event::MirrorReady(true)] {
             machine.handle_event(now, event);

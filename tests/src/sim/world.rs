@@ -66,6 +66,9 @@ pub struct World {
     flights: BinaryHeap<Flight>,
     order: u64,
     both_since: Option<Nanos>,
+    /// When both last served at once, and when something last went wrong from outside.
+    both_at: Nanos,
+    fault_at: Nanos,
     /// Since when a node's daemon has been running without a break.
     running_since: [Option<Nanos>; 2],
     /// Since when a node has been on and not paused.
@@ -95,6 +98,8 @@ impl World {
             flights: BinaryHeap::new(),
             order: 0,
             both_since: None,
+            both_at: Nanos::NEVER,
+            fault_at: Nanos(1),
             running_since: [None; 2],
             awake_since: [None; 2],
             judged: [0; 2],
@@ -133,6 +138,7 @@ impl World {
         if self.trace {
             println!("{:?} {fault:?}", self.elapsed());
         }
+        self.fault_at = self.now;
         self.outcome.fingerprint = self.outcome.fingerprint.wrapping_mul(0x100_0000_01b3) ^ self.now.0 ^ fault_code(fault);
         match fault {
             Fault::PowerOff { node } => {
@@ -165,7 +171,7 @@ impl World {
             }
             Fault::Loss { link, from, percent } => self.loss[link][from] = (percent, self.now),
             Fault::Legs { node, carrier } => {
-                self.nodes[node].set_health(Health { healthy: carrier, connected: carrier });
+                self.nodes[node].set_health(Health { healthy: carrier, connected: carrier, linked: true });
                 let at = self.local(node);
                 self.nodes[node].due = self.nodes[node].due.min(at);
             }
@@ -345,8 +351,17 @@ impl World {
     fn check_both(&mut self) {
         if !(self.serves(0) && self.serves(1)) {
             self.both_since = None;
+            // Of two that serve exactly one stops.
+            let dispute_over = self.both_at != Nanos::NEVER && self.now.since(self.both_at) < self.settings[0].hello;
+            let undisturbed = self.now.since(self.fault_at) > self.settings[0].dead * 2;
+            // A claim that is under way may follow at once.
+            let claimed = self.nodes.iter().any(SimNode::is_armed);
+            if dispute_over && undisturbed && !claimed && !self.serves(0) && !self.serves(1) {
+                self.fail("both served, and then neither");
+            }
             return;
         }
+        self.both_at = self.now;
         let since = *self.both_since.get_or_insert(self.now);
         let asker = self.running_since.into_iter().flatten().min();
         let [Some(a), Some(b)] = self.awake_since else { return };

@@ -29,9 +29,9 @@ impl Bench {
 
     fn with(settings: Settings) -> Bench {
         let now = Nanos(1_000_000_000_000);
-        let machine = Machine::new(now, settings, 100, Term::NONE);
+        let machine = Machine::new(now, settings, 100, 100 + TERM_BLOCK, Term::NONE);
         let mut bench = Bench { now, machine, done: Vec::new(), serving: Term::NONE, view: PeerView::default() };
-        bench.feed(Event::Health(Health { healthy: true, connected: true }));
+        bench.feed(Event::Health(Health { healthy: true, connected: true, linked: true }));
         bench.feed(Event::MirrorReady(true));
         bench
     }
@@ -102,7 +102,7 @@ const WELL: u64 = merits::HEALTHY | merits::CONNECTED;
 fn peer(term: Term) -> Extension {
     let standing = Standing { merits: WELL, last_term: term, id: 2, ..Standing::default() };
     let groups = [GroupState { term, ..GroupState::default() }];
-    Extension { flags: flags::ELIGIBLE | flags::MIRROR_READY, standing, groups, ..Extension::default() }
+    Extension { flags: flags::ELIGIBLE | flags::MIRROR_READY | flags::WILLING, standing, groups, ..Extension::default() }
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn forced_failover_is_refused_with_the_public_code_for_every_state_that_forbids_
 
     let mut ill = Bench::new(1, HaStatus::Enabled);
     ill.hear(peer(PEER_TERM), ms(50));
-    ill.feed(Event::Health(Health { healthy: false, connected: true }));
+    ill.feed(Event::Health(Health { healthy: false, connected: true, linked: true }));
     assert_eq!(refused(&mut ill, false), 365);
 
     let mut primary = Bench::new(1, HaStatus::Enabled);
@@ -251,14 +251,14 @@ fn terms_are_reserved_before_they_are_used_and_never_used_twice() {
     for _ in 0..3 {
         let settings = Settings { node_id: 1, paired: true, dead: DEAD, hello: ms(10), ..Settings::default() };
         let mut bench = Bench::with(settings);
-        bench.machine = Machine::new(bench.now, bench.machine.settings().clone(), used, Term::NONE);
-        bench.feed(Event::Health(Health { healthy: true, connected: true }));
+        bench.machine = Machine::new(bench.now, bench.machine.settings().clone(), used, used + TERM_BLOCK, Term::NONE);
+        bench.feed(Event::Health(Health { healthy: true, connected: true, linked: true }));
         bench.wait(ms(100));
         let reserved = bench.done.iter().filter_map(|action| match action {
             Action::Reserve(upto) => Some(*upto),
             _ => None,
         });
-        used = reserved.max().expect("a block is reserved at the start");
+        used = reserved.max().unwrap_or(used + TERM_BLOCK);
         assert!(bench.serving.counter() <= used);
         assert!(!seen.contains(&bench.serving));
         seen.push(bench.serving);
@@ -268,7 +268,61 @@ fn terms_are_reserved_before_they_are_used_and_never_used_twice() {
 #[test]
 fn isolated_node_does_not_claim() {
     let mut bench = Bench::new(1, HaStatus::Enabled);
-    bench.feed(Event::Health(Health { healthy: false, connected: false }));
+    bench.feed(Event::Health(Health { healthy: false, connected: false, linked: true }));
     bench.wait(ms(1_000));
     assert_eq!((bench.role(), bench.machine.said().node_state), (RoleName::Secondary, 7));
+}
+
+#[test]
+fn forced_failover_to_an_unwell_peer_happens_when_the_operator_insists_and_is_answered_either_way() {
+    let mut bench = Bench::new(1, HaStatus::Enabled);
+    bench.wait(ms(100));
+    let unwell =
+        Extension { standing: Standing { merits: 0, ..peer(Term::NONE).standing }, flags: flags::WILLING, ..peer(Term::NONE) };
+    bench.hear(unwell, ms(20));
+    bench.feed(Event::Force { force: true });
+    assert_eq!(bench.role(), RoleName::HandingOver);
+    assert!(bench.flag(flags::FORCED));
+    bench.hear(unwell, ms(1_200));
+    assert_eq!(bench.answer(), Some(Err(Refusal::TimedOut)), "a peer that does not come is answered, not waited for");
+    bench.hear(peer(Term::NONE), ms(2_000));
+    assert_eq!(bench.role(), RoleName::Primary, "and nothing of it is left to happen later");
+}
+
+#[test]
+fn unwell_secondary_takes_over_when_the_operator_insists_on_the_primary() {
+    let mut bench = Bench::new(1, HaStatus::Enabled);
+    bench.feed(Event::Health(Health { healthy: false, connected: true, linked: true }));
+    let hands_over = |insists: u16| Extension { flags: peer(PEER_TERM).flags | flags::HANDS_OVER | insists, ..peer(PEER_TERM) };
+    bench.hear(hands_over(0), ms(50));
+    assert_eq!(bench.role(), RoleName::Secondary);
+    bench.hear(hands_over(flags::FORCED), ms(5));
+    assert_eq!(bench.role(), RoleName::Claiming);
+}
+
+#[test]
+fn machine_that_can_send_nothing_does_not_spin_and_calls_nobody_dead() {
+    let mut bench = Bench::new(1, HaStatus::Enabled);
+    bench.hear(peer(PEER_TERM), ms(100));
+    let (mut turns, end) = (0, bench.now + ms(1_000));
+    while bench.now < end {
+        bench.now = bench.machine.poll_timeout(bench.now).max(bench.now + Duration::from_micros(20));
+        let view = Box::new(bench.view.clone());
+        bench.machine.handle_event(bench.now, Event::Heard { view, serving: Term::NONE });
+        bench.machine.handle_timeout(bench.now);
+        while bench.machine.poll_action().is_some() {}
+        turns += 1;
+    }
+    assert!(turns < 5_000, "{turns} turns in a second");
+    assert_eq!((bench.role(), bench.machine.peer_alive(bench.now)), (RoleName::Secondary, None));
+}
+
+#[test]
+fn node_that_comes_up_without_a_link_waits_longer_for_its_peer() {
+    let mut bench = Bench::new(1, HaStatus::Enabled);
+    bench.feed(Event::Health(Health { healthy: true, connected: true, linked: false }));
+    bench.wait(ms(2_900));
+    assert_eq!(bench.role(), RoleName::Secondary, "an interface may still be coming up");
+    bench.wait(ms(200));
+    assert_eq!(bench.role(), RoleName::Primary);
 }
