@@ -19,6 +19,7 @@ mod egress;
 mod forward;
 pub mod frames;
 mod host;
+pub mod namespace;
 mod neighbour;
 mod outcome;
 mod placing;

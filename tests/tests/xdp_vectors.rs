@@ -3,45 +3,13 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::process::Command;
 
 use anyhow::{Result, bail, ensure};
 use ha_common::abi::{Embryo, Exception, Flow, FlowKey, ReverseKey};
 use ha_common::pipeline::Action;
 use ha_tests::kernel::{Kernel, Output, Sizes, map};
-use ha_tests::vectors::world::{self, CLIENT_LEG, HA_LINK, SERVER_LEG};
+use ha_tests::vectors::world;
 use ha_tests::vectors::{self, Outcome, Place, Vector};
-use nix::sched::{CloneFlags, unshare};
-
-/// The vectors' interfaces and routes, in a network namespace that ends with this thread.
-fn enter_namespace() {
-    unshare(CloneFlags::CLONE_NEWNET).expect("root may make a network namespace");
-    for (name, index, mac) in [
-        ("client0", CLIENT_LEG, world::CLIENT_LEG_MAC),
-        ("server0", SERVER_LEG, world::SERVER_LEG_MAC),
-        ("ha0", HA_LINK, world::HA_LINK_MAC),
-    ] {
-        let mac: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
-        ip(&format!("link add name {name} index {index} address {} type bridge", mac.join(":")));
-        ip(&format!("link set {name} up"));
-    }
-    ip(&format!("address add {}/24 dev client0", world::UNLISTED));
-    ip(&format!("address add {}/24 dev server0", world::OWN));
-    ip("address add 2001:db8:1::2/64 dev client0 nodad");
-    ip("address add 2001:db8:2::2/64 dev server0 nodad");
-    for client in [world::CLIENT, world::CLIENT6] {
-        let mac: Vec<String> = world::CLIENT_MAC.iter().map(|byte| format!("{byte:02x}")).collect();
-        ip(&format!("neigh add {client} lladdr {} dev client0", mac.join(":")));
-    }
-    // Else the kernel's answer to every question for a route is that it does not forward.
-    std::fs::write("/proc/sys/net/ipv4/conf/all/forwarding", "1").expect("a setting of this namespace");
-    std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").expect("a setting of this namespace");
-}
-
-fn ip(arguments: &str) {
-    let status = Command::new("ip").args(arguments.split(' ')).status().expect("ip is installed");
-    assert!(status.success(), "ip {arguments}: {status}");
-}
 
 /// What a return code of an XDP program means. Where a redirected frame goes is not told: its MAC addresses are.
 fn action_of_xdp(code: u32, expected: Action) -> Result<Action> {
@@ -115,7 +83,7 @@ fn same(vector: &Vector, in_kernel: &Outcome, on_host: &Outcome) -> Result<(), S
 
 #[test]
 fn every_vector_holds_in_the_kernel_and_leaves_the_tables_that_the_host_leaves() -> Result<()> {
-    enter_namespace();
+    vectors::namespace::enter()?;
     let sizes = Sizes { flows: world::FLOWS as u32, exceptions: world::EXCEPTIONS as u32, embryonic: 64 };
     let mut kernel = Kernel::load(sizes)?;
     let mut failed = Vec::new();

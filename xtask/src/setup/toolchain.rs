@@ -79,7 +79,7 @@ impl Toolchain {
         command
             .current_dir(workspace)
             .args([subcommand, "--locked", "--release"])
-            .args(["--package", "ha-ebpf", "--bin", "ha-ebpf"])
+            .args(["--package", "ha-ebpf", "--bins"])
             .args(["-Z", "build-std=core", "--target", TARGET])
             .env("CARGO", &self.cargo)
             .env("RUSTC", &self.rustc)
