@@ -37,7 +37,7 @@ pub struct Path {
     pub family: &'static str,
     /// What runs.
     pub under: Under,
-    /// The frame, [`LEN`] bytes long.
+    /// The frame, as long as the harness program's.
     pub frame: Vec<u8>,
     /// Where the client's changing address word is; 0 for none.
     pub client_at: u32,
