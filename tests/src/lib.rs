@@ -1,6 +1,7 @@
 //! Lab harness, golden vectors, pair simulation and privileged end-to-end tests.
 
 pub mod alone;
+pub mod bench;
 pub mod harness;
 pub mod kernel;
 pub mod sim;

@@ -19,6 +19,7 @@ mod egress;
 mod forward;
 pub mod frames;
 mod host;
+pub mod namespace;
 mod neighbour;
 mod outcome;
 mod placing;
@@ -113,6 +114,11 @@ impl Vector {
         self
     }
 
+    /// The same tables and place, with another frame; it claims nothing.
+    pub fn mutilated(&self, frame: Vec<u8>) -> Mutilated<'_> {
+        Mutilated { vector: self, frame }
+    }
+
     /// Where its frame is met.
     pub fn place(&self) -> Place {
         self.place
@@ -134,12 +140,16 @@ impl Vector {
 
     /// Runs it through the pipeline on the host, with `tables`.
     pub fn run_on_host(&self, tables: &HostTables) -> Outcome {
-        let mut packet = HostPacket::new(&self.frame);
+        self.run(&self.frame, tables)
+    }
+
+    fn run(&self, frame: &[u8], tables: &HostTables) -> Outcome {
+        let mut packet = HostPacket::new(frame);
         let verdict = match self.place {
             Place::Ingress(ifindex) => pipeline::process(&mut packet, tables, Ingress { ifindex }),
             Place::Egress => pipeline::egress(&packet, tables, Egress { ifindex: 0, vlan: 0 }),
         };
-        tables.count(verdict.reason(), self.frame.len());
+        tables.count(verdict.reason(), frame.len());
         let counters = tables.counters.borrow().iter().map(|(&reason, &counter)| (reason, counter)).collect();
         Outcome::new(verdict.action(), packet.frame().to_vec(), counters, tables)
     }
@@ -172,6 +182,21 @@ impl Vector {
             return Ok(());
         }
         Err(format!("{}: {what}:\n  {found:?} instead of\n  {expected:?}", self.name))
+    }
+}
+
+/// A vector with a frame that it says nothing about: only that host and kernel agree is claimed.
+pub struct Mutilated<'v> {
+    /// Its tables and its place.
+    pub vector: &'v Vector,
+    /// Its frame.
+    pub frame: Vec<u8>,
+}
+
+impl Mutilated<'_> {
+    /// Runs it through the pipeline on the host, with `tables`.
+    pub fn run_on_host(&self, tables: &HostTables) -> Outcome {
+        self.vector.run(&self.frame, tables)
     }
 }
 

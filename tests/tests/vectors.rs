@@ -25,3 +25,15 @@ fn every_claim_is_made_once() {
     assert_eq!(names.len(), vectors.len());
     assert!(vectors.len() >= 80, "{} vectors", vectors.len());
 }
+
+#[test]
+fn no_frame_however_mutilated_is_worse_than_dropped() {
+    for vector in vectors::all() {
+        for len in 0..=vector.frame().len() {
+            let tables = vector.tables(NOW);
+            let outcome = vector.mutilated(vector.frame()[..len].to_vec()).run_on_host(&tables);
+            let packets: u64 = outcome.counters.iter().map(|(_, counter)| counter.packets).sum();
+            assert_eq!(packets, 1, "{} cut to {len} bytes is counted once", vector.name);
+        }
+    }
+}

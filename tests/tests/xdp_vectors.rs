@@ -3,45 +3,17 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::process::Command;
 
 use anyhow::{Result, bail, ensure};
-use ha_common::abi::{Embryo, Exception, Flow, FlowKey, ReverseKey};
-use ha_common::pipeline::Action;
+use ha_common::abi::{Embryo, Exception, Flow, FlowKey, Node, ReverseKey};
+use ha_common::packet::{HostPacket, PacketMut};
+use ha_common::pipeline::{Action, heartbeat};
+use ha_common::time::Nanos;
+use ha_common::wire::heartbeat::{Extension, FRAME_LEN, MAGIC, PAYLOAD_OFFSET, PUBLIC_LEN, SIGNED_LEN, VERSION, kind};
+use ha_common::wire::siphash::Tag;
 use ha_tests::kernel::{Kernel, Output, Sizes, map};
-use ha_tests::vectors::world::{self, CLIENT_LEG, HA_LINK, SERVER_LEG};
+use ha_tests::vectors::world;
 use ha_tests::vectors::{self, Outcome, Place, Vector};
-use nix::sched::{CloneFlags, unshare};
-
-/// The vectors' interfaces and routes, in a network namespace that ends with this thread.
-fn enter_namespace() {
-    unshare(CloneFlags::CLONE_NEWNET).expect("root may make a network namespace");
-    for (name, index, mac) in [
-        ("client0", CLIENT_LEG, world::CLIENT_LEG_MAC),
-        ("server0", SERVER_LEG, world::SERVER_LEG_MAC),
-        ("ha0", HA_LINK, world::HA_LINK_MAC),
-    ] {
-        let mac: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
-        ip(&format!("link add name {name} index {index} address {} type bridge", mac.join(":")));
-        ip(&format!("link set {name} up"));
-    }
-    ip(&format!("address add {}/24 dev client0", world::UNLISTED));
-    ip(&format!("address add {}/24 dev server0", world::OWN));
-    ip("address add 2001:db8:1::2/64 dev client0 nodad");
-    ip("address add 2001:db8:2::2/64 dev server0 nodad");
-    for client in [world::CLIENT, world::CLIENT6] {
-        let mac: Vec<String> = world::CLIENT_MAC.iter().map(|byte| format!("{byte:02x}")).collect();
-        ip(&format!("neigh add {client} lladdr {} dev client0", mac.join(":")));
-    }
-    // Else the kernel's answer to every question for a route is that it does not forward.
-    std::fs::write("/proc/sys/net/ipv4/conf/all/forwarding", "1").expect("a setting of this namespace");
-    std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").expect("a setting of this namespace");
-}
-
-fn ip(arguments: &str) {
-    let status = Command::new("ip").args(arguments.split(' ')).status().expect("ip is installed");
-    assert!(status.success(), "ip {arguments}: {status}");
-}
 
 /// What a return code of an XDP program means. Where a redirected frame goes is not told: its MAC addresses are.
 fn action_of_xdp(code: u32, expected: Action) -> Result<Action> {
@@ -68,18 +40,18 @@ fn table<K: Default + Clone + Eq + Hash, V: Default>(kernel: &Kernel, name: &str
     Ok(map::entries(kernel.map(name)?)?.into_iter().collect())
 }
 
-fn run_in_kernel(kernel: &mut Kernel, vector: &Vector, on_host: &Outcome) -> Result<Outcome> {
+fn run_in_kernel(kernel: &mut Kernel, vector: &Vector, frame: &[u8], on_host: &Outcome) -> Result<Outcome> {
     let tables = vector.tables(kernel.clocks()?.1);
     kernel.fill(&tables)?;
     kernel.events()?;
     let (Output { frame, .. }, action) = match vector.place() {
         Place::Ingress(ifindex) => {
-            let output = kernel.ingress(vector.frame(), ifindex)?;
+            let output = kernel.ingress(frame, ifindex)?;
             let action = action_of_xdp(output.code, on_host.action)?;
             (output, action)
         }
         Place::Egress => {
-            let output = kernel.egress(vector.frame())?;
+            let output = kernel.egress(frame)?;
             let action = action_of_guard(output.code)?;
             (output, action)
         }
@@ -110,22 +82,123 @@ fn same(vector: &Vector, in_kernel: &Outcome, on_host: &Outcome) -> Result<(), S
         &on_host.reverse_embryonic,
     )?;
     vector.same("events of the kernel, not as on the host", &in_kernel.events, &on_host.events)?;
+    vector.same("counters of the kernel, not as on the host", &in_kernel.counters, &on_host.counters)?;
+    vector.same("action in the kernel, not as on the host", &in_kernel.action, &on_host.action)?;
     vector.same("frame in the kernel, not as on the host", &in_kernel.frame, &on_host.frame)
+}
+
+/// Loads the programs, with tables of the vectors' sizes, into a namespace with the vectors' interfaces.
+fn loaded() -> Result<Kernel> {
+    vectors::namespace::enter()?;
+    Kernel::load(Sizes { flows: world::FLOWS as u32, exceptions: world::EXCEPTIONS as u32, embryonic: 64 })
 }
 
 #[test]
 fn every_vector_holds_in_the_kernel_and_leaves_the_tables_that_the_host_leaves() -> Result<()> {
-    enter_namespace();
-    let sizes = Sizes { flows: world::FLOWS as u32, exceptions: world::EXCEPTIONS as u32, embryonic: 64 };
-    let mut kernel = Kernel::load(sizes)?;
+    let mut kernel = loaded()?;
     let mut failed = Vec::new();
     for vector in vectors::all() {
         let now = kernel.clocks()?.1;
         let on_host = vector.run_on_host(&vector.tables(now));
-        let in_kernel = run_in_kernel(&mut kernel, &vector, &on_host)?;
+        let in_kernel = run_in_kernel(&mut kernel, &vector, vector.frame(), &on_host)?;
         let agree = vector.check(&vector.tables(now), &in_kernel).and_then(|()| same(&vector, &in_kernel, &on_host));
         failed.extend(agree.err());
     }
     ensure!(failed.is_empty(), "{} vectors failed:\n{}", failed.len(), failed.join("\n"));
+    Ok(())
+}
+
+/// Frames that a bit was turned in, or that were cut: as many as are tried.
+const MUTILATIONS: u64 = 3_000;
+/// The shortest frame that the kernel runs a program over: an Ethernet header.
+const SHORTEST: usize = 14;
+
+#[test]
+fn mutilated_frames_end_alike_in_the_kernel_and_on_the_host() -> Result<()> {
+    let mut kernel = loaded()?;
+    let vectors: Vec<Vector> = vectors::all().into_iter().filter(|vector| vector.frame().len() > SHORTEST).collect();
+    // Backends' frames would ask for routes that only the kernel has, and what the host sends is never cut.
+    let tried = [Place::Ingress(world::CLIENT_LEG), Place::Ingress(world::HA_LINK)];
+    let vectors: Vec<&Vector> = vectors.iter().filter(|vector| tried.contains(&vector.place())).collect();
+    let mut failed = Vec::new();
+    for number in 0..MUTILATIONS {
+        let vector = vectors[number as usize % vectors.len()];
+        let mut random = Random(number);
+        let mut frame = vector.frame().to_vec();
+        match random.below(3) {
+            0 => frame.truncate(SHORTEST + random.below(frame.len() - SHORTEST)),
+            1 => frame[random.below(64.min(vector.frame().len()))] ^= 1 << random.below(8),
+            _ => {
+                for _ in 0..8 {
+                    frame[12 + random.below(vector.frame().len() - 12)] = random.below(256) as u8;
+                }
+            }
+        }
+        let mutilated = vector.mutilated(frame);
+        let on_host = mutilated.run_on_host(&vector.tables(kernel.clocks()?.1));
+        let in_kernel = run_in_kernel(&mut kernel, vector, &mutilated.frame, &on_host)?;
+        let agree = same(vector, &in_kernel, &on_host);
+        failed.extend(agree.err().map(|error| format!("mutilation {number}: {error}")));
+    }
+    ensure!(failed.is_empty(), "{} of {MUTILATIONS} differ:\n{}", failed.len(), failed.join("\n"));
+    Ok(())
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let word = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((word ^ (word >> 31)) % limit as u64) as usize
+    }
+}
+
+/// A heartbeat of the peer, genuine unless it is changed.
+fn request() -> Vec<u8> {
+    let ours = world::pair(Nanos(1)).node;
+    let peer = Node { nsip: ours.peer_nsip, peer_nsip: ours.nsip, tx_key: ours.rx_keys[0], ..Node::default() };
+    let frame = Extension {
+        magic: MAGIC,
+        version: VERSION,
+        kind: kind::REQUEST,
+        sender: 2,
+        receiver: 1,
+        key_id: peer.tx_key.id,
+        sender_nonce: 77,
+        seq: 5,
+        stamp: 9,
+        ..Extension::default()
+    };
+    let mut packet = HostPacket::new(&[0; FRAME_LEN]);
+    heartbeat::write_headers(&mut packet, &peer, world::PEER_MAC, world::HA_LINK_MAC).expect("room for it");
+    heartbeat::write_payload(&mut packet, &peer, &frame).expect("room for it");
+    packet.frame().to_vec()
+}
+
+#[test]
+fn a_genuine_request_leaves_the_kernel_as_its_echo_and_any_wrong_bit_is_refused() -> Result<()> {
+    let kernel = loaded()?;
+    let tables = world::pair(kernel.clocks()?.1);
+    kernel.fill(&tables)?;
+    let output = kernel.ingress(&request(), world::HA_LINK)?;
+    let echo = HostPacket::new(&output.frame);
+    ensure!(output.code == 3, "the echo is transmitted, not {}", output.code);
+    ensure!(output.frame[..6] == world::PEER_MAC && output.frame[6..12] == world::HA_LINK_MAC, "it goes back");
+    let said: Extension = echo.load(PAYLOAD_OFFSET + PUBLIC_LEN).expect("a whole frame");
+    ensure!(
+        (said.kind, said.sender, said.seq, said.stamp) == (kind::ECHO, 1, 5, 9),
+        "an echo repeats what was asked: {said:?}"
+    );
+    ensure!(echo.load::<Tag>(PAYLOAD_OFFSET + SIGNED_LEN) == heartbeat::sign(&echo, &tables.node.tx_key), "its tag is ours");
+    for byte in PAYLOAD_OFFSET..FRAME_LEN {
+        let mut frame = request();
+        frame[byte] ^= 1 << (byte % 8);
+        kernel.fill(&tables)?;
+        let output = kernel.ingress(&frame, world::HA_LINK)?;
+        ensure!(output.code == 1, "a wrong bit in byte {byte} is no reason to answer");
+    }
     Ok(())
 }

@@ -44,8 +44,6 @@ reasons! {
     VlanStacked = "vlan_stacked",
     /// No floating address and no backend is concerned: the host's.
     NotOurs = "not_ours",
-    /// Sent to a group of stations: the host's.
-    NotUnicast = "not_unicast",
     /// Too short or too damaged to tell whose it is: the host's stack judges it.
     Unreadable = "unreadable",
     /// To a floating address that a daemon on this machine is bound to.

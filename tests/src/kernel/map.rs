@@ -120,3 +120,40 @@ pub fn record<T: Default>(bytes: &[u8]) -> T {
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), (&raw mut record).cast::<u8>(), bytes.len()) };
     record
 }
+
+const LOOKUP_AND_DELETE_BATCH: libc::c_long = 25;
+/// Entries deleted by one call.
+const CHUNK: usize = 1 << 16;
+
+/// Empties a large hash map with keys of type `K`.
+pub fn clear_all<K: Default + Clone>(map: BorrowedFd<'_>) -> io::Result<()> {
+    loop {
+        let found = keys_of_a_chunk::<K>(map)?;
+        if found == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn keys_of_a_chunk<K: Default + Clone>(map: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut keys = vec![K::default(); CHUNK];
+    // Larger than any value of the product.
+    let mut values = vec![[0u64; 32]; CHUNK];
+    let mut token = [0u64; 4];
+    let mut batch = Batch {
+        in_batch: 0,
+        out_batch: token.as_mut_ptr() as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: CHUNK as u32,
+        map: map.as_raw_fd() as u32,
+        elem_flags: 0,
+        flags: 0,
+    };
+    match call(LOOKUP_AND_DELETE_BATCH, &mut batch) {
+        Ok(()) => Ok(batch.count),
+        // The end of the table.
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(batch.count),
+        Err(error) => Err(error),
+    }
+}
