@@ -3,6 +3,7 @@
 pub mod address;
 pub mod announce;
 pub mod carrier;
+pub mod forwarding;
 mod frame;
 pub mod heartbeat;
 pub mod link;

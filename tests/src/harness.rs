@@ -16,6 +16,7 @@
 
 pub mod client;
 pub mod connections;
+pub mod counters;
 pub mod echo;
 pub mod frame;
 pub mod lab;

@@ -28,6 +28,7 @@ use crate::health::{self, Monitors};
 use crate::keys::heartbeat_key;
 use crate::net::address::LocalAddress;
 use crate::net::carrier::Carrier;
+use crate::net::forwarding;
 use crate::net::heartbeat::{Port, Requests, network_order};
 use crate::net::link::{self, Link};
 use crate::net::neighbour::NextHops;
@@ -181,7 +182,24 @@ impl Live {
             self.modes = self.datapath.attach(&names).map_err(refused)?.into_iter().collect();
             self.attached = Some(now);
         }
+        self.forward(config);
         self.set_ports(config, links)
+    }
+
+    /// Legs that carry answers of backends forward.
+    fn forward(&self, config: &Config) {
+        if !config.vservers().any(|vserver| vserver.mode == words::Mode::Ip) {
+            return;
+        }
+        for leg in config.legs().filter(|leg| !self.missing.contains(&leg.name)) {
+            if let Err(error) = forwarding::enable(&leg.name) {
+                warn!(
+                    interface = leg.name,
+                    %error,
+                    "forwarding is off and cannot be switched on: after a takeover a connection waits for its client to speak first"
+                );
+            }
+        }
     }
 
     /// A node must not leave the pair while the other would then serve beside it.

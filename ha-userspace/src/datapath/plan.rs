@@ -178,6 +178,18 @@ impl Planner {
     }
 }
 
+/// A vserver's way to another ring.
+#[derive(Clone, Copy)]
+struct Flip {
+    ring: Ring,
+    /// The ring before it had no members.
+    from_nothing: bool,
+}
+
+fn has_slots(members: &[Member]) -> bool {
+    members.iter().any(|member| member.weight > 0)
+}
+
 struct Draft {
     next: Planner,
     writes: Vec<Write>,
@@ -276,18 +288,23 @@ impl Draft {
                     let write = Write::Ring(placed.ring, Arc::clone(content));
                     self.write(write);
                 }
-                self.next.made_of.insert(index, members);
-                flips.push((index, placed.ring));
+                let before = self.next.made_of.insert(index, members);
+                flips.push((
+                    index,
+                    Flip { ring: placed.ring, from_nothing: before.is_some_and(|members| !has_slots(&members)) },
+                ));
             }
         }
-        let flips: BTreeMap<u32, Ring> = flips.into_iter().collect();
+        let flips: BTreeMap<u32, Flip> = flips.into_iter().collect();
         for (&index, vserver) in &desired.vservers {
             self.put_vserver(now, desired, index, vserver, flips.get(&index).copied());
         }
         Ok(())
     }
 
-    fn put_vserver(&mut self, now: Nanos, desired: &Desired, index: u32, vserver: &DesiredVserver, taken: Option<Ring>) {
+    fn put_vserver(&mut self, now: Nanos, desired: &Desired, index: u32, vserver: &DesiredVserver, flip: Option<Flip>) {
+        let from_nothing = flip.is_some_and(|flip| flip.from_nothing);
+        let taken = flip.map(|flip| flip.ring);
         let present = self.next.present.vservers.get(&index).copied();
         let mut next = Vserver {
             flags: vserver.flags,
@@ -303,6 +320,11 @@ impl Draft {
             (Some(ring), None) => next = Vserver { ring, generation: 1, ..next },
             // The ring that it has already (known again after a restart): one user, not two.
             (Some(ring), Some(present)) if ring == present.ring => self.next.pool.release(now, ring),
+            // Nothing can have begun under a ring without members.
+            (Some(ring), Some(present)) if from_nothing && present.flags & vserver_flags::PREVIOUS == 0 => {
+                self.next.pool.release(now, present.ring);
+                next = Vserver { ring, generation: present.generation.wrapping_add(1), ..next };
+            }
             (Some(ring), Some(present)) => {
                 if present.flags & vserver_flags::PREVIOUS != 0 {
                     self.next.pool.release(now, present.previous);

@@ -164,7 +164,16 @@ impl Lab {
 
     /// The last lines of both nodes' logs.
     pub fn logs(&self) -> String {
-        Host::BOTH.map(|host| format!("--- log of node {}\n{}\n", host.name(), self.node(host).log_tail())).concat()
+        Host::BOTH
+            .map(|host| {
+                let node = self.node(host);
+                let counters = node.counters().map_or_else(
+                    |error| format!("{error:#}"),
+                    |found| found.iter().map(|(reason, packets)| format!("{reason} {packets}  ")).collect(),
+                );
+                format!("--- log of node {}\n{}\n--- its packets: {counters}\n", host.name(), node.log_tail())
+            })
+            .concat()
     }
 }
 

@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::client::{Client, Role};
+use super::counters;
 use super::netns::Netns;
 use super::process;
 use super::run::Run;
@@ -160,6 +161,11 @@ impl Node {
     pub fn stop(&mut self) -> Result<()> {
         self.command(&["stop"])?;
         self.wait_end()
+    }
+
+    /// Packets that left the node, by reason.
+    pub fn counters(&self) -> Result<Vec<(&'static str, u64)>> {
+        counters::read(&self.pins)
     }
 
     /// The last lines of the daemon's log, and of what the kernel said of a program that it refused: the files vanish with the lab.

@@ -351,9 +351,11 @@ impl World {
     fn check_both(&mut self) {
         if !(self.serves(0) && self.serves(1)) {
             self.both_since = None;
-            // Of two that serve exactly one stops.
+            // Of two that serve exactly one stops, wherever a link works both ways.
             let dispute_over = self.both_at != Nanos::NEVER && self.now.since(self.both_at) < self.settings[0].hello;
-            let undisturbed = self.now.since(self.fault_at) > self.settings[0].dead * 2;
+            let still = self.settings[0].dead * 2;
+            let works = self.clean_since().is_some_and(|since| self.now.since(since) > still);
+            let undisturbed = works && self.now.since(self.fault_at) > still;
             // A claim that is under way may follow at once.
             let claimed = self.nodes.iter().any(SimNode::is_armed);
             if dispute_over && undisturbed && !claimed && !self.serves(0) && !self.serves(1) {

@@ -265,3 +265,14 @@ fn state() -> impl Strategy<Value = (Desired, u64, bool)> {
         (desired(&vservers, &backends), pause, restarts)
     })
 }
+
+#[test]
+fn first_binding_leaves_no_previous_ring_because_nothing_can_have_begun_under_an_empty_one() {
+    let mut planner = Planner::new(NOW, Present::default(), POOL, |_| Vec::new());
+    let flags = |planner: &Planner| planner.present.vservers[&1].flags & vserver_flags::PREVIOUS;
+    planner.plan(NOW, &desired(&[(1, &[])], &[(7, true)])).unwrap();
+    planner.plan(NOW, &desired(&[(1, &[7])], &[(7, true)])).unwrap();
+    assert_eq!(flags(&planner), 0);
+    planner.plan(NOW, &desired(&[(1, &[7, 8])], &[(7, true), (8, true)])).unwrap();
+    assert_ne!(flags(&planner), 0, "the second ring has a history");
+}
