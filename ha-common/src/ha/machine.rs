@@ -333,7 +333,8 @@ impl Machine {
         if own_prefers || peer_prefers {
             return Some(Refusal::StayPrimary);
         }
-        if !is_primary && !(self.may_take() || force && self.willing()) {
+        let could_take = self.may_take() || force && self.willing();
+        if !is_primary && !could_take {
             return Some(if self.engine_on() { Refusal::OwnState } else { Refusal::StaySecondary });
         }
         if self.peer_unknown(now) && self.peer_alive(now) != Some(true) {
