@@ -32,7 +32,9 @@ pub fn pair(config: &Config, snapshot: &Snapshot, sent: &[Sent]) -> PairStatus {
     let dead = config.ha().dead_interval;
     let links: Vec<LinkStatus> = sent.iter().filter_map(|sent| link(sent, snapshot, dead)).collect();
     if config.peer().is_some() {
-        local.silent_interfaces = links.iter().filter(|link| !link.heard).map(|link| link.interface.clone()).collect();
+        let heard = |name: &str| links.iter().any(|link| link.heard && link.interface == name);
+        let silent = config.ha_links().filter(|link| !heard(&link.name));
+        local.silent_interfaces = silent.map(|link| link.name.clone()).collect();
     }
     let peer = NodeStatus::unheard_peer(config).map(|unheard| peer(unheard, snapshot));
     PairStatus { local, peer, links, transitions: snapshot.past.iter().map(transition).collect() }
