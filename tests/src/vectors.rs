@@ -18,6 +18,7 @@ mod echo;
 mod egress;
 mod forward;
 pub mod frames;
+pub mod heartbeat;
 mod host;
 pub mod namespace;
 mod neighbour;

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use anyhow::{Result, bail, ensure};
-use ha_common::abi::{Embryo, Exception, Flow, FlowKey, Node, ReverseKey};
+use ha_common::abi::{Embryo, Exception, Flow, FlowKey, ReverseKey};
 use ha_common::packet::{HostPacket, PacketMut};
 use ha_common::pipeline::{Action, heartbeat};
-use ha_common::time::Nanos;
-use ha_common::wire::heartbeat::{Extension, FRAME_LEN, MAGIC, PAYLOAD_OFFSET, PUBLIC_LEN, SIGNED_LEN, VERSION, kind};
+use ha_common::wire::heartbeat::{Extension, FRAME_LEN, PAYLOAD_OFFSET, PUBLIC_LEN, SIGNED_LEN, kind};
 use ha_common::wire::siphash::Tag;
 use ha_tests::kernel::{Kernel, Output, Sizes, map};
+use ha_tests::vectors::heartbeat::request;
 use ha_tests::vectors::world;
 use ha_tests::vectors::{self, Outcome, Place, Vector};
 
@@ -154,28 +154,6 @@ impl Random {
         let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((word ^ (word >> 31)) % limit as u64) as usize
     }
-}
-
-/// A heartbeat of the peer, genuine unless it is changed.
-fn request() -> Vec<u8> {
-    let ours = world::pair(Nanos(1)).node;
-    let peer = Node { nsip: ours.peer_nsip, peer_nsip: ours.nsip, tx_key: ours.rx_keys[0], ..Node::default() };
-    let frame = Extension {
-        magic: MAGIC,
-        version: VERSION,
-        kind: kind::REQUEST,
-        sender: 2,
-        receiver: 1,
-        key_id: peer.tx_key.id,
-        sender_nonce: 77,
-        seq: 5,
-        stamp: 9,
-        ..Extension::default()
-    };
-    let mut packet = HostPacket::new(&[0; FRAME_LEN]);
-    heartbeat::write_headers(&mut packet, &peer, world::PEER_MAC, world::HA_LINK_MAC).expect("room for it");
-    heartbeat::write_payload(&mut packet, &peer, &frame).expect("room for it");
-    packet.frame().to_vec()
 }
 
 #[test]

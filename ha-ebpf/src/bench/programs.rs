@@ -6,8 +6,9 @@ use aya_ebpf::btf_maps::{Array, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_xdp_adjust_head};
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
+use ha_common::wire::heartbeat::FRAME_LEN;
 
-/// Length of every frame, in 64-bit words.
+/// Length of every frame but heartbeats, in 64-bit words.
 const WORDS: usize = 12;
 const LEN: usize = WORDS * 8;
 
@@ -29,6 +30,17 @@ pub struct Template {
     pub in_order: u32,
 }
 
+/// What `outer_heartbeat` makes every packet of: [`FRAME_LEN`] bytes.
+#[repr(C)]
+pub struct Heartbeat {
+    /// All of the frame that is whole words.
+    pub words: [u64; FRAME_LEN / 8],
+    /// The rest.
+    pub tail: u16,
+}
+
+const _: () = assert!(FRAME_LEN % 8 == size_of::<u16>());
+
 /// Where a CPU stands.
 #[repr(C)]
 pub struct State {
@@ -47,6 +59,8 @@ pub struct Key {
 
 #[btf_map]
 static TEMPLATE: Array<Template, 1> = Array::new();
+#[btf_map]
+static HEARTBEAT: Array<Heartbeat, 1> = Array::new();
 #[btf_map]
 static STATE: PerCpuArray<State, 1> = PerCpuArray::new();
 #[btf_map]
@@ -104,6 +118,25 @@ pub fn outer(context: XdpContext) -> u32 {
         34 => unsafe { *((data + 34) as *mut u32) = client },
         _ => {}
     }
+    // SAFETY: the context is this program's own. A tail call that comes back has failed.
+    unsafe { UNDER_TEST.tail_call(&context, 0) };
+    xdp_action::XDP_ABORTED
+}
+
+/// Puts a heartbeat back, always the same one, and goes on as the program under test. An echo is as long as its request.
+#[xdp]
+pub fn outer_heartbeat(context: XdpContext) -> u32 {
+    let (data, end) = bounds(context.ctx);
+    let Some(heartbeat) = HEARTBEAT.get(0) else { return xdp_action::XDP_ABORTED };
+    if data + FRAME_LEN > end {
+        return xdp_action::XDP_ABORTED;
+    }
+    for (index, word) in heartbeat.words.iter().enumerate() {
+        // SAFETY: all words lie within the frame, as was just seen.
+        unsafe { *((data + index * 8) as *mut u64) = *word };
+    }
+    // SAFETY: as above.
+    unsafe { *((data + FRAME_LEN / 8 * 8) as *mut u16) = heartbeat.tail };
     // SAFETY: the context is this program's own. A tail call that comes back has failed.
     unsafe { UNDER_TEST.tail_call(&context, 0) };
     xdp_action::XDP_ABORTED

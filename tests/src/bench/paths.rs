@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ha_common::abi::Reason;
 
 use crate::vectors::frames::{Arp, Body, Frame, echo, link, tcp};
-use crate::vectors::world::{self, CLIENT_LEG_MAC, CLIENT_MAC, DIRECT, DIRECT6, HASHED, OWN, VIP, VIP6, WEB, WEB6};
+use crate::vectors::heartbeat;
+use crate::vectors::world::{self, CLIENT_LEG_MAC, CLIENT_MAC, DIRECT, DIRECT6, OWN, VIP, VIP6, WEB, WEB6};
 
-/// Length of every frame: what the harness program writes.
+/// Length of every client's frame: what that harness program writes.
 pub const LEN: usize = 96;
 /// Numbers of flows that a table is measured with.
 pub const FLOWS: [u32; 3] = [1, 1 << 16, 1 << 20];
@@ -28,6 +29,33 @@ pub enum Under {
     Product(Reason),
 }
 
+/// Which harness program makes the packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harness {
+    /// Frames of [`LEN`] bytes that come in on the client leg, with another client each time.
+    Clients,
+    /// One heartbeat that comes in on the HA link, again and again.
+    Heartbeat,
+}
+
+impl Harness {
+    /// The name of its program.
+    pub fn program(self) -> &'static str {
+        match self {
+            Harness::Clients => "outer",
+            Harness::Heartbeat => "outer_heartbeat",
+        }
+    }
+
+    /// The interface that its frames come in on.
+    pub fn interface(self) -> u32 {
+        match self {
+            Harness::Clients => world::CLIENT_LEG,
+            Harness::Heartbeat => world::HA_LINK,
+        }
+    }
+}
+
 /// One path.
 #[derive(Clone, Debug)]
 pub struct Path {
@@ -35,6 +63,8 @@ pub struct Path {
     pub name: &'static str,
     /// Its address family in reports.
     pub family: &'static str,
+    /// What makes the packets.
+    pub harness: Harness,
     /// What runs.
     pub under: Under,
     /// The frame, as long as the harness program's.
@@ -52,6 +82,11 @@ pub struct Path {
 }
 
 impl Path {
+    /// Whether this is the harness alone: what the paths after it cost more than they do.
+    pub fn is_harness(&self) -> bool {
+        self.under == Under::Baseline("empty")
+    }
+
     /// Client number `index`.
     pub fn client(&self, index: u32) -> IpAddr {
         let word = self.base.wrapping_add(index);
@@ -82,6 +117,7 @@ fn path(name: &'static str, destination: IpAddr, body: Body, under: Under, flows
     Path {
         name,
         family: if v4 { "v4" } else { "v6" },
+        harness: Harness::Clients,
         under,
         frame: request(destination, body),
         client_at: if v4 { 26 } else { 34 },
@@ -92,7 +128,7 @@ fn path(name: &'static str, destination: IpAddr, body: Body, under: Under, flows
     }
 }
 
-/// Every path, in the order in which it is reported. The first is the harness alone.
+/// Every path, in the order in which it is reported. Those of one harness follow each other, and the first of them is it alone.
 pub fn paths() -> Vec<Path> {
     let segment = |port| tcp(CLIENT_PORT, port, "A");
     let baseline = |name, flows| path(name, VIP, segment(80), Under::Baseline(name), flows);
@@ -113,7 +149,9 @@ pub fn paths() -> Vec<Path> {
             }));
         }
     }
-    paths.extend(FLOWS.map(|flows| path("hash_only", VIP, segment(82), Under::Product(Reason::ForwardHash), flows)));
+    for vip in [VIP, VIP6] {
+        paths.extend(FLOWS.map(|flows| path("hash_only", vip, segment(82), Under::Product(Reason::ForwardHash), flows)));
+    }
     for vip in [VIP, VIP6] {
         paths.push(path("new_flow", vip, segment(80), Under::Product(Reason::ForwardNew), 0));
     }
@@ -125,7 +163,7 @@ pub fn paths() -> Vec<Path> {
         paths.push(path("icmp_echo", vip, ping, Under::Product(Reason::IcmpEcho), many));
     }
     paths.push(arp());
-    debug_assert_eq!(HASHED, 5);
+    paths.extend(heartbeats());
     paths
 }
 
@@ -136,4 +174,14 @@ fn arp() -> Path {
     debug_assert_eq!(frame[..14], link([0xff; 6], CLIENT_MAC, None, etherparse::EtherType::ARP));
     let under = Under::Product(Reason::ArpReply);
     Path { client_at: 0, frame, ..path("arp", world::VIP, tcp(1, 1, "S"), under, 1) }
+}
+
+/// A request of the peer: its tag is verified, and an echo with a tag of its own leaves.
+///
+/// As it is the same request each time, its sequence number is new only once. What a new one adds is not measured: noting what the
+/// peer says, and judging it.
+fn heartbeats() -> [Path; 2] {
+    let arp = arp();
+    let heartbeat = |name, under| Path { name, under, harness: Harness::Heartbeat, frame: heartbeat::request(), ..arp.clone() };
+    [heartbeat("empty_heartbeat", Under::Baseline("empty")), heartbeat("heartbeat", Under::Product(Reason::HeartbeatEchoed))]
 }

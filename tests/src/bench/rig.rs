@@ -13,11 +13,12 @@ use ha_common::abi::{Counter, Flow, FlowKey, Ip};
 use ha_common::tables::HostTables;
 use ha_common::time::{Nanos, Ticks};
 use ha_common::wire::Be16;
+use ha_common::wire::heartbeat::FRAME_LEN;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
-use super::paths::{CLIENT_PORT, FLOWS, LEN, Path, Under};
+use super::paths::{CLIENT_PORT, FLOWS, Harness, LEN, Path, Under};
 use super::report::Row;
 use super::{REPEATS, median};
 use crate::kernel::{Kernel, Sizes, map};
@@ -35,6 +36,10 @@ struct Template {
     mask: u32,
     in_order: u32,
 }
+
+/// `Heartbeat` of the harness program for heartbeats.
+#[repr(C, align(8))]
+struct Heartbeat([u8; FRAME_LEN]);
 
 /// Key of the baseline's table.
 #[derive(Clone)]
@@ -62,7 +67,7 @@ impl Rig {
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("LRU", 2 * FLOWS[2]);
         let mut bench = loader.load(&bytes).context("create the harness's maps")?;
-        for name in ["outer", "empty", "mac_swap", "lru_lookup"] {
+        for name in ["outer", "outer_heartbeat", "empty", "mac_swap", "lru_lookup"] {
             let program: &mut Xdp = bench.program_mut(name).with_context(|| format!("program {name}"))?.try_into()?;
             program.load().with_context(|| format!("load {name}"))?;
         }
@@ -98,10 +103,7 @@ impl Rig {
         };
         let mut slots = ProgramArray::try_from(self.bench.map_mut("UNDER_TEST").context("map UNDER_TEST")?)?;
         slots.set(0, &under, 0)?;
-        let (mask, in_order) = if path.flows == 0 { (u32::MAX, 1) } else { (path.flows - 1, 0) };
-        let frame = path.frame.as_slice().try_into().context("a frame of the harness's length")?;
-        let template = Template { frame, client_at: path.client_at, base: path.base, mask, in_order };
-        map::put(self.map("TEMPLATE")?, &0u32, &template)?;
+        self.put_template(path)?;
         if let Some(vserver) = path.recorded {
             self.record(path, vserver)?;
         } else if path.flows == 0 {
@@ -109,6 +111,18 @@ impl Rig {
             self.filled = None;
         }
         if path.in_lru { self.fill_lru(path) } else { Ok(()) }
+    }
+
+    fn put_template(&self, path: &Path) -> Result<()> {
+        const LENGTH: &str = "a frame of the harness's length";
+        if path.harness == Harness::Heartbeat {
+            let heartbeat = Heartbeat(path.frame.as_slice().try_into().context(LENGTH)?);
+            return Ok(map::put(self.map("HEARTBEAT")?, &0u32, &heartbeat)?);
+        }
+        let frame = path.frame.as_slice().try_into().context(LENGTH)?;
+        let (mask, in_order) = if path.flows == 0 { (u32::MAX, 1) } else { (path.flows - 1, 0) };
+        let template = Template { frame, client_at: path.client_at, base: path.base, mask, in_order };
+        Ok(map::put(self.map("TEMPLATE")?, &0u32, &template)?)
     }
 
     fn record(&mut self, path: &Path, vserver: u32) -> Result<()> {
@@ -144,15 +158,15 @@ impl Rig {
     /// One round on every CPU; the mean of their nanoseconds per packet.
     fn round(&mut self, path: &Path, cpus: usize) -> Result<f64> {
         let before = self.counted(path)?;
-        let outer: &Xdp = self.bench.program("outer").context("program outer")?.try_into()?;
-        let expected = expected_code(path);
+        let outer = path.harness.program();
+        let outer: &Xdp = self.bench.program(outer).with_context(|| format!("program {outer}"))?.try_into()?;
         let start = Barrier::new(cpus);
         let times: Vec<Result<f64>> = std::thread::scope(|scope| {
             let runs: Vec<_> = (0..cpus)
                 .map(|cpu| {
                     scope.spawn({
                         let start = &start;
-                        move || run(outer, cpu, start, expected)
+                        move || run(outer, path, cpu, start)
                     })
                 })
                 .collect();
@@ -184,22 +198,21 @@ impl Rig {
     }
 }
 
-/// Runs [`REPEATS`] packets on `cpu`: nanoseconds of this thread's CPU time per packet.
-fn run(outer: &Xdp, cpu: usize, start: &Barrier, expected: Option<u32>) -> Result<f64> {
+/// Runs [`REPEATS`] packets of `path` on `cpu`: nanoseconds of this thread's CPU time per packet.
+fn run(outer: &Xdp, path: &Path, cpu: usize, start: &Barrier) -> Result<f64> {
     let mut set = CpuSet::new();
     set.set(cpu)?;
     sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("run on CPU {cpu}"))?;
-    let frame = [0u8; LEN];
-    let context = [0, LEN as u32, 0, world::CLIENT_LEG, 0, 0].map(u32::to_ne_bytes).concat();
+    let context = [0, path.frame.len() as u32, 0, path.harness.interface(), 0, 0].map(u32::to_ne_bytes).concat();
     let mut options = TestRunOptions::new();
-    options.data_in = Some(&frame);
+    options.data_in = Some(&path.frame);
     options.ctx_in = Some(&context);
     options.repeat = REPEATS;
     start.wait();
     let begin = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
     let result = outer.test_run(options).context("run the harness program")?;
     let spent = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)? - begin;
-    ensure!(expected.is_none_or(|code| code == result.return_value), "return code {}", result.return_value);
+    ensure!(expected_code(path).is_none_or(|code| code == result.return_value), "return code {}", result.return_value);
     let nanos = spent.tv_sec() as f64 * 1e9 + spent.tv_nsec() as f64;
     Ok(nanos / f64::from(REPEATS))
 }

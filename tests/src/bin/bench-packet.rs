@@ -18,7 +18,7 @@ struct Options {
     /// Rounds of each measurement.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(9..=99))]
     rounds: u32,
-    /// Only paths with this name (and the harness).
+    /// Only paths with this name (and each harness).
     #[arg(long)]
     only: Option<String>,
 }
@@ -27,7 +27,7 @@ fn main() -> Result<()> {
     let options = Options::parse();
     namespace::enter()?;
     let mut rig = Rig::new(options.rounds, options.cpus)?;
-    let wanted = |path: &Path| path.name == "empty" || options.only.as_ref().is_none_or(|only| only == path.name);
+    let wanted = |path: &Path| path.is_harness() || options.only.as_ref().is_none_or(|only| only == path.name);
     let mut rows: Vec<Row> = Vec::new();
     let mut cpus = vec![1];
     cpus.extend((options.cpus > 1).then_some(options.cpus));
@@ -37,7 +37,7 @@ fn main() -> Result<()> {
             let row = rig
                 .measure(path, cpus, options.rounds, harness)
                 .with_context(|| format!("measure {} ({}, {} flows)", path.name, path.family, path.flows))?;
-            if path.name == "empty" {
+            if path.is_harness() {
                 harness = row.ns;
             }
             rows.push(Row { ns_net: row.ns - harness, ..row });

@@ -109,6 +109,8 @@ pub const TO_VLAN: u32 = 10;
 pub const STICKY: u32 = 11;
 /// TCP 81 at [`VIP6`]: MAC mode, tracked.
 pub const DIRECT6: u32 = 12;
+/// TCP 82 at [`VIP6`]: NAT, hash-only.
+pub const HASHED6: u32 = 13;
 
 /// log2 of the slots of every ring here.
 const RING_BITS: u32 = 8;
@@ -271,6 +273,7 @@ fn vservers(tables: &mut HostTables) {
         vserver.hash = hash_kind::SOURCE;
     });
     add(tables, (VIP6, 81, TCP), v6, |vserver| vserver.mode = mode::MAC);
+    add(tables, (VIP6, 82, TCP), v6, |vserver| vserver.flags = vserver_flags::HASH_ONLY);
     // The second vserver of VIP:80 is the one in the VLAN.
     let key = |domain| ServiceKey { addr: Ip::from(VIP), domain, port: Be16::new(80), protocol: TCP.into() };
     tables.vserver_index.insert(key(0), WEB);
