@@ -3,7 +3,9 @@
 //! ```text
 //!   heartbeat thread (FIFO 50)  requests at the hello pace on every link
 //!   HA driver (FIFO 49)         kernel records, carrier, commands ─▶ machine ─▶ roles          crate::ha
-//!   role, terms, announce       what the driver must not wait for                              helpers
+//!   carrier (FIFO 48)           asks for the carrier of legs and links                         crate::net::carrier
+//!   role, announce (FIFO 47)    announcements: a takeover counts once it is known              helpers
+//!   terms                       disk and log, which the driver must not wait for               helpers
 //!   tokio (one thread)          socket ─▶ executor ─▶ Live: configuration ─▶ maps, keys, links  live
 //!                               monitors, next hops, flow ageing, floating addresses of the host
 //! ```

@@ -9,6 +9,9 @@ use tracing::{error, warn};
 /// Priority of the heartbeat thread; the HA driver runs one below it.
 pub const HEARTBEAT_PRIORITY: i32 = 50;
 
+/// Priority of whoever announces a new role: behind everybody who decides about it.
+pub const ANNOUNCE_PRIORITY: i32 = HEARTBEAT_PRIORITY - 3;
+
 /// Starts `body` in a thread of its own under SCHED_FIFO. Where that is not allowed it runs with ordinary priority, with a
 /// warning: short intervals then mistake load for death.
 ///

@@ -10,6 +10,7 @@
 //! | [`tap`], [`packet_socket`] | what did each node really send, as the switch saw it? |
 //! | [`connections`], [`echo`], [`transfer`] | do TCP connections through the VIP survive, byte for byte? |
 //! | [`node`], [`client`], [`process`] | how is a daemon started, asked, stopped, killed, frozen? |
+//! | [`keepalived`] | how does the same pair run under the daemon it is compared with? |
 //! | [`lab`], [`scenario`], [`report`], [`screen`] | what happens when the pair is hurt in a chosen way? |
 //!
 //! Traffic exists only inside namespaces made here. The harness never judges a packet with the code under test.
@@ -19,6 +20,7 @@ pub mod connections;
 pub mod counters;
 pub mod echo;
 pub mod frame;
+pub mod keepalived;
 pub mod lab;
 pub mod napi;
 pub mod netdev;

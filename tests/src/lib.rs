@@ -2,6 +2,7 @@
 
 pub mod alone;
 pub mod bench;
+pub mod failover;
 pub mod harness;
 pub mod kernel;
 pub mod sim;

@@ -32,7 +32,7 @@ enum Command {
     /// Runs the pair on a virtual clock through random faults.
     #[command(disable_help_flag = true)]
     Sim(Forwarded),
-    /// Measures; `bench packet` gives nanoseconds per packet.
+    /// Measures: `bench packet` gives nanoseconds per packet, `bench failover` outages and false takeovers.
     Bench {
         #[command(subcommand)]
         what: Bench,
@@ -44,6 +44,9 @@ enum Bench {
     /// Nanoseconds per packet of each path through the loaded program.
     #[command(disable_help_flag = true)]
     Packet(Forwarded),
+    /// How long the VIP is without an answer when the Primary is lost, and how often it is lost for no reason.
+    #[command(disable_help_flag = true)]
+    Failover(Forwarded),
 }
 
 /// Arguments that another program understands.
@@ -70,6 +73,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Lab(args) => forward::become_binary("lab", &args.arguments),
         Command::Sim(args) => forward::become_binary("sim", &args.arguments),
         Command::Bench { what: Bench::Packet(args) } => forward::become_binary("bench-packet", &args.arguments),
+        Command::Bench { what: Bench::Failover(args) } => forward::become_binary("bench-failover", &args.arguments),
     }
 }
 

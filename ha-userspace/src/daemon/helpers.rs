@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use ha_common::ha::announce::Pace;
 use tokio::sync::watch;
@@ -16,6 +16,7 @@ use crate::ha::state::{State, StateFile};
 use crate::ha::{Handle, Helper, Past, Request};
 use crate::net::address::LocalAddress;
 use crate::net::announce::Announcements;
+use crate::realtime;
 
 /// How long after a failed write the next one is tried.
 const DISK_RETRY: Duration = Duration::from_secs(1);
@@ -51,7 +52,8 @@ impl Helpers {
         thread::Builder::new().name("terms".into()).spawn(move || run_errands(&errands, &file, &driver))?;
         let helpers = Helpers { shared };
         let follower = helpers.clone();
-        thread::Builder::new().name("role".into()).spawn(move || follower.follow(&orders, &to_disk))?;
+        // What makes a takeover known to others is as urgent as the takeover.
+        realtime::spawn("role", realtime::ANNOUNCE_PRIORITY, move || follower.follow(&orders, &to_disk))?;
         Ok(helpers)
     }
 
@@ -141,8 +143,8 @@ fn run_errands(errands: &Receiver<Errand>, file: &StateFile, driver: &Handle) {
         };
         match errand {
             Ok(Errand::Write(state)) => unwritten = Some(state),
-            Ok(Errand::Log(Past { from, to, term, cause, evidence, .. })) => {
-                info!(%from, %to, term = term.0, %cause, evidence, "role");
+            Ok(Errand::Log(past)) => {
+                log(&past);
                 continue;
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -157,4 +159,11 @@ fn run_errands(errands: &Receiver<Errand>, file: &StateFile, driver: &Handle) {
             Err(error) => warn!(%error, "terms are not on disk: if this node loses power now it may claim under a used one"),
         }
     }
+}
+
+/// A busy machine or a slow disk may hold this line back: `at` says when the role changed, in seconds since 1970.
+fn log(Past { when, from, to, term, cause, evidence }: &Past) {
+    let at = when.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let at = format_args!("{}.{:06}", at.as_secs(), at.subsec_micros());
+    info!(%from, %to, term = term.0, %cause, evidence, %at, "role");
 }

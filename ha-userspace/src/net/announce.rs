@@ -9,14 +9,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ha_common::ha::announce::{Announcement, Announcer, Pace};
 use tracing::{info, warn};
 
 use super::{frame, raw::RawSocket};
-use crate::clock;
+use crate::{clock, realtime};
 
 /// What to announce: addresses in the order of sending, and the MAC address of each leg among them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Announcements {
         let (orders, received) = mpsc::channel();
         let shared = Arc::new(Shared::default());
         let worker = Worker { announcer: Announcer::new(pace), roll: Roll::default(), sockets: BTreeMap::new(), epoch: 0 };
-        let thread = thread::Builder::new().name("announce".into()).spawn({
+        let thread = realtime::spawn("announce", realtime::ANNOUNCE_PRIORITY, {
             let shared = Arc::clone(&shared);
             move || worker.run(&received, &shared)
         })?;
@@ -129,11 +129,18 @@ impl Worker {
             let now = clock::now();
             let wait = self.announcer.poll_timeout().map_or(IDLE, |due| due.since(now).min(IDLE));
             match orders.recv_timeout(wait) {
-                Ok(order) => self.take(order),
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(order) => {
+                    let begun = matches!(order, Order::Start { .. });
+                    self.take(order);
+                    self.send_due(shared);
+                    // Only now: whoever reads the log may be slow.
+                    if begun {
+                        info!(addresses = self.roll.announcements.len(), "announcing floating addresses");
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.send_due(shared),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.send_due(shared);
         }
     }
 
@@ -141,7 +148,6 @@ impl Worker {
         let now = clock::now();
         match order {
             Order::Start { epoch, roll } => {
-                info!(addresses = roll.announcements.len(), "announcing floating addresses");
                 self.epoch = epoch;
                 self.announcer.start(now, roll.announcements.clone());
                 self.roll = roll;
@@ -216,7 +222,7 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(5);
         while handled(announcements) < count {
             assert!(Instant::now() < deadline, "only {} of {count} frames in five seconds", handled(announcements));
-            thread::yield_now();
+            std::thread::yield_now();
         }
     }
 

@@ -139,16 +139,7 @@ impl Lab {
 
     /// Starts probes, capture and connections, and waits until all is quiet.
     pub fn watch(&self) -> Result<Watch> {
-        let tally = Arc::new(Tally::default());
-        let addresses = [VIP_V4.into(), HOST_VIP_V4.into(), VIP_V6.into(), SNIP_V4.into(), SNIP_V6.into()];
-        let floating = Floating { addresses: addresses.into(), ..Floating::default() };
-        let tap = Tap::start(&self.topology, floating, tally.clone())?;
-        let prober = Prober::start(&self.topology, tally.clone())?;
-        let targets = [(VIP_V4, SERVICE_PORT).into(), (VIP_V6, SERVICE_PORT).into()];
-        let connections = Connections::open(&self.topology.client, &targets, self.options.connections)?;
-        let watch = Watch { tally, connections, prober, tap };
-        watch.wait_quiet()?;
-        Ok(watch)
+        Watch::start(&self.topology, self.options.connections)
     }
 
     /// What both nodes say about the pair.
@@ -188,6 +179,20 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// Starts probes, capture and connections, and waits until all is quiet. Whose daemons serve does not matter here.
+    pub fn start(topology: &Topology, connections: usize) -> Result<Self> {
+        let tally = Arc::new(Tally::default());
+        let addresses = [VIP_V4.into(), HOST_VIP_V4.into(), VIP_V6.into(), SNIP_V4.into(), SNIP_V6.into()];
+        let floating = Floating { addresses: addresses.into(), ..Floating::default() };
+        let tap = Tap::start(topology, floating, tally.clone())?;
+        let prober = Prober::start(topology, tally.clone())?;
+        let targets = [(VIP_V4, SERVICE_PORT).into(), (VIP_V6, SERVICE_PORT).into()];
+        let connections = Connections::open(&topology.client, &targets, connections)?;
+        let watch = Watch { tally, connections, prober, tap };
+        watch.wait_quiet()?;
+        Ok(watch)
+    }
+
     /// Waits until every connection speaks and [`QUIET_PROBES`] probes in a row were answered.
     fn wait_quiet(&self) -> Result<()> {
         let deadline = Instant::now() + SETTLE_WITHIN;

@@ -6,10 +6,12 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns};
+
+use super::process;
 
 /// Where ip(8) keeps named namespaces.
 pub const NETNS_DIR: &str = "/run/netns";
@@ -53,6 +55,13 @@ impl Netns {
             inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
         .with_context(|| format!("in namespace {}", self.name))
+    }
+
+    /// Starts `command` inside the namespace, in the mounts of the lab: `ip netns exec` would hide the bpf file system.
+    pub fn spawn(&self, mut command: Command) -> Result<Child> {
+        let entry = File::open(self.path()).with_context(|| format!("open namespace {}", self.name))?;
+        process::before_exec(&mut command, move || setns(&entry, CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from));
+        command.spawn().with_context(|| format!("start {} in {}", command.get_program().display(), self.name))
     }
 
     /// Runs lines of ip(8) commands (without the leading `ip`) as one batch.

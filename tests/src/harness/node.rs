@@ -9,7 +9,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -95,7 +94,8 @@ impl Node {
         // Ctrl-C at the terminal is for the lab; it ends its daemons itself.
         command.process_group(0);
         process::die_with_parent(&mut command);
-        self.spawn_inside(command).map(|child| self.child = Some(child))
+        self.child = Some(self.netns.spawn(command)?);
+        Ok(())
     }
 
     /// Waits until the daemon answers.
@@ -177,6 +177,12 @@ impl Node {
         refusals.fold(tail(&self.log_path(), LINES), |text, path| text + "\n" + &tail(&path, LINES / 2))
     }
 
+    /// Everything that the daemon has logged.
+    pub fn log(&self) -> Result<String> {
+        let path = self.log_path();
+        fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+    }
+
     fn log_path(&self) -> PathBuf {
         self.dir.join("log")
     }
@@ -196,13 +202,6 @@ impl Node {
             bail!("the daemon of node {} did not end within {END_WITHIN:?}:\n{}", self.host.name(), self.log_tail());
         }
         Ok(())
-    }
-
-    /// Spawns inside the node's network namespace, in the mounts of the lab: `ip netns exec` would hide the bpf file system.
-    fn spawn_inside(&self, mut command: Command) -> Result<Child> {
-        let entry = File::open(self.netns.path())?;
-        process::before_exec(&mut command, move || setns(&entry, CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from));
-        command.spawn().with_context(|| format!("start {} in {}", self.binary.display(), self.netns.name()))
     }
 }
 

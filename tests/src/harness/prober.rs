@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::tally::Tally;
@@ -37,7 +37,8 @@ impl Prober {
         let echo = topology.client.run(echo_socket)?;
         let observer = topology.observer.run(|| packet_socket::sender("obs0"))?;
         let stop = Arc::new(AtomicBool::new(false));
-        let receiving = Receiver { echo: echo.try_clone()?, tally: tally.clone(), stop: stop.clone() };
+        let receiving =
+            Receiver { echo: echo.try_clone()?, tally: tally.clone(), stop: stop.clone(), wall_offset: rt::wall_offset() };
         let sending = Sender { echo, observer, tally, stop: stop.clone() };
         let mut prober = Self { stop, threads: Vec::new() };
         prober.threads.push(std::thread::Builder::new().name("answers".into()).spawn(move || receiving.run())?);
@@ -63,6 +64,7 @@ fn echo_socket() -> Result<Socket> {
     // Long enough not to spin, short enough to end soon.
     socket.set_read_timeout(Some(Duration::from_millis(100)))?;
     socket.set_recv_buffer_size(4 << 20)?;
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true).context("ask for time stamps")?;
     Ok(socket)
 }
 
@@ -111,6 +113,7 @@ struct Receiver {
     echo: Socket,
     tally: Arc<Tally>,
     stop: Arc<AtomicBool>,
+    wall_offset: Duration,
 }
 
 impl Receiver {
@@ -120,25 +123,20 @@ impl Receiver {
         }
         let mut buffer = [0u8; 256];
         while !self.stop.load(Ordering::Relaxed) {
-            match nix::sys::socket::recv(
-                std::os::fd::AsRawFd::as_raw_fd(&self.echo),
-                &mut buffer,
-                nix::sys::socket::MsgFlags::empty(),
-            ) {
-                Ok(length) => self.take(&buffer[..length]),
-                Err(Errno::EAGAIN | Errno::EINTR) => {}
-                // ICMP errors of a connected socket, such as host unreachable: no answer.
-                Err(_) => {}
+            // Errors are ICMP's of a connected socket, such as host unreachable: no answer.
+            if let Ok(Some((length, stamp))) = packet_socket::receive(&self.echo, &mut buffer) {
+                self.take(&buffer[..length], stamp.saturating_sub(self.wall_offset));
             }
         }
     }
 
-    fn take(&self, packet: &[u8]) {
+    /// An answer counts when it reached the client's host, however late this thread comes to read it.
+    fn take(&self, packet: &[u8], at: Duration) {
         let header_len = usize::from(packet.first().copied().unwrap_or(0) & 0x0f) * 4;
         let Some(index) = packet.get(header_len..).and_then(frame::echo_reply) else {
             return;
         };
-        if index < self.tally.sent() && rt::now().saturating_sub(self.tally.time(index)) <= ANSWER_WITHIN {
+        if index < self.tally.sent() && at.saturating_sub(self.tally.time(index)) <= ANSWER_WITHIN {
             self.tally.answered(index);
         }
     }

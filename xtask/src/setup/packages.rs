@@ -6,8 +6,9 @@ use anyhow::{Result, bail};
 
 use crate::step;
 
-/// What the lab and the privileged tests call: the program and Debian's package that holds it.
-const TEST_TOOLS: [(&str, &str); 3] = [("ip", "iproute2"), ("ethtool", "ethtool"), ("tshark", "tshark")];
+/// What the lab, the privileged tests and the comparison with keepalived call: the program and Debian's package that holds it.
+const TEST_TOOLS: [(&str, &str); 4] =
+    [("ip", "iproute2"), ("ethtool", "ethtool"), ("tshark", "tshark"), ("keepalived", "keepalived")];
 
 /// Installs the tools that the lab and the privileged tests call and that are missing.
 ///
