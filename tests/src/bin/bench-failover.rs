@@ -106,7 +106,7 @@ impl Arguments {
     fn measure(&self, setting: &Setting, pair: &mut dyn Pair, events: &[Event], results: &mut Results) -> Result<()> {
         let wanted = |event: &&Event| self.events.is_empty() || self.events.contains(event);
         for event in events.iter().filter(wanted) {
-            eprintln!("bench: {setting}: {} x {}", event.name(), self.runs);
+            eprintln!("bench: {setting}: {}, {} runs", event.name(), self.runs);
             let after = Duration::from_millis(self.watch_ms);
             let runs = (0..self.runs).map(|_| {
                 let sample = measure::run(pair, *event, after)?;
@@ -117,7 +117,9 @@ impl Arguments {
             });
             let samples = runs.collect::<Result<Vec<_>>>();
             let samples = samples.with_context(|| format!("{setting}: {}\n{}", event.name(), pair.logs()))?;
-            results.rows.push(Row::new(setting, *event, &samples));
+            let row = Row::new(setting, *event, &samples);
+            eprintln!("bench: {row}");
+            results.rows.push(row);
         }
         let time = Duration::from_secs(self.false_seconds);
         if !time.is_zero() {
@@ -125,7 +127,9 @@ impl Arguments {
             let dead = Duration::from_secs_f64(setting.dead_ms / 1000.0);
             let seen = steadiness::observe(pair, time, self.busy_loops, dead);
             let seen = seen.with_context(|| format!("{setting}: busy loops\n{}", pair.logs()))?;
-            results.false_failovers.push(FalseFailovers::new(setting, time, self.busy_loops, &seen));
+            let row = FalseFailovers::new(setting, time, self.busy_loops, &seen);
+            eprintln!("bench: {row}");
+            results.false_failovers.push(row);
         }
         Ok(())
     }

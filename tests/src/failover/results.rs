@@ -1,6 +1,6 @@
 //! How the figures are shown: JSON for programs, two tables and a comparison for people.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -132,22 +132,7 @@ impl Results {
             "{:34} {:13} {:>4} {:>8} {:>8} {:>8} {:>12} {:>12} {:>5} {:>9}\n",
             "setting (hello/dead ms)", "event", "runs", "outage", "p99", "max", "new answers", "lost/sent", "both", "prober"
         );
-        for row in &self.rows {
-            let new = row.to_new_primary_ms_median.map_or("-".into(), |ms| format!("{ms:.1}"));
-            let _ = writeln!(
-                text,
-                "{:34} {:13} {:>4} {:>8.1} {:>8.1} {:>8.1} {new:>12} {:>12} {:>5} {:>9.1}",
-                row.setting.to_string(),
-                row.event,
-                row.runs,
-                row.outage_ms_median,
-                row.outage_ms_p99,
-                row.outage_ms_max,
-                format!("{}/{}", row.lost_of.0, row.lost_of.1),
-                row.both_answered_max,
-                row.late_ms_max
-            );
-        }
+        self.rows.iter().for_each(|row| text.push_str(&format!("{row}\n")));
         text.push_str("(ms; lost, both: probes of all runs, one per ms, without an answer, answered by both nodes; prober: its own worst lateness)\n");
         if !self.false_failovers.is_empty() {
             text.push_str(&self.false_table());
@@ -160,20 +145,7 @@ impl Results {
             "\n{:34} {:>7} {:>5} {:>6} {:>13} {:>6} {:>11} {:>11}\n",
             "setting (hello/dead ms)", "seconds", "loops", "false", "in a stall", "lost", "stall max", "> dead"
         );
-        for row in &self.false_failovers {
-            let _ = writeln!(
-                text,
-                "{:34} {:>7} {:>5} {:>6} {:>13} {:>6} {:>11.1} {:>11}",
-                row.setting.to_string(),
-                row.seconds,
-                row.busy_loops,
-                row.count,
-                row.explained_by_stall,
-                row.probes_lost,
-                row.stall_ms_max,
-                row.stalls_beyond_dead
-            );
-        }
+        self.false_failovers.iter().for_each(|row| text.push_str(&format!("{row}\n")));
         text + "(false takeovers; takeovers while a CPU stood still for longer than the dead interval; stalls in ms, and their number)\n"
     }
 
@@ -209,9 +181,47 @@ pub const UNDERSTUDY: &str = "understudy";
 /// Name of the system it is compared with.
 pub const KEEPALIVED: &str = "keepalived";
 
-impl std::fmt::Display for Setting {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}/{:.0}", self.system, self.variant, self.hello_ms, self.dead_ms)
+    }
+}
+
+/// A line of the table.
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let new = self.to_new_primary_ms_median.map_or("-".into(), |ms| format!("{ms:.1}"));
+        write!(
+            f,
+            "{:34} {:13} {:>4} {:>8.1} {:>8.1} {:>8.1} {new:>12} {:>12} {:>5} {:>9.1}",
+            self.setting.to_string(),
+            self.event,
+            self.runs,
+            self.outage_ms_median,
+            self.outage_ms_p99,
+            self.outage_ms_max,
+            format!("{}/{}", self.lost_of.0, self.lost_of.1),
+            self.both_answered_max,
+            self.late_ms_max
+        )
+    }
+}
+
+/// A line of the table.
+impl fmt::Display for FalseFailovers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:34} {:>7} {:>5} {:>6} {:>13} {:>6} {:>11.1} {:>11}",
+            self.setting.to_string(),
+            self.seconds,
+            self.busy_loops,
+            self.count,
+            self.explained_by_stall,
+            self.probes_lost,
+            self.stall_ms_max,
+            self.stalls_beyond_dead
+        )
     }
 }
 
