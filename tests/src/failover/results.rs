@@ -157,14 +157,14 @@ impl Results {
             let steady = rows().filter(|row| row.setting.system == KEEPALIVED && self.is_steady(&row.setting));
             let Some(best) = steady.min_by(|a, b| a.outage_ms_median.total_cmp(&b.outage_ms_median)) else { continue };
             for own in rows().filter(|row| row.setting.system == UNDERSTUDY) {
+                let (ours, theirs) = (own.outage_ms_median, best.outage_ms_median);
+                // Below the prober's step a ratio says nothing.
+                let ratio = if theirs >= STEP_MS { format!(" = {:.2} of it", ours / theirs) } else { String::new() };
                 lines.push(format!(
-                    "{}: {} {:.1} ms = {:.2} of keepalived's fastest steady setting here ({}: {:.1} ms)",
+                    "{}: keepalived's fastest steady setting here {} {theirs:.1} ms; {} {ours:.1} ms{ratio}",
                     event.name(),
-                    own.setting,
-                    own.outage_ms_median,
-                    own.outage_ms_median / best.outage_ms_median,
                     best.setting.variant,
-                    best.outage_ms_median
+                    own.setting
                 ));
             }
         }
@@ -176,6 +176,8 @@ impl Results {
     }
 }
 
+/// Distance of two probes.
+const STEP_MS: f64 = 1.0;
 /// Name of the system under test.
 pub const UNDERSTUDY: &str = "understudy";
 /// Name of the system it is compared with.
@@ -280,7 +282,7 @@ mod tests {
         };
         let lines = results.comparisons();
         assert_eq!(lines.len(), 1);
-        assert!(lines[0].contains("0.50") && lines[0].contains("steady: 12.0 ms"), "{}", lines[0]);
+        assert!(lines[0].contains("0.50") && lines[0].contains("steady 12.0 ms"), "{}", lines[0]);
     }
 
     #[test]
