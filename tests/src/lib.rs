@@ -4,5 +4,6 @@ pub mod alone;
 pub mod bench;
 pub mod harness;
 pub mod kernel;
+pub mod model;
 pub mod sim;
 pub mod vectors;
