@@ -46,7 +46,7 @@ struct Options {
     #[arg(long)]
     without: Option<Rule>,
     /// Threads.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 1)]
     threads: usize,
     /// Seconds to search for.
     #[arg(long, default_value_t = 600)]

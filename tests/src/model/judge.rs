@@ -39,6 +39,8 @@ pub struct Ghost {
     pub claimed: [Term; 2],
     /// By node: the highest of its terms that a kernel's ruling stopped.
     pub fenced: [Term; 2],
+    /// By node: whether its daemon was stopped between deciding and doing, and has not taken a turn since.
+    pub broken_off: [bool; 2],
     /// The terms that last served at once.
     pub dispute: [Term; 2],
     /// Which of them a ruling stopped.
@@ -65,6 +67,9 @@ impl Pair {
         let after = self.serving();
         for id in 0..2 {
             self.judge_serving(id, before, after);
+        }
+        for id in 0..2 {
+            self.ghost.broken_off[id] &= self.stalled[id] || self.woken[id];
         }
         if after.iter().all(|term| !term.is_none()) && self.ghost.dispute != after {
             (self.ghost.dispute, self.ghost.fell) = (after, [false; 2]);
@@ -118,7 +123,9 @@ impl Pair {
         if term <= self.ghost.fenced[id] {
             self.fail("serves under a term that was stopped");
         }
-        let beside = before[id].is_none() && !before[peer].is_none() && !after[peer].is_none();
+        // A decision that was right when the daemon was stopped may take effect when it goes on. Rules 3 to 5 bound what comes of it.
+        let late = self.ghost.broken_off[id];
+        let beside = !late && before[id].is_none() && !before[peer].is_none() && !after[peer].is_none();
         if beside && self.ghost.open_ticks >= REACH_TICKS {
             self.fail("took over from a Primary in reach");
         }

@@ -274,6 +274,7 @@ impl Pair {
         let frames = self.node_mut(id).break_off(now);
         self.send(id, frames);
         self.stalled[id] = true;
+        self.ghost.broken_off[id] = true;
     }
 
     fn send(&mut self, from: usize, frames: Vec<(usize, Extension)>) {
