@@ -80,7 +80,7 @@ fn main() -> ExitCode {
         if report.complete { "complete" } else { "not complete" }
     );
     if let Some((what, history)) = &report.violation {
-        println!("{history}\nviolation: {what}");
+        println!("{history}{what}");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS

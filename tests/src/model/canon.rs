@@ -83,6 +83,8 @@ fn walk_node(node: &mut SimNode, id: usize, now: Nanos, visit: &mut impl Visit) 
     if !node.powered {
         return;
     }
+    // Of several, the last is what the machine remembers, and of that the kind.
+    node.rulings = node.rulings.last().map(|ruling| ruling.kind()).into_iter().collect();
     let life = node.kernel.boot_nonce;
     visit.seq(id, life, &mut node.kernel.sent_seq);
     visit.nonce(id, &mut node.kernel.boot_nonce);

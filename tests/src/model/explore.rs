@@ -44,6 +44,7 @@ struct Schedules {
     bounds: Bounds,
     off: Option<Rule>,
     good: Arc<Good>,
+    deadline: Instant,
 }
 
 impl Model for Schedules {
@@ -56,7 +57,10 @@ impl Model for Schedules {
     }
 
     fn actions(&self, pair: &Pair, steps: &mut Vec<Step>) {
-        possible(pair, steps);
+        // The search ends by running out of steps.
+        if Instant::now() < self.deadline {
+            possible(pair, steps);
+        }
     }
 
     fn next_state(&self, pair: &Pair, step: Step) -> Option<Pair> {
@@ -95,26 +99,15 @@ fn running(mut pair: Pair) -> Pair {
 pub fn check(bounds: Bounds, off: Option<Rule>, limits: Limits) -> Report {
     let begin = Instant::now();
     let good = Arc::new(Good::default());
-    let checker = Schedules { bounds, off, good: Arc::clone(&good) }
+    let checker = Schedules { bounds, off, good: Arc::clone(&good), deadline: begin + limits.time }
         .checker()
         .threads(limits.threads)
-        .timeout(limits.time)
         .finish_when(HasDiscoveries::AnyFailures)
         .spawn_bfs()
         .join();
     let violation = checker.discovery("invariants").map(|path| {
         let wrong = path.last_state().wrong.unwrap_or("nothing");
-        let mut text = String::new();
-        for (pair, step) in path.into_vec() {
-            let _ = write!(text, "{pair:?}\n  -> {step:?}\n");
-            if let Some(step) = step {
-                println!("{step:?}");
-                super::judge::TRACE.store(true, std::sync::atomic::Ordering::Relaxed);
-                let _ = pair.after(step, off);
-                super::judge::TRACE.store(false, std::sync::atomic::Ordering::Relaxed);
-            }
-        }
-        (wrong, text)
+        (wrong, history(path.into_vec(), wrong, off))
     });
     Report {
         states: checker.unique_state_count(),
@@ -124,5 +117,40 @@ pub fn check(bounds: Bounds, off: Option<Rule>, limits: Limits) -> Report {
         took: begin.elapsed(),
         complete: violation.is_none() && begin.elapsed() < limits.time,
         violation,
+    }
+}
+
+/// What happened, step by step, with the changes of role in between.
+fn history(path: Vec<(Pair, Option<Step>)>, wrong: &'static str, off: Option<Rule>) -> String {
+    let mut text = String::new();
+    let mut last = None;
+    for (pair, step) in path {
+        let Some(step) = step else { continue };
+        tell(&mut text, &pair, step, off);
+        last = Some((pair, step));
+    }
+    if let Some((pair, step)) = last
+        && pair.after(step, off).wrong.is_none()
+    {
+        let _ = writeln!(text, "instead of that tick, healed:");
+        for (pair, step) in heal::history(&pair, off) {
+            tell(&mut text, &pair, step, off);
+        }
+    }
+    let _ = writeln!(text, "violation: {wrong}");
+    text
+}
+
+fn tell(text: &mut String, pair: &Pair, step: Step, off: Option<Rule>) {
+    let mut changes = Vec::new();
+    let after = pair.after_noting(step, off, &mut changes);
+    let _ = writeln!(text, "{pair:?}\n  -> {step:?}");
+    for (id, change) in changes {
+        let (counter, node) = (change.term.counter(), change.term.node_id());
+        let _ = writeln!(text, "     {}: {} -> {} {counter}.{node} ({})", id + 1, change.from, change.to, change.cause);
+    }
+    if let Some(wrong) = after.wrong {
+        let _ = writeln!(text, "{after:?}");
+        let _ = writeln!(text, "     wrong: {wrong}");
     }
 }

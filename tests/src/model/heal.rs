@@ -13,6 +13,9 @@ use super::step::Step;
 /// Ticks in which it must: an unknown key's three dead intervals, twice a change of role, a claim over a hung controller.
 const TICKS_MAX: usize = 40;
 
+/// Times that every frame under way arrives and every daemon looks, within one tick: longer exchanges never end.
+const ROUNDS_MAX: usize = 40;
+
 /// Names of healed states from which it does. They are met again and again, from most states of a search.
 #[derive(Default)]
 pub struct Good(Mutex<HashSet<u64>>);
@@ -56,6 +59,23 @@ pub fn heal(pair: &Pair, good: &Good, off: Option<Rule>) -> Option<&'static str>
     Some("healed, and not settled with exactly one Primary")
 }
 
+/// The steps that [`heal`] takes from `pair`, each with the state before it.
+pub fn history(pair: &Pair, off: Option<Rule>) -> Vec<(Pair, Step)> {
+    let mut steps = Vec::new();
+    let mut healed = healed(pair);
+    for _ in 0..TICKS_MAX {
+        if healed.wrong.is_some() {
+            break;
+        }
+        let before = healed.name();
+        healed = round_with(healed, off, &mut |pair, step| steps.push((pair.clone(), step)));
+        if healed.name() == before {
+            break;
+        }
+    }
+    steps
+}
+
 /// `pair` with nothing wrong any more.
 pub fn healed(pair: &Pair) -> Pair {
     let mut healed = pair.clone();
@@ -75,24 +95,37 @@ pub fn healed(pair: &Pair) -> Pair {
 }
 
 /// One tick, in which every frame arrives and every daemon looks when it is told to.
-pub fn round(mut pair: Pair, off: Option<Rule>) -> Pair {
+pub fn round(pair: Pair, off: Option<Rule>) -> Pair {
+    round_with(pair, off, &mut |_, _| {})
+}
+
+fn round_with(mut pair: Pair, off: Option<Rule>, note: &mut impl FnMut(&Pair, Step)) -> Pair {
+    let mut take = |pair: &mut Pair, step| {
+        note(pair, step);
+        *pair = pair.after(step, off);
+    };
     for id in 0..2 {
         if pair.nodes[id].powered && pair.nodes[id].machine.is_none() {
-            pair = pair.after(Step::Start(id), off);
+            take(&mut pair, Step::Start(id));
         } else if !pair.nodes[id].powered && u64::from(pair.ghost.off_ticks[id]) >= super::canon::PROOF_TICKS {
-            pair = pair.after(Step::PowerOn(id), off);
+            take(&mut pair, Step::PowerOn(id));
         }
     }
-    pair = pair.after(Step::Tick { broken_off: None }, off);
+    take(&mut pair, Step::Tick { broken_off: None });
+    let mut rounds = 0;
     while pair.is_busy() && pair.wrong.is_none() {
+        rounds += 1;
+        if rounds > ROUNDS_MAX {
+            pair.fail("healed, and an exchange without end");
+        }
         for queue in 0..QUEUES {
             if !pair.wires[queue].is_empty() {
-                pair = pair.after(Step::Deliver(queue), off);
+                take(&mut pair, Step::Deliver(queue));
             }
         }
         for id in 0..2 {
             if pair.woken[id] && pair.runs(id) {
-                pair = pair.after(Step::Turn(id), off);
+                take(&mut pair, Step::Turn(id));
             }
         }
     }

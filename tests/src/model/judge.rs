@@ -2,7 +2,7 @@
 
 use ha_common::abi::Term;
 use ha_common::ha::dispute::Ruling;
-use ha_common::ha::event::{Cause, RoleName};
+use ha_common::ha::event::{Cause, RoleName, Transition};
 use ha_common::ha::merits;
 use ha_common::wire::heartbeat::Extension;
 
@@ -16,7 +16,9 @@ const REACH_TICKS: u8 = DEAD_TICKS as u8 + 1;
 /// Ticks through which both may serve over a working link: one hello to prove each other's lives, one to be judged.
 const BOTH_TICKS: u8 = 2;
 
-pub static TRACE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+/// Ticks after which a serving node is known as such to whoever can hear it: two that never heard of a Primary may take the role at
+/// once, until the first frame of either arrives.
+const KNOWN_TICKS: u8 = 2;
 
 /// What the judge remembers. No node knows any of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -27,6 +29,8 @@ pub struct Ghost {
     pub heard_ticks: [u8; 2],
     /// By node: whether it got one in this tick.
     pub heard_now: [bool; 2],
+    /// By node: ticks for which it has served.
+    pub served_ticks: [u8; 2],
     /// Ticks for which both have served over an open, undisturbed link with somebody asking.
     pub both_ticks: u8,
     /// Whether a frame was lost or came late in this tick.
@@ -60,9 +64,9 @@ impl Pair {
     }
 
     /// Judges what came of a step; the kernels served under `before`.
-    pub(super) fn judge(&mut self, before: [Term; 2]) {
+    pub(super) fn judge(&mut self, before: [Term; 2], noted: &mut Vec<(usize, Transition)>) {
         for id in 0..2 {
-            self.judge_transitions(id);
+            self.judge_transitions(id, noted);
         }
         let after = self.serving();
         for id in 0..2 {
@@ -80,20 +84,10 @@ impl Pair {
         }
     }
 
-    fn judge_transitions(&mut self, id: usize) {
+    fn judge_transitions(&mut self, id: usize, noted: &mut Vec<(usize, Transition)>) {
         let changes = std::mem::take(&mut self.node_mut(id).transitions);
         for change in changes {
-            if TRACE.load(std::sync::atomic::Ordering::Relaxed) {
-                println!(
-                    "     {}: {} -> {} term {}.{} ({:?})",
-                    id + 1,
-                    change.from,
-                    change.to,
-                    change.term.counter(),
-                    change.term.node_id(),
-                    change.cause
-                );
-            }
+            noted.push((id, change.clone()));
             let highest = self.ghost.claimed[id];
             let known = match (change.from, change.to) {
                 (RoleName::Claiming, RoleName::Primary) => change.term == highest,
@@ -125,7 +119,8 @@ impl Pair {
         }
         // A decision that was right when the daemon was stopped may take effect when it goes on. Rules 3 to 5 bound what comes of it.
         let late = self.ghost.broken_off[id];
-        let beside = !late && before[id].is_none() && !before[peer].is_none() && !after[peer].is_none();
+        let known = self.ghost.served_ticks[peer] >= KNOWN_TICKS;
+        let beside = known && !late && before[id].is_none() && !before[peer].is_none() && !after[peer].is_none();
         if beside && self.ghost.open_ticks >= REACH_TICKS {
             self.fail("took over from a Primary in reach");
         }
@@ -142,7 +137,8 @@ impl Pair {
         };
         if !stopped.is_none() {
             self.ghost.fenced[id] = self.ghost.fenced[id].max(stopped);
-            if self.ghost.dispute[id] == stopped {
+            let by_order = !matches!(ruling, Ruling::Yielded(_));
+            if by_order && self.ghost.dispute[id] == stopped {
                 self.ghost.fell[id] = true;
                 if self.ghost.fell == [true; 2] {
                     self.fail("a dispute stopped both");
@@ -170,7 +166,8 @@ impl Pair {
         let powered = self.nodes.iter().all(|node| node.powered);
         let known = self.strange == [false; 2];
         let open = powered && known && (0..2).any(|link| self.is_open(link));
-        let both = self.serving().iter().all(|term| !term.is_none());
+        let serves = self.serving().map(|term| !term.is_none());
+        let both = serves == [true; 2];
         let asking = (0..2).any(|id| self.runs(id));
         let ghost = &mut self.ghost;
         ghost.open_ticks = if open { (ghost.open_ticks + 1).min(REACH_TICKS) } else { 0 };
@@ -179,6 +176,7 @@ impl Pair {
         for id in 0..2 {
             let heard = std::mem::take(&mut ghost.heard_now[id]);
             ghost.heard_ticks[id] = if heard { (ghost.heard_ticks[id] + 1).min(DEAD_TICKS as u8) } else { 0 };
+            ghost.served_ticks[id] = if serves[id] { (ghost.served_ticks[id] + 1).min(KNOWN_TICKS) } else { 0 };
             let on = self.nodes[id].powered;
             ghost.off_ticks[id] = if on { 0 } else { (ghost.off_ticks[id] + 1).min(super::canon::PROOF_TICKS as u8) };
             ghost.idle_ticks[id] = if on { (ghost.idle_ticks[id] + 1).min(HUNG_TICKS as u8) } else { 0 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ha_common::abi::Term;
-use ha_common::ha::event::Health;
+use ha_common::ha::event::{Health, Transition};
 use ha_common::time::Nanos;
 use ha_common::wire::heartbeat::{Extension, kind};
 
@@ -136,6 +136,11 @@ impl Pair {
     /// The state after `step`, without rule `off`.
     #[must_use]
     pub fn after(&self, step: Step, off: Option<Rule>) -> Pair {
+        self.after_noting(step, off, &mut Vec::new())
+    }
+
+    /// The same, and the changes of role that it brings.
+    pub(super) fn after_noting(&self, step: Step, off: Option<Rule>, changes: &mut Vec<(usize, Transition)>) -> Pair {
         let mut pair = self.clone();
         let before = pair.serving();
         pair.spend(step);
@@ -144,7 +149,7 @@ impl Pair {
             _ => NOW,
         };
         pair.take(step, now, off);
-        pair.judge(before);
+        pair.judge(before, changes);
         pair.settle(now);
         pair
     }

@@ -58,14 +58,7 @@ impl Machine {
         for term in [&mut self.serving, &mut self.last_term, &mut self.granted_over, &mut self.commit.0] {
             canon.term(term);
         }
-        if let Some(ruling) = &mut self.ruled {
-            // Only its kind is remembered for.
-            *ruling = match ruling {
-                Ruling::Yielded(_) => Ruling::Yielded(Term::NONE),
-                Ruling::Unheard(_) => Ruling::Unheard(Term::NONE),
-                Ruling::Stands | Ruling::Granted(_) | Ruling::Lost(_) | Ruling::Won(_) => Ruling::Stands,
-            };
-        }
+        self.ruled = self.ruled.map(Ruling::kind);
         canon.counter(&mut self.seen);
         canon.counter(&mut self.reserved);
         said(&mut self.published, canon);
@@ -102,6 +95,18 @@ fn bare(cause: &mut Cause) {
             *span = Duration::ZERO;
         }
         _ => {}
+    }
+}
+
+impl Ruling {
+    /// What is remembered of it, which is why this node stopped, if it did.
+    #[must_use]
+    pub fn kind(self) -> Ruling {
+        match self {
+            Ruling::Yielded(_) => Ruling::Yielded(Term::NONE),
+            Ruling::Unheard(_) => Ruling::Unheard(Term::NONE),
+            Ruling::Stands | Ruling::Granted(_) | Ruling::Lost(_) | Ruling::Won(_) => Ruling::Stands,
+        }
     }
 }
 
