@@ -5,5 +5,6 @@ pub mod bench;
 pub mod failover;
 pub mod harness;
 pub mod kernel;
+pub mod model;
 pub mod sim;
 pub mod vectors;

@@ -11,7 +11,7 @@
 //! - and at the end, healed: exactly one node serves within a bounded time.
 
 mod faults;
-mod node;
+pub(crate) mod node;
 mod rng;
 mod world;
 

@@ -33,6 +33,24 @@ pub struct Fence {
 
 const _: () = assert!(size_of::<Fence>() == 24 * GROUPS + 40);
 
+impl Clone for Fence {
+    /// What it holds now, word by word.
+    fn clone(&self) -> Fence {
+        let words = |cells: &[AtomicU64; GROUPS]| core::array::from_fn(|group| AtomicU64::new(load(&cells[group])));
+        let word = |cell: &AtomicU64| AtomicU64::new(load(cell));
+        Fence {
+            fence_term: words(&self.fence_term),
+            granted_term: words(&self.granted_term),
+            stopped_term: words(&self.stopped_term),
+            peer_nonce_seq: word(&self.peer_nonce_seq),
+            peer_nonce: word(&self.peer_nonce),
+            peer_nonce_at: word(&self.peer_nonce_at),
+            peer_said_at: word(&self.peer_said_at),
+            deaf_since: word(&self.deaf_since),
+        }
+    }
+}
+
 impl Fence {
     /// The term under which this node serves `group` right now, judged per packet; none when it does not serve.
     #[inline(always)]

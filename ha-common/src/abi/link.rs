@@ -6,7 +6,7 @@ use crate::wire::heartbeat::Extension;
 /// The record itself. Key: link number. Writer: XDP, one receive queue at a time. Reader: daemon. Memory-mapped.
 ///
 /// `generation` is odd while the record is being written; a reader that finds it odd or changed reads again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct Link {
     /// Sequence lock.

@@ -38,7 +38,7 @@ pub struct NodeGroup {
 }
 
 /// The record itself. Key: 0. Writer: the daemon's HA and heartbeat threads. Readers: XDP, egress guard. Memory-mapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct Node {
     /// [`super::ABI_VERSION`] of the writer.

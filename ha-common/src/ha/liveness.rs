@@ -90,6 +90,16 @@ impl Liveness {
     pub fn is_dead(&self, now: Nanos, dead: Duration) -> bool {
         self.dead_at(dead).is_some_and(|at| now >= at)
     }
+
+    /// Shows every instant in here to `visit`, with the age past which nothing depends on it any more.
+    #[cfg(any(test, feature = "std"))]
+    pub(crate) fn instants(&mut self, mut visit: impl FnMut(&mut Nanos, Duration), dead: Duration) {
+        let patience = self.patience(dead);
+        visit(&mut self.last, dead * 3);
+        for at in &mut self.asked {
+            visit(at, patience);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -17,8 +17,12 @@
 //! The caller feeds facts ([`Machine::handle_event`]), calls [`Machine::handle_timeout`] when [`Machine::poll_timeout`] says so, and
 //! carries out [`Machine::poll_action`] in order. Time is an argument throughout.
 
+mod canonical;
+
 use core::time::Duration;
 use std::collections::VecDeque;
+
+pub use canonical::Canon;
 
 use super::Term;
 use super::dispute::Ruling;

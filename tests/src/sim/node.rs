@@ -1,5 +1,7 @@
-//! One simulated node: a kernel (records and rules) and a daemon (machine and its driver).
+//! One simulated node: a kernel (records and rules) and a daemon (machine and its driver). Shared by the random simulation and
+//! the model check.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use ha_common::abi::{Fence, Link, Node, Term};
@@ -16,25 +18,41 @@ use ha_common::wire::heartbeat::{Extension, kind};
 pub const LINKS: usize = 2;
 
 /// What survives a loss of power.
-#[derive(Clone, Debug, Default)]
-struct Disk {
-    reserved: u64,
-    last_term: Term,
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Disk {
+    pub reserved: u64,
+    pub last_term: Term,
+}
+
+/// What a kernel made of a frame.
+#[derive(Debug)]
+pub struct Received {
+    /// What it decided.
+    pub ruling: Ruling,
+    /// Whether the daemon was told to look.
+    pub news: bool,
+    /// What goes back on the same link.
+    pub echo: Option<Extension>,
 }
 
 /// See the module. All instants that go in and out are this node's own clock.
+#[derive(Clone)]
 pub struct SimNode {
-    settings: Settings,
+    pub settings: Settings,
     peer_id: u8,
-    disk: Disk,
-    kernel: Node,
-    fence: Fence,
-    links: [Link; LINKS],
+    /// Links that requests leave on.
+    pub wired: usize,
+    pub disk: Disk,
+    pub kernel: Node,
+    pub fence: Fence,
+    pub links: [Link; LINKS],
+    /// When the hello thread asked, if the driver does not know it yet.
+    pub asked: Option<Nanos>,
     /// The daemon, while it exists.
     pub machine: Option<Machine>,
-    health: Health,
+    pub health: Health,
     /// What the kernel has decided since the daemon's last turn.
-    rulings: Vec<Ruling>,
+    pub rulings: Vec<Ruling>,
     /// Whether the kernel runs.
     pub powered: bool,
     /// The daemon does not run until then.
@@ -50,10 +68,12 @@ impl SimNode {
         SimNode {
             settings,
             peer_id,
+            wired: LINKS,
             disk: Disk::default(),
             kernel: Node::default(),
             fence: Fence::default(),
             links: [Link::default(); LINKS],
+            asked: None,
             machine: None,
             health: Health { healthy: true, connected: true, linked: true },
             powered: false,
@@ -82,9 +102,12 @@ impl SimNode {
         self.start_daemon(now);
     }
 
-    /// Power off: nothing of it answers any more.
+    /// Power off: nothing is left but the disk.
     pub fn power_off(&mut self) {
         self.powered = false;
+        self.kernel = Node::default();
+        self.fence = Fence::default();
+        self.links = [Link::default(); LINKS];
         self.kill_daemon();
     }
 
@@ -92,6 +115,8 @@ impl SimNode {
     pub fn kill_daemon(&mut self) {
         self.machine = None;
         self.rulings.clear();
+        self.asked = None;
+        self.stalled_until = Nanos::NEVER;
         self.next_hello = Nanos(u64::MAX);
         self.due = Nanos(u64::MAX);
     }
@@ -134,40 +159,41 @@ impl SimNode {
     }
 
     /// What the kernel makes of a frame: at most an echo, for the same link.
-    pub fn receive(&mut self, now: Nanos, link: usize, mut frame: Extension) -> Option<Extension> {
+    pub fn receive(&mut self, now: Nanos, link: usize, mut frame: Extension) -> Received {
+        let mut received = Received { ruling: Ruling::Stands, news: false, echo: None };
         if !self.powered {
-            return None;
+            return received;
         }
-        let heard = hearing::hear(&self.kernel, &self.fence, &mut self.links[link], &frame, now);
-        match heard {
-            Heard::Own | Heard::NotOurs => return None,
+        match hearing::hear(&self.kernel, &self.fence, &mut self.links[link], &frame, now) {
+            Heard::Own | Heard::NotOurs => return received,
             Heard::Stale => {}
             Heard::Fresh { ruling, news } => {
+                (received.ruling, received.news) = (ruling, news);
                 if news {
                     self.due = self.due.min(now);
                 }
-                self.rulings.push(ruling);
+                if self.machine.is_some() && ruling != Ruling::Stands {
+                    self.rulings.push(ruling);
+                }
             }
         }
-        if frame.kind == kind::ECHO {
-            return None;
+        if frame.kind != kind::ECHO {
+            hearing::echo(&self.kernel, &self.fence, &mut frame, now);
+            received.echo = Some(frame);
         }
-        hearing::echo(&self.kernel, &self.fence, &mut frame, now);
-        Some(frame)
+        received
     }
 
     /// The hello thread: a request on every link.
     pub fn hello(&mut self, now: Nanos) -> Vec<(usize, Extension)> {
         self.next_hello = now + self.settings.hello;
-        let frames = self.requests(now);
-        if let Some(machine) = &mut self.machine {
-            machine.handle_event(now, Event::Asked(now));
-        }
-        frames
+        self.asked = Some(now);
+        self.due = self.due.min(now);
+        self.requests(now)
     }
 
     fn requests(&mut self, now: Nanos) -> Vec<(usize, Extension)> {
-        (0..LINKS)
+        (0..self.wired)
             .map(|link| {
                 self.kernel.sent_seq += 1;
                 let armed = !self.kernel.groups[0].armed_term.is_none();
@@ -186,16 +212,11 @@ impl SimNode {
 
     /// One turn of the HA driver: read the kernel, feed the machine, carry out what it wants.
     pub fn turn(&mut self, now: Nanos) -> Vec<(usize, Extension)> {
-        use std::sync::atomic::Ordering::Relaxed;
         let Some(mut machine) = self.machine.take() else { return Vec::new() };
+        // What a turn that was broken off had still to do.
         let mut frames = self.carry_out(now, &mut machine);
-        for ruling in std::mem::take(&mut self.rulings) {
-            machine.handle_event(now, Event::Ruled(ruling));
-            frames.extend(self.carry_out(now, &mut machine));
-        }
-        let view = Box::new(PeerView::merge(&self.links, self.fence.peer_nonce.load(Relaxed)));
-        for event in [Event::Heard { view, serving: self.serving() }, Event::Health(self.health), Event::MirrorReady(true)] {
-            machine.handle_event(now, event);
+        for event in self.news() {
+            machine.handle_event(now, self.complete(event));
             frames.extend(self.carry_out(now, &mut machine));
         }
         machine.handle_timeout(now);
@@ -204,6 +225,43 @@ impl SimNode {
         self.due = machine.poll_timeout(now).max(now + Duration::from_micros(20));
         self.machine = Some(machine);
         frames
+    }
+
+    /// A turn that ends as soon as the machine has decided on another role, before anything of that is done: it waits for the
+    /// next turn.
+    pub fn break_off(&mut self, now: Nanos) -> Vec<(usize, Extension)> {
+        let Some(mut machine) = self.machine.take() else { return Vec::new() };
+        let mut frames = self.carry_out(now, &mut machine);
+        let role = machine.role();
+        for event in self.news() {
+            machine.handle_event(now, self.complete(event));
+            if machine.role() != role {
+                break;
+            }
+            frames.extend(self.carry_out(now, &mut machine));
+        }
+        self.machine = Some(machine);
+        frames
+    }
+
+    /// What the driver feeds its machine in one turn, in this order; the kernel's records are read last.
+    fn news(&mut self) -> Vec<Event> {
+        let mut news: Vec<Event> = std::mem::take(&mut self.rulings).into_iter().map(Event::Ruled).collect();
+        news.extend([Event::Health(self.health), Event::MirrorReady(true)]);
+        news.extend(self.asked.take().map(Event::Asked));
+        news.push(Event::Heard { view: Box::default(), serving: Term::NONE });
+        news
+    }
+
+    /// `event` with what the kernel's records say at this moment.
+    fn complete(&self, event: Event) -> Event {
+        match event {
+            Event::Heard { .. } => {
+                let view = PeerView::merge(&self.links, self.fence.peer_nonce.load(Relaxed));
+                Event::Heard { view: Box::new(view), serving: self.serving() }
+            }
+            event => event,
+        }
     }
 
     fn carry_out(&mut self, now: Nanos, machine: &mut Machine) -> Vec<(usize, Extension)> {

@@ -306,7 +306,7 @@ impl World {
             );
         }
         let local = self.local(flight.to);
-        if let Some(echo) = self.nodes[flight.to].receive(local, flight.link, flight.frame) {
+        if let Some(echo) = self.nodes[flight.to].receive(local, flight.link, flight.frame).echo {
             self.send(flight.to, flight.link, echo);
         }
     }
