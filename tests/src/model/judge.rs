@@ -173,10 +173,10 @@ impl Pair {
         ghost.open_ticks = if open { (ghost.open_ticks + 1).min(REACH_TICKS) } else { 0 };
         ghost.both_ticks = if both && open && asking && !ghost.disturbed { ghost.both_ticks + 1 } else { 0 };
         ghost.disturbed = false;
-        for id in 0..2 {
+        for (id, &served) in serves.iter().enumerate() {
             let heard = std::mem::take(&mut ghost.heard_now[id]);
             ghost.heard_ticks[id] = if heard { (ghost.heard_ticks[id] + 1).min(DEAD_TICKS as u8) } else { 0 };
-            ghost.served_ticks[id] = if serves[id] { (ghost.served_ticks[id] + 1).min(KNOWN_TICKS) } else { 0 };
+            ghost.served_ticks[id] = if served { (ghost.served_ticks[id] + 1).min(KNOWN_TICKS) } else { 0 };
             let on = self.nodes[id].powered;
             ghost.off_ticks[id] = if on { 0 } else { (ghost.off_ticks[id] + 1).min(super::canon::PROOF_TICKS as u8) };
             ghost.idle_ticks[id] = if on { (ghost.idle_ticks[id] + 1).min(HUNG_TICKS as u8) } else { 0 };

@@ -74,7 +74,8 @@ pub fn possible(pair: &Pair, steps: &mut Vec<Step>) {
         if pair.late[queue].is_some() {
             steps.push(Step::DeliverLate(queue));
         }
-        if !pair.cut[queue] && !(left.coarse && busy) {
+        let held = pair.cut[queue] || left.coarse && busy;
+        if !held {
             offer(steps, left.cuts[queue], Step::Cut(queue));
         }
         if pair.cut[queue] && !busy {
