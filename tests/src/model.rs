@@ -1,6 +1,6 @@
 //! Every schedule of a bounded pair, over the shipped rules: two nodes, their links, crashes, stalls, cuts, mistakes.
 //!
-//! [`stateright`] explores. A state ([`Pair`]) is two [`SimNode`](crate::sim::node::SimNode)s, the very kernel rules and machine that ship, and the frames
+//! [`stateright`] explores. A state ([`Pair`]) is two `SimNode`s, the very kernel rules and machine that ship, and the frames
 //! between them; a [`Step`] is one delivery, one turn of a daemon, one tick of time or one fault. Numbers are renamed (`canon`) so
 //! that the space is finite without a bound on time or on claims: only faults are bounded ([`Bounds`]).
 //!
