@@ -160,6 +160,9 @@ impl Machine {
     /// made of them.
     pub fn handle_event(&mut self, now: Nanos, event: Event) {
         self.notice_stall(now);
+        // The others are drawn into account at the next look at the kernel, or the timeout that follows it: a rule that ran on what was
+        // read a turn ago could take a peer for dead whose echo is there, or undo what the kernel has decided since.
+        let decides = matches!(event, Event::Heard { .. } | Event::Settings(_) | Event::Force { .. } | Event::Stop { .. });
         match event {
             Event::Heard { view, serving } => self.heard(now, *view, serving),
             Event::Asked(at) => {
@@ -189,7 +192,9 @@ impl Machine {
             Event::Force { force } => self.force(now, force),
             Event::Stop { force } => self.stop(now, force),
         }
-        self.decide(now);
+        if decides {
+            self.decide(now);
+        }
     }
 
     /// Draws the consequences of time alone.
@@ -433,7 +438,7 @@ impl Machine {
             self.become_primary(now, term, self.cause.clone());
         } else if !self.may_take() && !self.must_take() {
             self.disarm(now, term, Cause::Ineligible);
-        } else if self.liveness.is_dead(now, self.settings.dead) && !self.vetoed(now) {
+        } else if self.liveness.is_dead(now, self.settings.dead) && !self.vetoed(now) && !self.peer_unknown(now) {
             self.actions.push_back(Action::SetRole(term));
             self.actions.push_back(Action::Disarm);
             self.actions.push_back(Action::Send);
