@@ -3,6 +3,8 @@
 //! [`Standing`] is the one order of two nodes; [`dispute`] is what a kernel decides on a heartbeat; the machine decides the rest.
 
 #[cfg(any(test, feature = "std"))]
+pub mod alarm;
+#[cfg(any(test, feature = "std"))]
 pub mod announce;
 pub mod dispute;
 #[cfg(any(test, feature = "std"))]

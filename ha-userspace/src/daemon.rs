@@ -36,6 +36,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use crate::alarm::Board;
 use crate::api::{Socket, serve};
 use crate::command::Executor;
 use crate::command::runtime::Runtime;
@@ -88,7 +89,8 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     let (driver, ends) = Handle::new()?;
     let (orders, received) = channel();
     let found = reserve(&state)?;
-    let helpers = Helpers::spawn(received, state, driver.clone())?;
+    let board = Board::default();
+    let helpers = Helpers::spawn(received, state, driver.clone(), board.clone())?;
     let requests = Requests::new(Arc::clone(&shared), config.ha().hello_interval);
     let (verdicts_in, mut verdicts) = mpsc::unbounded_channel();
     let (wanted, wanted_out) = watch::channel(BTreeSet::new());
@@ -126,6 +128,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
             wanted,
             store: Arc::new(Store::new(&options.config)),
             timeouts,
+            board: board.clone(),
             own: address::list(&netlink).await.context("cannot list the host's addresses")?,
         },
         known,

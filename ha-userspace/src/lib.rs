@@ -1,6 +1,7 @@
 //! Understudy's daemon as a library: the language, the running configuration, the socket by which operators reach it, the kernel's
 //! side, the HA driver, and the examination of a host.
 
+pub mod alarm;
 pub mod api;
 pub mod clock;
 pub mod command;

@@ -9,15 +9,44 @@ use super::view::PeerView;
 use super::{Standing, Term};
 use crate::time::Nanos;
 
+/// Which of the monitored interfaces and failover interface sets work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Interfaces {
+    /// All of them.
+    Work,
+    /// At least one fails.
+    SomeFail,
+    /// All of them fail.
+    AllFail,
+}
+
 /// How the node itself is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Health {
-    /// Every monitored interface works.
-    pub healthy: bool,
-    /// At least one leg reaches somebody.
+    /// Interfaces and failover interface sets.
+    pub interfaces: Interfaces,
+    /// At least one leg of clients has carrier.
     pub connected: bool,
     /// At least one HA link has carrier: silence on it says something.
     pub linked: bool,
+    /// Every monitored route is there.
+    pub routes: bool,
+}
+
+impl Health {
+    /// Nothing is wrong.
+    pub const WELL: Health = Health { interfaces: Interfaces::Work, connected: true, linked: true, routes: true };
+}
+
+/// What the witness answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Testimony {
+    /// This node came first and may serve alone.
+    Granted,
+    /// The peer came first.
+    Refused,
+    /// No answer came in time.
+    Silent,
 }
 
 /// Something that happened. Facts, not orders: what follows from them is the machine's business.
@@ -34,8 +63,20 @@ pub enum Event {
     Asked(Nanos),
     /// The own kernel decided something on a heartbeat.
     Ruled(Ruling),
-    /// The state of the own interfaces.
+    /// The state of the own interfaces and routes.
     Health(Health),
+    /// When somebody was last heard on a leg of clients (an answer of a probed address, or other traffic); `None` while there is no
+    /// address to probe, so that silence says nothing.
+    Reached(Option<Nanos>),
+    /// What came of [`Action::AskWitness`].
+    Witness(Testimony),
+    /// What came of [`Action::Announce`] under this term: whether it was carried out. A failure is tried again.
+    Announced {
+        /// The term announced.
+        term: Term,
+        /// Whether it took effect.
+        done: bool,
+    },
     /// The operator's settings, at the start and whenever they change.
     Settings(Settings),
     /// A configuration was committed: under which term, as which of it, and whether it holds anything.
@@ -102,10 +143,15 @@ pub enum Action {
     Send,
     /// Bring to the peer what it must know before it serves, then report [`Event::Drained`].
     Drain,
-    /// Announce every floating address from here, and bring up those that the host owns.
-    Announce,
+    /// Announce every floating address from here, and bring up those that the host owns; then report [`Event::Announced`], which may
+    /// take as long as it takes.
+    Announce(Term),
     /// Stop announcing, drop what is queued, take down what the host owns.
     Withdraw,
+    /// Ask the witness for the right to serve alone, and report [`Event::Witness`].
+    AskWitness,
+    /// Tell the witness that this node hears its peer: no right is needed any more.
+    ReleaseWitness,
     /// Reserve term counters up to this one on disk and report [`Event::Reserved`].
     Reserve(u64),
     /// Answer the operator's pending command.

@@ -31,6 +31,20 @@ pub struct Settings {
     pub dead: Duration,
     /// Age of the peer's controller after which it is hung.
     pub controller_dead: Duration,
+    /// Silence on all legs of clients after which an otherwise well node is isolated.
+    pub isolation_hold: Duration,
+    /// Whether a Primary stays although neither node is well (the public product's `-failSafe`).
+    pub fail_safe: bool,
+    /// Failovers for failed route monitors, after which the Primary stays whatever its monitors say; zero for no limit.
+    pub max_flips: u32,
+    /// Time from the first such failover, after which the same holds; zero for no limit.
+    pub max_flip_time: Duration,
+    /// Whether the nodes are in different subnets (the public product's INC): route monitors count on both.
+    pub inc: bool,
+    /// How long route monitors are not judged after this node became Primary or one was added.
+    pub route_hold: Duration,
+    /// Whether a witness is to be asked when the peer is silent.
+    pub witness: bool,
 }
 
 impl Default for Settings {
@@ -43,6 +57,13 @@ impl Default for Settings {
             hello: Duration::from_millis(200),
             dead: Duration::from_secs(3),
             controller_dead: Duration::from_secs(3),
+            isolation_hold: Duration::from_secs(3),
+            fail_safe: false,
+            max_flips: 0,
+            max_flip_time: Duration::ZERO,
+            inc: false,
+            route_hold: Duration::from_secs(180),
+            witness: false,
         }
     }
 }

@@ -9,9 +9,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use ha_common::ha::announce::Pace;
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::floating::Floating;
+use crate::alarm::{Board, Kind};
 use crate::ha::state::{State, StateFile};
 use crate::ha::{Handle, Helper, Past, Request};
 use crate::net::address::LocalAddress;
@@ -41,7 +42,7 @@ impl Helpers {
     ///
     /// # Errors
     /// When the kernel gives no thread.
-    pub fn spawn(orders: Receiver<Helper>, file: StateFile, driver: Handle) -> std::io::Result<Helpers> {
+    pub fn spawn(orders: Receiver<Helper>, file: StateFile, driver: Handle, board: Board) -> std::io::Result<Helpers> {
         let shared = Arc::new(Shared {
             announcements: Announcements::spawn(Pace::default())?,
             floating: Mutex::default(),
@@ -49,7 +50,7 @@ impl Helpers {
             changes: watch::Sender::new(0),
         });
         let (to_disk, errands) = channel();
-        thread::Builder::new().name("terms".into()).spawn(move || run_errands(&errands, &file, &driver))?;
+        thread::Builder::new().name("terms".into()).spawn(move || run_errands(&errands, &file, &driver, &board))?;
         let helpers = Helpers { shared };
         let follower = helpers.clone();
         // What makes a takeover known to others is as urgent as the takeover.
@@ -134,7 +135,7 @@ fn hand_on(to_disk: &Sender<Errand>, errand: Errand) {
 }
 
 /// Writes the newest state whenever there is a newer one; a disk that fails is tried again.
-fn run_errands(errands: &Receiver<Errand>, file: &StateFile, driver: &Handle) {
+fn run_errands(errands: &Receiver<Errand>, file: &StateFile, driver: &Handle, board: &Board) {
     let mut unwritten: Option<State> = None;
     loop {
         let errand = match unwritten {
@@ -154,9 +155,14 @@ fn run_errands(errands: &Receiver<Errand>, file: &StateFile, driver: &Handle) {
         match file.write(&state) {
             Ok(()) => {
                 unwritten = None;
+                board.clear(Kind::DiskFailed, "");
                 driver.send(Request::Reserved(state.reserved));
             }
-            Err(error) => warn!(%error, "terms are not on disk: if this node loses power now it may claim under a used one"),
+            Err(error) => board.raise(
+                Kind::DiskFailed,
+                "",
+                format!("terms are not on disk ({error}): if this node loses power now it may claim under a used one"),
+            ),
         }
     }
 }

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::floating::Floating;
 use super::helpers::Helpers;
 use super::status::{self, Sent};
+use crate::alarm::Board;
 use crate::clock;
 use crate::command::runtime::{Health, InterfaceState, Outcome, PairStatus, Runtime, ServiceState};
 use crate::command::{CommandError, words};
@@ -60,6 +61,8 @@ pub struct Live {
     pub(super) next_hops: NextHops,
     pub(super) store: Arc<Store>,
     pub(super) own: Vec<LocalAddress>,
+    /// What is wrong.
+    pub(super) board: Board,
     timeouts: watch::Sender<Timeouts>,
     services: HashMap<String, Known>,
     modes: BTreeMap<String, Mode>,
@@ -92,12 +95,14 @@ pub struct Parts {
     pub timeouts: watch::Sender<Timeouts>,
     /// The host's own addresses.
     pub own: Vec<LocalAddress>,
+    /// Where faults are put up.
+    pub board: Board,
 }
 
 impl Live {
     /// Nothing configured yet; `verdicts` and `inherited` next hops are what an earlier daemon knew.
     pub fn new(parts: Parts, verdicts: HashMap<String, Verdict>, inherited: NextHops) -> Live {
-        let Parts { datapath, requests, driver, carrier, helpers, monitors, wanted, store, timeouts, own } = parts;
+        let Parts { datapath, requests, driver, carrier, helpers, monitors, wanted, store, timeouts, own, board } = parts;
         let since = Instant::now();
         let services = verdicts.into_iter().map(|(name, verdict)| (name, Known { verdict, since })).collect();
         Live {
@@ -110,6 +115,7 @@ impl Live {
             wanted,
             store,
             own,
+            board,
             timeouts,
             services,
             next_hops: inherited.clone(),
@@ -312,6 +318,9 @@ pub fn settings(config: &Config) -> Settings {
         hello: ha.hello_interval,
         dead: ha.dead_interval,
         controller_dead: ha.controller_dead_interval,
+        isolation_hold: ha.dead_interval,
+        fail_safe: ha.fail_safe,
+        ..Settings::default()
     }
 }
 

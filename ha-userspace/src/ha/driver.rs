@@ -8,7 +8,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, SystemTime};
 
 use ha_common::abi::{Event as KernelEvent, GROUPS, Link, MAX_LINKS, Term, event_kind};
-use ha_common::ha::event::{Action, Event, Health, Refusal, Transition};
+use ha_common::ha::event::{Action, Event, Health, Interfaces, Refusal, Transition};
 use ha_common::ha::machine::{Machine, TERM_BLOCK};
 use ha_common::ha::settings::Settings;
 use ha_common::ha::view::PeerView;
@@ -172,9 +172,14 @@ impl Driver {
         let failed = self.failed().count();
         let up = |name: &String| self.carrier.get(name).copied().unwrap_or(false);
         let health = Health {
-            healthy: failed == 0,
+            interfaces: match failed {
+                0 => Interfaces::Work,
+                _ if failed == monitored.len() => Interfaces::AllFail,
+                _ => Interfaces::SomeFail,
+            },
             connected: failed < monitored.len() || monitored.is_empty(),
             linked: links.iter().any(up),
+            routes: true,
         };
         self.feed(Event::Health(health));
     }
@@ -256,8 +261,9 @@ impl Driver {
             }
             // Nothing is mirrored yet, so there is nothing to bring over.
             Action::Drain => self.machine.handle_event(clock::now(), Event::Drained),
-            Action::Announce => self.help(Helper::Announce),
+            Action::Announce(_) => self.help(Helper::Announce),
             Action::Withdraw => self.help(Helper::Withdraw),
+            Action::AskWitness | Action::ReleaseWitness => {}
             Action::Reserve(upto) => {
                 self.state.reserved = upto;
                 self.persist();

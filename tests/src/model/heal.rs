@@ -86,7 +86,7 @@ pub fn healed(pair: &Pair) -> Pair {
     healed.stalled = [false; 2];
     for id in 0..2 {
         healed.woken[id] = true;
-        healed.node_mut(id).set_health(Health { healthy: true, connected: true, linked: true });
+        healed.node_mut(id).set_health(Health::WELL);
     }
     let (claimed, fenced, off_ticks) = (pair.ghost.claimed, pair.ghost.fenced, pair.ghost.off_ticks);
     healed.ghost = super::judge::Ghost { claimed, fenced, off_ticks, ..Default::default() };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ha_common::abi::Term;
-use ha_common::ha::event::{Health, Transition};
+use ha_common::ha::event::{Health, Interfaces, Transition};
 use ha_common::time::Nanos;
 use ha_common::wire::heartbeat::{Extension, kind};
 
@@ -235,7 +235,11 @@ impl Pair {
             }
             Step::Legs(id) => {
                 let well = !self.nodes[id].health.connected;
-                self.node_mut(id).set_health(Health { healthy: well, connected: well, linked: true });
+                self.node_mut(id).set_health(if well {
+                    Health::WELL
+                } else {
+                    Health { interfaces: Interfaces::AllFail, connected: false, ..Health::WELL }
+                });
                 self.woken[id] = true;
             }
             Step::Key(id) => {

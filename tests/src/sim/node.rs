@@ -75,7 +75,7 @@ impl SimNode {
             links: [Link::default(); LINKS],
             asked: None,
             machine: None,
-            health: Health { healthy: true, connected: true, linked: true },
+            health: Health::WELL,
             powered: false,
             rulings: Vec::new(),
             stalled_until: Nanos::NEVER,
@@ -155,7 +155,7 @@ impl SimNode {
     }
 
     pub fn is_healthy(&self) -> bool {
-        self.health.healthy && self.health.connected
+        self.health == Health::WELL
     }
 
     /// What the kernel makes of a frame: at most an echo, for the same link.
@@ -296,7 +296,7 @@ impl SimNode {
                 }
                 Action::Answer(answer) => self.answers.push(answer),
                 Action::Record(transition) => self.transitions.push(transition),
-                Action::Announce | Action::Withdraw => {}
+                Action::Announce(_) | Action::Withdraw | Action::AskWitness | Action::ReleaseWitness => {}
             }
         }
         frames

@@ -3,7 +3,7 @@
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use ha_common::ha::event::{Cause, Health, RoleName};
+use ha_common::ha::event::{Cause, Health, Interfaces, RoleName};
 use ha_common::ha::settings::Settings;
 use ha_common::time::Nanos;
 use ha_common::wire::heartbeat::Extension;
@@ -171,7 +171,11 @@ impl World {
             }
             Fault::Loss { link, from, percent } => self.loss[link][from] = (percent, self.now),
             Fault::Legs { node, carrier } => {
-                self.nodes[node].set_health(Health { healthy: carrier, connected: carrier, linked: true });
+                self.nodes[node].set_health(if carrier {
+                    Health::WELL
+                } else {
+                    Health { interfaces: Interfaces::AllFail, connected: false, ..Health::WELL }
+                });
                 let at = self.local(node);
                 self.nodes[node].due = self.nodes[node].due.min(at);
             }

@@ -134,7 +134,7 @@ fn said(said: &mut Said, canon: &mut impl Canon) {
 fn canonical_action(action: &mut Action, canon: &mut impl Canon) {
     match action {
         Action::Publish(words) => said(words, canon),
-        Action::SetRole(term) | Action::Consent(term) => canon.term(term),
+        Action::SetRole(term) | Action::Consent(term) | Action::Announce(term) => canon.term(term),
         Action::Arm { term, over } => {
             canon.term(term);
             canon.term(over);
@@ -145,6 +145,12 @@ fn canonical_action(action: &mut Action, canon: &mut impl Canon) {
             canon.term(&mut transition.term);
             bare(&mut transition.cause);
         }
-        Action::Disarm | Action::Send | Action::Drain | Action::Announce | Action::Withdraw | Action::Answer(_) => {}
+        Action::Disarm
+        | Action::Send
+        | Action::Drain
+        | Action::Withdraw
+        | Action::AskWitness
+        | Action::ReleaseWitness
+        | Action::Answer(_) => {}
     }
 }

@@ -31,7 +31,7 @@ impl Bench {
         let now = Nanos(1_000_000_000_000);
         let machine = Machine::new(now, settings, 100, 100 + TERM_BLOCK, Term::NONE);
         let mut bench = Bench { now, machine, done: Vec::new(), serving: Term::NONE, view: PeerView::default() };
-        bench.feed(Event::Health(Health { healthy: true, connected: true, linked: true }));
+        bench.feed(Event::Health(Health::WELL));
         bench.feed(Event::MirrorReady(true));
         bench
     }
@@ -184,7 +184,7 @@ fn forced_failover_is_refused_with_the_public_code_for_every_state_that_forbids_
 
     let mut ill = Bench::new(1, HaStatus::Enabled);
     ill.hear(peer(PEER_TERM), ms(50));
-    ill.feed(Event::Health(Health { healthy: false, connected: true, linked: true }));
+    ill.feed(Event::Health(Health { interfaces: Interfaces::SomeFail, ..Health::WELL }));
     assert_eq!(refused(&mut ill, false), 365);
 
     let mut primary = Bench::new(1, HaStatus::Enabled);
@@ -252,7 +252,7 @@ fn terms_are_reserved_before_they_are_used_and_never_used_twice() {
         let settings = Settings { node_id: 1, paired: true, dead: DEAD, hello: ms(10), ..Settings::default() };
         let mut bench = Bench::with(settings);
         bench.machine = Machine::new(bench.now, bench.machine.settings().clone(), used, used + TERM_BLOCK, Term::NONE);
-        bench.feed(Event::Health(Health { healthy: true, connected: true, linked: true }));
+        bench.feed(Event::Health(Health::WELL));
         bench.wait(ms(100));
         let reserved = bench.done.iter().filter_map(|action| match action {
             Action::Reserve(upto) => Some(*upto),
@@ -268,7 +268,7 @@ fn terms_are_reserved_before_they_are_used_and_never_used_twice() {
 #[test]
 fn isolated_node_does_not_claim() {
     let mut bench = Bench::new(1, HaStatus::Enabled);
-    bench.feed(Event::Health(Health { healthy: false, connected: false, linked: true }));
+    bench.feed(Event::Health(Health { interfaces: Interfaces::AllFail, connected: false, ..Health::WELL }));
     bench.wait(ms(1_000));
     assert_eq!((bench.role(), bench.machine.said().node_state), (RoleName::Secondary, 7));
 }
@@ -292,7 +292,7 @@ fn forced_failover_to_an_unwell_peer_happens_when_the_operator_insists_and_is_an
 #[test]
 fn unwell_secondary_takes_over_when_the_operator_insists_on_the_primary() {
     let mut bench = Bench::new(1, HaStatus::Enabled);
-    bench.feed(Event::Health(Health { healthy: false, connected: true, linked: true }));
+    bench.feed(Event::Health(Health { interfaces: Interfaces::SomeFail, ..Health::WELL }));
     let hands_over = |insists: u16| Extension { flags: peer(PEER_TERM).flags | flags::HANDS_OVER | insists, ..peer(PEER_TERM) };
     bench.hear(hands_over(0), ms(50));
     assert_eq!(bench.role(), RoleName::Secondary);
@@ -320,7 +320,7 @@ fn machine_that_can_send_nothing_does_not_spin_and_calls_nobody_dead() {
 #[test]
 fn node_that_comes_up_without_a_link_waits_longer_for_its_peer() {
     let mut bench = Bench::new(1, HaStatus::Enabled);
-    bench.feed(Event::Health(Health { healthy: true, connected: true, linked: false }));
+    bench.feed(Event::Health(Health { linked: false, ..Health::WELL }));
     bench.wait(ms(2_900));
     assert_eq!(bench.role(), RoleName::Secondary, "an interface may still be coming up");
     bench.wait(ms(200));

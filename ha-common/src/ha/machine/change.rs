@@ -1,0 +1,74 @@
+//! What a change of role does, in the order in which it must take effect.
+
+use super::*;
+
+impl Machine {
+    pub(super) fn become_primary(&mut self, now: Nanos, term: Term, cause: Cause) {
+        self.last_term = term;
+        self.serving = term;
+        self.enter(now, Role::Primary { term }, term, cause);
+        if let Some(Pending::Force { .. }) = self.pending.take() {
+            self.actions.push_back(Action::Answer(Ok(())));
+        }
+        self.publish(now);
+        self.actions.push_back(Action::Send);
+        self.actions.push_back(Action::Announce(term));
+    }
+
+    /// Goes on serving under a new term above everything seen.
+    pub(super) fn raise(&mut self, now: Nanos, cause: Cause) {
+        let term = self.next_term();
+        self.granted_over = Term::NONE;
+        self.last_term = term;
+        self.serving = term;
+        self.actions.push_back(Action::SetRole(term));
+        self.enter(now, Role::Primary { term }, term, cause);
+        self.publish(now);
+        self.actions.push_back(Action::Send);
+        self.actions.push_back(Action::Announce(term));
+    }
+
+    pub(super) fn leave(&mut self, now: Nanos, term: Term, cause: Cause) {
+        self.actions.push_back(Action::SetRole(Term::NONE));
+        self.actions.push_back(Action::Consent(Term::NONE));
+        self.actions.push_back(Action::Withdraw);
+        self.serving = Term::NONE;
+        self.ruled = None;
+        self.enter(now, Role::Secondary, term, cause);
+        self.publish(now);
+        self.actions.push_back(Action::Send);
+    }
+
+    pub(super) fn disarm(&mut self, now: Nanos, term: Term, cause: Cause) {
+        self.actions.push_back(Action::Disarm);
+        self.granted_over = Term::NONE;
+        self.retry_at = now + self.settings.hello;
+        self.enter(now, Role::Secondary, term, cause);
+    }
+
+    pub(super) fn withdraw_consent(&mut self) {
+        self.actions.push_back(Action::Consent(Term::NONE));
+    }
+
+    pub(super) fn enter(&mut self, now: Nanos, role: Role, term: Term, cause: Cause) {
+        let from = self.role().0;
+        self.role = role;
+        self.since = now;
+        let to = self.role().0;
+        self.actions.push_back(Action::Record(Transition { at: now, from, to, term, cause }));
+    }
+
+    pub(super) fn next_term(&mut self) -> Term {
+        self.seen += 1;
+        self.reserve();
+        Term::new(self.seen, self.settings.node_id)
+    }
+
+    /// Keeps at least half a block of counters reserved ahead.
+    pub(super) fn reserve(&mut self) {
+        if self.seen + TERM_BLOCK / 2 > self.reserved {
+            self.reserved = self.seen + TERM_BLOCK;
+            self.actions.push_back(Action::Reserve(self.reserved));
+        }
+    }
+}
