@@ -123,8 +123,8 @@ fn lost_client_leg_hands_over_at_once() {
 }
 
 #[test]
-fn both_legs_lost_moves_nothing() {
-    let mut world = running_pair(5);
+fn both_legs_lost_with_fail_safe_moves_nothing() {
+    let mut world = World::running(5, &Settings { fail_safe: true, ..settings() });
     let old = world.only_primary().expect("one serves");
     world.apply(Fault::Legs { node: 1 - old, carrier: false });
     world.run(ms(5));

@@ -33,6 +33,8 @@ pub struct NodeGroup {
     pub armed_term: Term,
     /// The peer's term that [`Self::armed_term`] would follow.
     pub armed_over: Term,
+    /// When it became ready: only what the peer says after it heard of that is proof.
+    pub armed_at: Nanos,
     /// Own term that this node consents to give up: a claim over it is obeyed at once.
     pub consent: Term,
 }
@@ -81,7 +83,7 @@ pub struct Node {
     pub public: [u32; crate::wire::heartbeat::PUBLIC_LEN / 4],
 }
 
-const _: () = assert!(size_of::<Node>() == 56 + 32 * GROUPS + 48 + 24 + 24 + 48 + 136);
+const _: () = assert!(size_of::<Node>() == 56 + 40 * GROUPS + 48 + 24 + 24 + 48 + 136);
 
 impl Default for Node {
     fn default() -> Self {

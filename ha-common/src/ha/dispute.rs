@@ -3,7 +3,8 @@
 //! Called by the pipeline for every fresh, authenticated frame of the peer, whether or not this node's daemon is alive.
 //! Four rules, each a fact that the frame proves:
 //!
-//! 1. **Proof** — the peer does not serve, and its last term is the one this node is armed over: this node serves from now on.
+//! 1. **Proof** — the peer has heard of this node's claim and does not serve, and its last term is the one this node is armed over:
+//!    this node serves from now on.
 //! 2. **Claim** — the peer is armed over this node's term, and this node has consented or its controller is hung: this node stops.
 //!    It is the only one who can know either.
 //! 3. **Verdict** — both serve. The node with the lower id compares once per pair of terms, keeps the loser and carries it in every
@@ -51,7 +52,9 @@ pub fn judge(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: N
         // Two nodes that are armed over each other: only the one that goes before the other takes the proof.
         let rival = !theirs.armed_term.is_none() && theirs.armed_over == node.standing.last_term;
         let first = !rival || node.standing.goes_before(Term::NONE, &frame.standing, Term::NONE);
-        if armed && first && theirs.term.is_none() {
+        // What the peer said before it heard of the claim is no proof: it may have taken the role since.
+        let answers = frame.heard_at >= own.armed_at.0;
+        if armed && answers && first && theirs.term.is_none() {
             fence.grant(group, own.armed_term);
             return Ruling::Granted(own.armed_term);
         }

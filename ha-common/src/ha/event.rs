@@ -92,6 +92,8 @@ pub enum Event {
     MirrorReady(bool),
     /// What [`Action::Drain`] asked for is done (at once while nothing is mirrored).
     Drained,
+    /// A decision to take the role was not carried out: the driver had been stopped in between, and what it was based on is old.
+    TooLate,
     /// Term counters up to this one are reserved on disk.
     Reserved(u64),
     /// The operator wants the roles swapped.
@@ -115,7 +117,7 @@ pub struct Said {
     pub hears: u8,
     /// Place in the one order.
     pub standing: Standing,
-    /// Public number of the node state: 1 INIT, 3 UP, 4 PARTIAL_FAIL, 7 COMPLETE_FAIL, 8 DUMB, 9 DISABLED.
+    /// Public number of the node state: 1 INIT, 3 UP, 4 PARTIAL_FAIL, 7 COMPLETE_FAIL, 8 DUMB, 9 DISABLED, 11 ROUTEMONITOR_FAIL.
     pub node_state: u8,
     /// Public number of the master state: 0 Secondary, 1 claiming, 2 Primary, 3 always Secondary, 4 force change.
     pub master_state: u8,
@@ -233,6 +235,16 @@ pub enum Cause {
     Unhealthy,
     /// No leg of this node reaches anybody and the peer's do.
     Isolated,
+    /// A monitored route is missing here and the peer is well.
+    RouteMissing,
+    /// This node is not well, failSafe is off, and the peer cannot take over: nobody serves.
+    NotUp,
+    /// Neither node is well, failSafe is on, and this one goes first.
+    FailSafe,
+    /// The witness gave the right to serve alone to the peer.
+    WitnessRefused,
+    /// The daemon was stopped between a decision and its execution.
+    TooLate,
     /// haStatus says that this node shall not serve.
     Status,
     /// The peer prefers to be Primary and is ready.
@@ -274,7 +286,12 @@ impl fmt::Display for Cause {
             Cause::Forced => f.write_str("forced failover"),
             Cause::Stopped => f.write_str("node is being stopped"),
             Cause::Unhealthy => f.write_str("a monitored interface failed here, peer is well"),
-            Cause::Isolated => f.write_str("no leg has carrier here, peer is connected"),
+            Cause::Isolated => f.write_str("nobody is reached on this node's legs, peer is connected"),
+            Cause::RouteMissing => f.write_str("a monitored route is missing here, peer is well"),
+            Cause::NotUp => f.write_str("this node is NOT UP, the peer cannot take over, and failSafe is OFF"),
+            Cause::FailSafe => f.write_str("neither node is UP, failSafe is ON, and this node goes first"),
+            Cause::WitnessRefused => f.write_str("the witness gave the right to serve alone to the peer"),
+            Cause::TooLate => f.write_str("the daemon was stopped between a decision and its execution"),
             Cause::Status => f.write_str("haStatus"),
             Cause::PeerPrefers => f.write_str("peer prefers to be Primary and is ready"),
             Cause::Granted => f.write_str("peer proved that it stopped serving"),

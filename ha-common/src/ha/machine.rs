@@ -11,27 +11,32 @@
 //! ```
 //!
 //! A role changes hands between two living nodes without a gap and without an overlap: the Primary *consents* (or is hung), the
-//! Secondary is *armed* and claims, the Primary's kernel obeys the claim and says so in the echo, and that echo (or any stray packet
-//! that the old Primary passes on) brings the armed term into force in the new Primary's kernel. No daemon is on that path.
+//! Secondary is *armed* and claims, the Primary's kernel obeys the claim and says so in the echo, and that
+//! echo brings the armed term into force in the new Primary's kernel. No daemon is on that path.
 //!
 //! The caller feeds facts ([`Machine::handle_event`]), calls [`Machine::handle_timeout`] when [`Machine::poll_timeout`] says so, and
 //! carries out [`Machine::poll_action`] in order. Time is an argument throughout.
 
+mod alarms;
 mod canonical;
 mod change;
 mod command;
+mod fitness;
 mod pace;
 mod rules;
 mod said;
+mod witness;
 
 use core::time::Duration;
 use std::collections::VecDeque;
 
 pub use canonical::Canon;
+use fitness::{Fitness, Flips};
+use witness::Consultation;
 
 use super::Term;
 use super::dispute::Ruling;
-use super::event::{Action, Cause, Event, Health, Interfaces, Refusal, RoleName, Said, Transition};
+use super::event::{Action, Cause, Event, Health, Interfaces, Refusal, RoleName, Said, Testimony, Transition};
 use super::liveness::Liveness;
 use super::order::{Standing, merits};
 use super::settings::{HaStatus, Settings};
@@ -42,8 +47,15 @@ use crate::wire::heartbeat::{Extension, flags};
 /// Term counters that are reserved on disk at a time, so that a claim never waits for a disk.
 pub const TERM_BLOCK: u64 = 1024;
 
-/// How long a STAYPRIMARY node is well before it takes the role back.
+/// How long a STAYPRIMARY node is well before it takes the role back; doubled whenever it loses the role again within
+/// [`PREFERENCE_MEMORY`], up to that.
 const PREFERENCE_HOLD: Duration = Duration::from_secs(30);
+
+/// How long a loss of the preferred role is held against a node.
+const PREFERENCE_MEMORY: Duration = Duration::from_secs(3600);
+
+/// How long after a failed announcement the next one is tried.
+const ANNOUNCE_RETRY: Duration = Duration::from_secs(1);
 
 /// How long one side waits at least for the other in a change of role.
 const CHANGE_MIN: Duration = Duration::from_secs(1);
@@ -99,7 +111,18 @@ pub struct Machine {
     ruled: Option<Ruling>,
     /// Unknown until the driver has looked.
     health: Option<Health>,
+    /// When somebody was last heard on a leg of clients; `None` while silence there says nothing.
+    reached: Option<Nanos>,
+    /// When a route monitor was last added.
+    routes_since: Nanos,
+    fitness: Fitness,
+    flips: Flips,
     well_since: Nanos,
+    /// How long this node, if it prefers to be Primary, must be well first; and when it last lost the role.
+    preference: (Duration, Nanos),
+    consultation: Consultation,
+    /// When to announce once more, because it failed; [`Nanos::NEVER`] if it did not.
+    announce_again: Nanos,
     mirror_ready: bool,
     configured: bool,
     commit: (Term, u64),
@@ -136,7 +159,14 @@ impl Machine {
             serving: Term::NONE,
             ruled: None,
             health: None,
+            reached: None,
+            routes_since: now,
+            fitness: Fitness::default(),
+            flips: Flips::default(),
             well_since: Nanos::NEVER,
+            preference: (PREFERENCE_HOLD, Nanos::NEVER),
+            consultation: Consultation::default(),
+            announce_again: Nanos::NEVER,
             mirror_ready: false,
             configured: false,
             commit: (Term::NONE, 0),
@@ -176,13 +206,18 @@ impl Machine {
             }
             Event::Ruled(ruling) => self.ruled = Some(ruling),
             Event::Health(health) => {
-                if !(health.interfaces == Interfaces::Work && health.connected) {
-                    self.well_since = now;
-                }
                 self.linked_since = if health.linked { self.linked_since.min(now) } else { Nanos(u64::MAX) };
                 self.health = Some(health);
+                self.assess(now);
             }
-            Event::Reached(_) | Event::Witness(_) | Event::Announced { .. } => {}
+            Event::Reached(at) => self.reached = at.map(|at| at.max(self.reached.unwrap_or(now))),
+            Event::Witness(testimony) => self.consultation.testimony = Some(testimony),
+            Event::Announced { term, done } => {
+                if term == self.last_term {
+                    self.announce_again = if done { Nanos::NEVER } else { now + ANNOUNCE_RETRY };
+                }
+            }
+            Event::TooLate => self.too_late(now),
             Event::Settings(settings) => self.set(now, settings),
             Event::Committed { term, incarnation, configured } => {
                 self.commit = (term, incarnation);
@@ -271,6 +306,7 @@ impl Machine {
     fn notice_stall(&mut self, now: Nanos) {
         if now.since(self.due) > STALL.max(self.patience() * 2) {
             self.liveness.stalled();
+            self.reached = self.reached.map(|_| now);
             self.due = now;
         }
     }
@@ -301,8 +337,20 @@ impl Machine {
         self.reserve();
     }
 
+    /// The driver was stopped between a decision to take the role and its execution, and did not execute it.
+    fn too_late(&mut self, now: Nanos) {
+        match self.role {
+            Role::Primary { term } | Role::HandingOver { term, .. } => self.leave(now, term, Cause::TooLate),
+            Role::Claiming { term, .. } => self.disarm(now, term, Cause::TooLate),
+            Role::Secondary => {}
+        }
+    }
+
     fn set(&mut self, now: Nanos, settings: Settings) {
         let pair_changed = settings.paired != self.settings.paired || settings.node_id != self.settings.node_id;
+        if settings.route_monitors != self.settings.route_monitors {
+            self.routes_since = now;
+        }
         self.settings = settings;
         if !pair_changed {
             return;

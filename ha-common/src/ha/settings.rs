@@ -41,6 +41,8 @@ pub struct Settings {
     pub max_flip_time: Duration,
     /// Whether the nodes are in different subnets (the public product's INC): route monitors count on both.
     pub inc: bool,
+    /// How many routes are monitored, or any other number that changes with them.
+    pub route_monitors: u64,
     /// How long route monitors are not judged after this node became Primary or one was added.
     pub route_hold: Duration,
     /// Whether a witness is to be asked when the peer is silent.
@@ -62,6 +64,7 @@ impl Default for Settings {
             max_flips: 0,
             max_flip_time: Duration::ZERO,
             inc: false,
+            route_monitors: 0,
             route_hold: Duration::from_secs(180),
             witness: false,
         }

@@ -75,6 +75,10 @@ pub mod flags {
     pub const STAYS_SECONDARY: u16 = 1 << 7;
     /// The sender could take over if the operator insisted: its settings allow it, well or not.
     pub const WILLING: u16 = 1 << 8;
+    /// Nothing was heard on the sender's legs of clients for half its isolationHold: it may be about to be isolated.
+    pub const QUIET: u16 = 1 << 9;
+    /// The sender is not well and would serve all the same, if its peer is no better (failSafe).
+    pub const LAST_RESORT: u16 = 1 << 10;
 }
 
 /// A group's part of the extension.

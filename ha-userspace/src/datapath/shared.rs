@@ -65,7 +65,7 @@ impl Shared {
         self.node.set(0, &Node { groups: [NodeGroup::default(); GROUPS], ..*node });
         for (group, own) in node.groups.iter().enumerate() {
             self.set_consent(group, own.consent);
-            self.set_armed(group, own.armed_term, own.armed_over);
+            self.set_armed(group, own.armed_term, own.armed_over, own.armed_at);
             self.set_role_term(group, own.role_term);
         }
     }
@@ -75,11 +75,12 @@ impl Shared {
         self.store_group(group, offset_of!(NodeGroup, role_term), term);
     }
 
-    /// Is ready to serve under `term` once the peer is proved not to serve under `over`; [`Term::NONE`] for no longer. Never
+    /// Is ready since `at` to serve under `term` once the peer is proved not to serve under `over`; [`Term::NONE`] for no longer. Never
     /// shows a term with another one's `over`.
-    pub fn set_armed(&self, group: usize, term: Term, over: Term) {
+    pub fn set_armed(&self, group: usize, term: Term, over: Term, at: Nanos) {
         self.store_group(group, offset_of!(NodeGroup, armed_term), Term::NONE);
         self.store_group(group, offset_of!(NodeGroup, armed_over), over);
+        self.store_group(group, offset_of!(NodeGroup, armed_at), Term(at.0));
         self.store_group(group, offset_of!(NodeGroup, armed_term), term);
     }
 
@@ -245,7 +246,13 @@ mod tests {
             public: std::array::from_fn(|word| 100 + word as u32),
             ..Node::default()
         };
-        wanted.groups[0] = NodeGroup { role_term: Term(29), armed_term: Term(30), armed_over: Term(31), consent: Term(32) };
+        wanted.groups[0] = NodeGroup {
+            role_term: Term(29),
+            armed_term: Term(30),
+            armed_over: Term(31),
+            armed_at: Nanos(33),
+            consent: Term(32),
+        };
         shared.begin(&Node::default());
         shared.set_flags(wanted.flags);
         shared.set_pair(2, 4, 3, 5);
@@ -261,7 +268,7 @@ mod tests {
         shared.set_keys(&wanted.tx_key, &wanted.rx_keys);
         shared.set_public(&wanted.public);
         shared.set_role_term(0, Term(29));
-        shared.set_armed(0, Term(30), Term(31));
+        shared.set_armed(0, Term(30), Term(31), Nanos(33));
         shared.set_consent(0, Term(32));
         assert_eq!(shared.node(), wanted);
         let whole = self::shared();

@@ -32,6 +32,9 @@ const GROUP: usize = GROUPS - 1;
 /// Kernel events taken in one turn: flows that open and close must not keep the machine from its turn.
 const EVENTS_MAX: usize = 1_000;
 
+/// A decision to take the role that is older than this when it could be carried out is not: the machine decides anew.
+const DECISION_MAX: Duration = Duration::from_millis(20);
+
 /// What the driver works with.
 pub struct Parts {
     /// The kernel's records.
@@ -61,6 +64,8 @@ pub struct Driver {
     past: VecDeque<Past>,
     fed_asked: Nanos,
     links: [Link; MAX_LINKS],
+    /// When the machine was last asked: what comes out of it is based on what was known then.
+    decided_at: Nanos,
     ended: bool,
 }
 
@@ -83,6 +88,7 @@ impl Driver {
             past: VecDeque::new(),
             fed_asked: Nanos::NEVER,
             links: [Link::default(); MAX_LINKS],
+            decided_at: Nanos::NEVER,
             ended: false,
         }
     }
@@ -101,8 +107,8 @@ impl Driver {
         self.take_kernel_events();
         self.read_kernel();
         self.take_requests();
-        let now = clock::now();
-        self.machine.handle_timeout(now);
+        self.decided_at = clock::now();
+        self.machine.handle_timeout(self.decided_at);
         self.carry_out();
         self.parts.shared.set_controller_at(clock::now());
         self.show();
@@ -121,7 +127,8 @@ impl Driver {
     }
 
     fn feed(&mut self, event: Event) {
-        self.machine.handle_event(clock::now(), event);
+        self.decided_at = clock::now();
+        self.machine.handle_event(self.decided_at, event);
         self.carry_out();
     }
 
@@ -200,8 +207,8 @@ impl Driver {
                 }
                 Request::Committed { incarnation, configured } => {
                     self.commits = incarnation;
-                    let term = self.state.last_term();
-                    self.feed(Event::Committed { term, incarnation, configured });
+                    // Each node numbers its own commits: they say nothing about which configuration is the newer one.
+                    self.feed(Event::Committed { term: Term::NONE, incarnation: 0, configured });
                 }
                 Request::Watched(watched) => {
                     self.watched = watched;
@@ -229,6 +236,13 @@ impl Driver {
 
     fn carry_out(&mut self) {
         while let Some(action) = self.machine.poll_action() {
+            let takes = matches!(action, Action::SetRole(term) | Action::Arm { term, .. } if !term.is_none());
+            if takes && clock::now().since(self.decided_at) > DECISION_MAX {
+                // Stopped in between (SIGSTOP, a debugger): the peer may have taken over since.
+                self.decided_at = clock::now();
+                self.machine.handle_event(self.decided_at, Event::TooLate);
+                continue;
+            }
             self.execute(action);
         }
     }
@@ -249,8 +263,8 @@ impl Driver {
                     self.persist();
                 }
             }
-            Action::Arm { term, over } => shared.set_armed(GROUP, term, over),
-            Action::Disarm => shared.set_armed(GROUP, Term::NONE, Term::NONE),
+            Action::Arm { term, over } => shared.set_armed(GROUP, term, over, self.decided_at),
+            Action::Disarm => shared.set_armed(GROUP, Term::NONE, Term::NONE, Nanos::NEVER),
             Action::Consent(term) => shared.set_consent(GROUP, term),
             Action::Send => {
                 if self.parts.requests.send_round() {

@@ -23,8 +23,14 @@ pub enum Fault {
     Pause { node: usize, span: Duration },
     /// Frames from `from` on `link` are lost in this share of a hundred cases.
     Loss { link: usize, from: usize, percent: u64 },
-    /// A leg of `node` has carrier, or not.
+    /// All legs of `node` have carrier, or none.
     Legs { node: usize, carrier: bool },
+    /// One of several monitored interfaces of `node` fails, or not.
+    Monitor { node: usize, works: bool },
+    /// A monitored route of `node` is there, or not.
+    Route { node: usize, present: bool },
+    /// Nobody is heard any more on the legs of `node`, which have carrier; or somebody is.
+    Silence { node: usize, silent: bool },
     /// The operator forces a failover, on `node`.
     Force { node: usize },
 }
@@ -40,7 +46,7 @@ pub fn plan(rng: &mut Rng, span: Duration, count: usize) -> Vec<(Duration, Fault
 fn random(rng: &mut Rng) -> Fault {
     let node = rng.below(2) as usize;
     let link = rng.below(LINKS as u64) as usize;
-    match rng.below(14) {
+    match rng.below(19) {
         0 => Fault::PowerOff { node },
         1 | 2 => Fault::PowerOn { node },
         3 => Fault::KillDaemon { node },
@@ -52,6 +58,11 @@ fn random(rng: &mut Rng) -> Fault {
         10 => Fault::Loss { link, from: node, percent: 0 },
         11 => Fault::Legs { node, carrier: false },
         12 => Fault::Legs { node, carrier: true },
+        13 => Fault::Monitor { node, works: false },
+        14 => Fault::Monitor { node, works: true },
+        15 => Fault::Silence { node, silent: true },
+        16 => Fault::Silence { node, silent: false },
+        17 => Fault::Route { node, present: rng.chance(50) },
         _ => Fault::Force { node },
     }
 }

@@ -51,6 +51,8 @@ pub struct SimNode {
     /// The daemon, while it exists.
     pub machine: Option<Machine>,
     pub health: Health,
+    /// Since when nobody is heard on the legs.
+    pub silent_since: Option<Nanos>,
     /// What the kernel has decided since the daemon's last turn.
     pub rulings: Vec<Ruling>,
     /// Whether the kernel runs.
@@ -76,6 +78,7 @@ impl SimNode {
             asked: None,
             machine: None,
             health: Health::WELL,
+            silent_since: None,
             powered: false,
             rulings: Vec::new(),
             stalled_until: Nanos::NEVER,
@@ -155,7 +158,7 @@ impl SimNode {
     }
 
     pub fn is_healthy(&self) -> bool {
-        self.health == Health::WELL
+        self.health == Health::WELL && self.silent_since.is_none()
     }
 
     /// What the kernel makes of a frame: at most an echo, for the same link.
@@ -215,7 +218,7 @@ impl SimNode {
         let Some(mut machine) = self.machine.take() else { return Vec::new() };
         // What a turn that was broken off had still to do.
         let mut frames = self.carry_out(now, &mut machine);
-        for event in self.news() {
+        for event in self.news(now) {
             machine.handle_event(now, self.complete(event));
             frames.extend(self.carry_out(now, &mut machine));
         }
@@ -233,7 +236,7 @@ impl SimNode {
         let Some(mut machine) = self.machine.take() else { return Vec::new() };
         let mut frames = self.carry_out(now, &mut machine);
         let role = machine.role();
-        for event in self.news() {
+        for event in self.news(now) {
             machine.handle_event(now, self.complete(event));
             if machine.role() != role {
                 break;
@@ -245,9 +248,10 @@ impl SimNode {
     }
 
     /// What the driver feeds its machine in one turn, in this order; the kernel's records are read last.
-    fn news(&mut self) -> Vec<Event> {
+    fn news(&mut self, now: Nanos) -> Vec<Event> {
         let mut news: Vec<Event> = std::mem::take(&mut self.rulings).into_iter().map(Event::Ruled).collect();
         news.extend([Event::Health(self.health), Event::MirrorReady(true)]);
+        news.push(Event::Reached(Some(self.silent_since.unwrap_or(now))));
         news.extend(self.asked.take().map(Event::Asked));
         news.push(Event::Heard { view: Box::default(), serving: Term::NONE });
         news
@@ -281,6 +285,7 @@ impl SimNode {
                 }
                 Action::Arm { term, over } => {
                     self.kernel.groups[0].armed_over = over;
+                    self.kernel.groups[0].armed_at = now;
                     self.kernel.groups[0].armed_term = term;
                 }
                 Action::Disarm => self.kernel.groups[0].armed_term = Term::NONE,

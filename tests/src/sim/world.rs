@@ -83,9 +83,14 @@ impl World {
     /// A pair with these settings (ids 1 and 2 are given here), powered off.
     #[must_use]
     pub fn new(seed: u64, settings: Settings) -> World {
-        let mut rng = Rng::new(seed);
         let of = |id| Settings { node_id: id, paired: true, ..settings.clone() };
-        let settings = [of(1), of(2)];
+        World::of(seed, [of(1), of(2)])
+    }
+
+    /// A pair whose nodes have settings of their own, powered off.
+    #[must_use]
+    pub fn of(seed: u64, settings: [Settings; 2]) -> World {
+        let mut rng = Rng::new(seed);
         let skew = [1_000_000_000 + rng.below(1 << 40), 1_000_000_000 + rng.below(1 << 40)];
         World {
             now: Nanos(1),
@@ -111,12 +116,18 @@ impl World {
     /// A pair that has been running for half a second, the first node having come up first.
     #[must_use]
     pub fn running(seed: u64, settings: &Settings) -> World {
-        let mut world = World::new(seed, settings.clone());
+        World::new(seed, settings.clone()).started()
+    }
+
+    /// This pair after half a second, the first node having come up first.
+    #[must_use]
+    pub fn started(mut self) -> World {
+        let world = &mut self;
         world.apply(Fault::PowerOn { node: 0 });
         world.run(Duration::from_millis(20));
         world.apply(Fault::PowerOn { node: 1 });
         world.run(Duration::from_millis(500));
-        world
+        self
     }
 
     fn local(&self, node: usize) -> Nanos {
@@ -171,13 +182,18 @@ impl World {
             }
             Fault::Loss { link, from, percent } => self.loss[link][from] = (percent, self.now),
             Fault::Legs { node, carrier } => {
-                self.nodes[node].set_health(if carrier {
-                    Health::WELL
-                } else {
-                    Health { interfaces: Interfaces::AllFail, connected: false, ..Health::WELL }
-                });
+                let interfaces = if carrier { Interfaces::Work } else { Interfaces::AllFail };
+                self.change_health(node, |health| Health { interfaces, connected: carrier, ..health });
+            }
+            Fault::Monitor { node, works } => {
+                let interfaces = if works { Interfaces::Work } else { Interfaces::SomeFail };
+                self.change_health(node, |health| Health { interfaces, connected: true, ..health });
+            }
+            Fault::Route { node, present } => self.change_health(node, |health| Health { routes: present, ..health }),
+            Fault::Silence { node, silent } => {
                 let at = self.local(node);
-                self.nodes[node].due = self.nodes[node].due.min(at);
+                let since = &mut self.nodes[node].silent_since;
+                *since = silent.then(|| since.unwrap_or(at));
             }
             Fault::Force { node } => {
                 let at = self.local(node);
@@ -186,12 +202,21 @@ impl World {
         }
     }
 
+    fn change_health(&mut self, node: usize, change: impl FnOnce(Health) -> Health) {
+        let at = self.local(node);
+        let sim = &mut self.nodes[node];
+        sim.set_health(change(sim.health));
+        sim.due = sim.due.min(at);
+    }
+
     /// Undoes everything that is wrong.
     pub fn heal(&mut self) {
         for node in 0..2 {
             self.apply(Fault::PowerOn { node });
             self.apply(Fault::StartDaemon { node });
             self.apply(Fault::Legs { node, carrier: true });
+            self.apply(Fault::Route { node, present: true });
+            self.apply(Fault::Silence { node, silent: false });
             for link in 0..LINKS {
                 self.apply(Fault::Loss { link, from: node, percent: 0 });
             }
@@ -362,7 +387,9 @@ impl World {
             let undisturbed = works && self.now.since(self.fault_at) > still;
             // A claim that is under way may follow at once.
             let claimed = self.nodes.iter().any(SimNode::is_armed);
-            if dispute_over && undisturbed && !claimed && !self.serves(0) && !self.serves(1) {
+            // One that is not well may have stopped on its own.
+            let well = self.nodes.iter().all(SimNode::is_healthy);
+            if dispute_over && undisturbed && well && !claimed && !self.serves(0) && !self.serves(1) {
                 self.fail("both served, and then neither");
             }
             return;

@@ -35,7 +35,7 @@ impl Machine {
         let patience = self.patience();
         let has_linked = self.linked_since <= now && now.since(self.linked_since) >= dead;
         let join = if has_linked { Duration::ZERO } else { super::JOIN_MIN.max(dead) };
-        let hold = if self.settings.status == HaStatus::StayPrimary { super::PREFERENCE_HOLD } else { Duration::ZERO };
+        let hold = if self.settings.status == HaStatus::StayPrimary { self.preference.0 } else { Duration::ZERO };
         for (at, horizon) in [
             (&mut self.since, Duration::ZERO),
             (&mut self.listening_since, hold.max(join)),
@@ -45,8 +45,16 @@ impl Machine {
             (&mut self.unknown_since, dead * 3),
             (&mut self.tried_at, patience),
             (&mut self.due, super::STALL.max(patience * 2)),
+            (&mut self.routes_since, self.settings.route_hold),
+            (&mut self.flips.since, self.settings.max_flip_time),
+            (&mut self.preference.1, if hold.is_zero() { hold } else { super::PREFERENCE_MEMORY }),
+            (&mut self.consultation.spoken_at, super::witness::RELEASE_PACE),
+            (&mut self.announce_again, Duration::ZERO),
         ] {
             canon.instant(at, horizon);
+        }
+        if let Some(at) = &mut self.reached {
+            canon.instant(at, self.settings.isolation_hold);
         }
         self.liveness.instants(|at, horizon| canon.instant(at, horizon), dead);
         match self.role {

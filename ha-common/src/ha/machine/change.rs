@@ -28,7 +28,23 @@ impl Machine {
         self.actions.push_back(Action::Announce(term));
     }
 
+    /// Announces once more what could not be announced.
+    pub(super) fn announce_if_due(&mut self, now: Nanos) {
+        if self.announce_again == Nanos::NEVER || now < self.announce_again {
+            return;
+        }
+        if let Role::Primary { term } = self.role {
+            self.announce_again = now + ANNOUNCE_RETRY;
+            self.actions.push_back(Action::Announce(term));
+        }
+    }
+
     pub(super) fn leave(&mut self, now: Nanos, term: Term, cause: Cause) {
+        if cause == Cause::RouteMissing {
+            self.flips.count = self.flips.count.saturating_add(1);
+        }
+        self.note_loss(now);
+        self.announce_again = Nanos::NEVER;
         self.actions.push_back(Action::SetRole(Term::NONE));
         self.actions.push_back(Action::Consent(Term::NONE));
         self.actions.push_back(Action::Withdraw);
@@ -37,6 +53,16 @@ impl Machine {
         self.enter(now, Role::Secondary, term, cause);
         self.publish(now);
         self.actions.push_back(Action::Send);
+    }
+
+    /// A node that prefers the role and loses it again soon waits longer the next time.
+    fn note_loss(&mut self, now: Nanos) {
+        if self.settings.status != HaStatus::StayPrimary {
+            return;
+        }
+        let (hold, lost_at) = self.preference;
+        let again = lost_at != Nanos::NEVER && now.since(lost_at) < PREFERENCE_MEMORY;
+        self.preference = (if again { (hold * 2).min(PREFERENCE_MEMORY) } else { PREFERENCE_HOLD }, now);
     }
 
     pub(super) fn disarm(&mut self, now: Nanos, term: Term, cause: Cause) {

@@ -21,8 +21,12 @@ impl Machine {
         if changing || disputed && self.peer_alive(now) == Some(true) {
             return Some(CHANGE_PACE);
         }
+        // About to be isolated: whether the peer is, too, must be known by then.
+        let falls_silent = self.fitness.quiet && self.fitness.connected && matches!(self.role, Role::Primary { .. });
+        let quiet = falls_silent.then(|| (self.settings.isolation_hold / 16).max(CHANGE_PACE / 2));
         let undecided = now >= self.liveness.urgent_from(self.settings.dead) && !self.liveness.is_dead(now, self.settings.dead);
-        undecided.then(|| self.patience())
+        let urgent = undecided.then(|| self.patience());
+        quiet.into_iter().chain(urgent).min()
     }
 
     pub(super) fn ask(&mut self, now: Nanos) {
@@ -53,7 +57,10 @@ impl Machine {
         // What is recent now will not be for ever: a veto, an unknown key and a link that is heard all end.
         let marks =
             [self.view.request_at, self.view.unproved_at, self.view.unknown_key_at].into_iter().chain(self.view.heard_at);
-        for end in marks.map(|at| at + dead).chain([self.retry_at]) {
+        let hold = self.settings.isolation_hold;
+        let silences = self.reached.map_or([Nanos::NEVER; 2], |at| [at + hold / 2, at + hold]);
+        let own = [self.retry_at, self.announce_again].into_iter().chain(silences);
+        for end in marks.map(|at| at + dead).chain(own) {
             if end > now {
                 next = next.min(end);
             }

@@ -5,6 +5,9 @@ use super::*;
 impl Machine {
     /// Applies the rules until nothing changes any more. Every rule leaves the state it starts from, so a few rounds do.
     pub(super) fn decide(&mut self, now: Nanos) {
+        self.assess(now);
+        self.consult(now);
+        self.announce_if_due(now);
         for _ in 0..4 {
             let before = self.role;
             match self.role {
@@ -16,6 +19,7 @@ impl Machine {
             if self.role == before {
                 break;
             }
+            self.assess(now);
         }
         self.publish(now);
     }
@@ -54,9 +58,9 @@ impl Machine {
             self.actions.push_back(Action::SetRole(term));
             self.actions.push_back(Action::Disarm);
             self.become_primary(now, term, self.cause.clone());
-        } else if !self.may_take() && !self.must_take() {
+        } else if !self.may_take() && !self.must_take() && !self.last_resort() {
             self.disarm(now, term, Cause::Ineligible);
-        } else if self.liveness.is_dead(now, self.settings.dead) && !self.vetoed(now) && !self.peer_unknown(now) {
+        } else if self.takes_from_dead(now) && !self.vetoed(now) && !self.peer_unknown(now) {
             self.actions.push_back(Action::SetRole(term));
             self.actions.push_back(Action::Disarm);
             self.actions.push_back(Action::Send);
@@ -91,13 +95,20 @@ impl Machine {
             self.raise(now, Cause::DisputeWon);
             return;
         }
+        if self.is_refused(now) {
+            self.leave(now, term, Cause::WitnessRefused);
+            return;
+        }
         let Some((cause, force)) = self.reason_to_leave() else { return };
-        if self.peer_fit(now, force) && now >= self.retry_at {
+        let fit = self.peer_fit(now, force) && !self.both_fall_silent(&cause);
+        if fit && now >= self.retry_at {
             self.cause = cause.clone();
             self.enter(now, Role::HandingOver { term, until: now + self.change_span() }, term, cause);
             self.publish(now);
             self.actions.push_back(Action::Drain);
             self.actions.push_back(Action::Send);
+        } else if !fit && self.must_not_serve() {
+            self.leave(now, term, Cause::NotUp);
         }
     }
 
@@ -124,14 +135,15 @@ impl Machine {
         if !self.settings.paired {
             return (!self.stopped).then_some(Ground { cause: Cause::Standalone, alone: true, granted: false });
         }
-        if !(self.may_take() || self.must_take()) || now < self.retry_at {
+        let last_resort = self.last_resort() && !self.may_take();
+        if !(self.may_take() || self.must_take() || last_resort) || now < self.retry_at {
             return None;
         }
         let forced = matches!(self.pending, Some(Pending::Force { .. }));
         if self.peer_unknown(now) && self.peer_alive(now) != Some(true) {
             return self.ground_beside_unknown(now, forced);
         }
-        if self.liveness.is_dead(now, self.settings.dead) {
+        if self.takes_from_dead(now) {
             let silence = self.liveness.silence(now);
             let never = self.view.echo_at == Nanos::NEVER;
             if never && !self.has_listened(now) {
@@ -139,6 +151,9 @@ impl Machine {
             }
             let cause = if never { Cause::PeerNeverHeard { silence } } else { Cause::PeerDead { silence } };
             return (!self.vetoed(now)).then_some(Ground { cause, alone: true, granted: false });
+        }
+        if self.liveness.is_dead(now, self.settings.dead) {
+            return None;
         }
         let said = self.view.said?;
         let hung = self.peer_hung();
@@ -155,6 +170,12 @@ impl Machine {
             return None;
         }
         let first = self.standing().goes_before(Term::NONE, &said.standing, Term::NONE);
+        if last_resort {
+            // Any other than a well peer, which takes the role itself.
+            let peer_offers = said.flags & flags::LAST_RESORT != 0 && !hung;
+            let mine = !peer_may && (!peer_offers || first);
+            return mine.then_some(Ground { cause: Cause::FailSafe, alone: false, granted: false });
+        }
         (!peer_may || first).then_some(Ground { cause: Cause::Election, alone: false, granted: false })
     }
 
@@ -165,6 +186,16 @@ impl Machine {
         let both_wait = waited && !self.view.unknown_key_serves && self.settings.node_id == 1;
         let cause = if forced { Cause::Forced } else { Cause::Election };
         (forced || both_wait).then_some(Ground { cause, alone: true, granted: false })
+    }
+
+    /// Whether the peer is dead and this node may serve without it. An isolated node may not: it may be the one that was cut off.
+    fn takes_from_dead(&self, now: Nanos) -> bool {
+        self.liveness.is_dead(now, self.settings.dead) && self.connected() && self.may_serve_alone()
+    }
+
+    /// Whether this node is isolated by silence and its peer is about to be: a fault that both have, and that no change of role mends.
+    fn both_fall_silent(&self, cause: &Cause) -> bool {
+        *cause == Cause::Isolated && self.view.says(flags::QUIET) && self.health.is_some_and(|health| health.connected)
     }
 
     /// Whether something proves that the peer serves although no echo comes: its own requests still arrive.
@@ -195,11 +226,7 @@ impl Machine {
             let cause = if prefers { Cause::PeerPrefers } else { Cause::Forced };
             return Some((cause, self.view.says(flags::FORCED)));
         }
-        match self.health? {
-            Health { connected: false, .. } => Some((Cause::Isolated, false)),
-            Health { interfaces: Interfaces::SomeFail | Interfaces::AllFail, .. } => Some((Cause::Unhealthy, false)),
-            Health { interfaces: Interfaces::Work, connected: true, .. } => None,
-        }
+        self.unfit().map(|cause| (cause, false))
     }
 
     /// Whether the peer could take over now. `force`: even if it is not well.
@@ -239,7 +266,7 @@ impl Machine {
 
     /// Whether this node could take over now.
     pub(super) fn may_take(&self) -> bool {
-        self.willing() && self.healthy() && self.connected()
+        self.willing() && self.well() && self.connected()
     }
 
     /// Whether the Primary hands over to this node although it may not be well: the operator insists.
@@ -251,14 +278,6 @@ impl Machine {
     pub(super) fn has_listened(&self, now: Nanos) -> bool {
         let linked = self.linked_since <= now && now.since(self.linked_since) >= self.settings.dead;
         linked || now.since(self.listening_since) >= JOIN_MIN.max(self.settings.dead)
-    }
-
-    pub(super) fn healthy(&self) -> bool {
-        self.health.is_some_and(|health| health.interfaces == Interfaces::Work)
-    }
-
-    pub(super) fn connected(&self) -> bool {
-        self.health.is_some_and(|health| health.connected)
     }
 
     pub(super) fn fenced_by(&self) -> Cause {

@@ -7,7 +7,7 @@ impl Machine {
         let mut bits = 0;
         for (holds, bit) in [
             (self.configured, merits::CONFIGURED),
-            (self.healthy(), merits::HEALTHY),
+            (self.well(), merits::HEALTHY),
             (self.connected(), merits::CONNECTED),
             (self.settings.status == HaStatus::StayPrimary, merits::STAYS_PRIMARY),
         ] {
@@ -31,7 +31,7 @@ impl Machine {
             && !peer_alike
             && self.may_take()
             && self.mirror_ready
-            && now.since(self.well_since) >= PREFERENCE_HOLD
+            && now.since(self.well_since) >= self.preference.0
             && now.since(self.listening_since) >= PREFERENCE_HOLD
     }
 
@@ -58,6 +58,8 @@ impl Machine {
             (matches!(self.role, Role::HandingOver { .. }), flags::HANDS_OVER),
             (secondary && (wanted || self.prefers(now)), flags::WANTS_ROLE),
             (insisted, flags::FORCED),
+            (self.fitness.quiet, flags::QUIET),
+            (self.last_resort(), flags::LAST_RESORT),
             (self.willing(), flags::WILLING),
             (self.may_take(), flags::ELIGIBLE),
             (self.mirror_ready, flags::MIRROR_READY),
@@ -76,19 +78,6 @@ impl Machine {
         if said != self.published {
             self.published = said.clone();
             self.actions.push_back(Action::Publish(said));
-        }
-    }
-
-    pub(super) fn node_state(&self, now: Nanos) -> u8 {
-        match self.settings.status {
-            HaStatus::StaySecondary => 8,
-            HaStatus::Disabled => 9,
-            HaStatus::Enabled | HaStatus::StayPrimary if !self.connected() => 7,
-            HaStatus::Enabled | HaStatus::StayPrimary if !self.healthy() => 4,
-            HaStatus::Enabled | HaStatus::StayPrimary => {
-                let joining = self.settings.paired && self.role == Role::Secondary && self.peer_alive(now).is_none();
-                if joining { 1 } else { 3 }
-            }
         }
     }
 }
