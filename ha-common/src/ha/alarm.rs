@@ -26,11 +26,13 @@ pub enum Alarm {
     AnnounceFailed,
     /// The peer's controller is hung.
     PeerHung,
+    /// The round trip to the peer is too long for the dead interval that was set; a longer one is in force.
+    DeadIntervalShort,
 }
 
 impl Alarm {
     /// Every alarm.
-    pub const ALL: [Alarm; 11] = [
+    pub const ALL: [Alarm; 12] = [
         Alarm::NoHeartbeats,
         Alarm::UnknownKey,
         Alarm::NobodyServes,
@@ -42,6 +44,7 @@ impl Alarm {
         Alarm::WitnessSilent,
         Alarm::AnnounceFailed,
         Alarm::PeerHung,
+        Alarm::DeadIntervalShort,
     ];
 }
 

@@ -14,6 +14,12 @@ pub const ASKED: usize = 3;
 /// The least patience with one request: below it an echo may simply still be on its way.
 const PATIENCE_MIN: Duration = Duration::from_micros(300);
 
+/// A dead interval is at least this many round trips: below it, three requests in a row need not be answered in time.
+pub const ROUNDS: u32 = 8;
+
+/// Echoes over which the shortest round trip is taken.
+const WINDOW: u8 = 16;
+
 /// What has been asked since the last echo.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Liveness {
@@ -23,6 +29,10 @@ pub struct Liveness {
     asked: [Nanos; ASKED],
     /// Smoothed round trip, in nanoseconds (RFC 6298 weights).
     srtt: u64,
+    /// Shortest round trip of the present window and of the one before it: what the path takes, whatever a busy machine adds.
+    shortest: [u64; 2],
+    /// Echoes in the present window.
+    seen: u8,
 }
 
 impl Liveness {
@@ -39,6 +49,9 @@ impl Liveness {
         }
         self.last = at;
         self.asked = [Nanos::NEVER; ASKED];
+        let [present, former] = self.shortest;
+        self.shortest = if self.seen == 0 { [rtt, if present == 0 { rtt } else { present }] } else { [present.min(rtt), former] };
+        self.seen = (self.seen + 1) % WINDOW;
         self.srtt = if self.srtt == 0 { rtt } else { self.srtt - self.srtt / 8 + rtt / 8 };
     }
 
@@ -69,10 +82,16 @@ impl Liveness {
         now.since(self.last)
     }
 
+    /// The dead interval in force: as set, unless the path is too long for it.
+    #[must_use]
+    pub fn interval(&self, dead: Duration) -> Duration {
+        dead.max(Duration::from_nanos(self.shortest[0].min(self.shortest[1])) * ROUNDS)
+    }
+
     /// When requests start to leave at the pace of [`Self::patience`].
     #[must_use]
     pub fn urgent_from(&self, dead: Duration) -> Nanos {
-        self.last + dead / 2
+        self.last + self.interval(dead) / 2
     }
 
     /// When the peer will be dead if nothing more is heard; `None` while too little was asked to say.
@@ -82,7 +101,7 @@ impl Liveness {
         if third == Nanos::NEVER {
             return None;
         }
-        Some((self.last + dead).max(third + self.patience(dead)))
+        Some((self.last + self.interval(dead)).max(third + self.patience(dead)))
     }
 
     /// Whether the peer is dead at `now`.
@@ -94,6 +113,8 @@ impl Liveness {
     /// Shows every instant in here to `visit`, with the age past which nothing depends on it any more.
     #[cfg(any(test, feature = "std"))]
     pub(crate) fn instants(&mut self, mut visit: impl FnMut(&mut Nanos, Duration), dead: Duration) {
+        // Where every round takes as long as the other, so does the shortest.
+        self.seen = 1;
         let patience = self.patience(dead);
         visit(&mut self.last, dead * 3);
         for at in &mut self.asked {
@@ -141,6 +162,18 @@ mod tests {
             peer.asked(T0 + ms(n));
         }
         assert!(peer.is_dead(T0 + ms(503), DEAD));
+    }
+
+    #[test]
+    fn dead_interval_is_at_least_eight_round_trips_of_the_path() {
+        let mut peer = Liveness::new(T0);
+        for n in 0..40 {
+            // One echo in ten comes quickly; a busy machine holds up the others.
+            let rtt = if n % 10 == 5 { ms(5) } else { ms(50) };
+            peer.echoed(T0 + ms(100 * (n + 1)), rtt.as_nanos() as u64);
+        }
+        assert_eq!(peer.interval(DEAD), ms(40));
+        assert_eq!(peer.interval(ms(100)), ms(100));
     }
 
     #[test]

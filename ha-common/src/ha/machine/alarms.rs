@@ -23,6 +23,8 @@ impl Machine {
         alarms.put(Alarm::NoHeartbeats, self.peer_alive(now) == Some(false));
         alarms.put(Alarm::UnknownKey, self.peer_unknown(now) && !alive);
         alarms.put(Alarm::PeerHung, alive && self.peer_hung());
+        let dead = self.settings.dead;
+        alarms.put(Alarm::DeadIntervalShort, alive && self.liveness.interval(dead) > dead);
         alarms.put(Alarm::FailSafe, serves && unfit && self.settings.fail_safe);
         let peer_may = alive && self.view.says(flags::ELIGIBLE);
         alarms.put(Alarm::NobodyServes, !serves && !(alive && peer_serves) && !peer_may && unfit);
