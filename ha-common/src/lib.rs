@@ -10,6 +10,7 @@
 //! | [`maglev`] | which backend owns which slot of a ring? |
 //! | [`ha`] | who serves? |
 //! | [`health`] | is this service usable? |
+//! | [`witness`] | which node may serve when neither hears the other? |
 //!
 //! Nothing here owns a clock, a socket, a thread or a source of randomness: the same functions run on the host, under a
 //! simulator's virtual time and in XDP.
@@ -27,4 +28,6 @@ pub mod pipeline;
 pub mod tables;
 pub mod time;
 pub mod wire;
+#[cfg(any(test, feature = "std"))]
+pub mod witness;
 mod word;

@@ -5,6 +5,7 @@
 //!   HA driver (FIFO 49)         kernel records, carrier, commands ─▶ machine ─▶ roles          crate::ha
 //!   carrier (FIFO 48)           asks for the carrier of legs and links                         crate::net::carrier
 //!   role, announce (FIFO 47)    announcements: a takeover counts once it is known              helpers
+//!   witness (FIFO 47)           asks the witness when the driver wants it                      crate::witness
 //!   terms                       disk and log, which the driver must not wait for               helpers
 //!   tokio (one thread)          socket ─▶ executor ─▶ Live: configuration ─▶ maps, keys, links  live
 //!                               monitors, next hops, flow ageing, floating addresses of the host
@@ -17,6 +18,7 @@ mod floating;
 mod helpers;
 mod live;
 mod status;
+mod witness;
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -50,6 +52,7 @@ use crate::net::carrier::Carrier;
 use crate::net::heartbeat::Requests;
 use crate::net::neighbour::{self, Neighbours, NextHops};
 use crate::options::Options;
+use crate::witness::Client as WitnessClient;
 use crate::{clock, realtime};
 use helpers::Helpers;
 use live::{Live, Parts};
@@ -106,12 +109,16 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     if let Some(ageing) = datapath.ageing() {
         tokio::spawn(ageing.run(timeouts_out, exceptions));
     }
+    let to_driver = driver.clone();
+    let witness = WitnessClient::spawn(move |testimony| to_driver.send(Request::Witness(testimony)))
+        .context("cannot start the thread that asks the witness")?;
     let parts = DriverParts {
         shared: Arc::clone(&shared),
         requests: Arc::clone(&requests),
         events: datapath.events().context("cannot read the kernel's events")?,
         ends,
         helpers: orders,
+        witness: witness.clone(),
         others,
     };
     let to_driver = driver.clone();
@@ -129,6 +136,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
             store: Arc::new(Store::new(&options.config)),
             timeouts,
             board: board.clone(),
+            witness,
             own: address::list(&netlink).await.context("cannot list the host's addresses")?,
         },
         known,

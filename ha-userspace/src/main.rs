@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use understudy::command::{Reply, Token};
 use understudy::config::{self, Indices};
 use understudy::options::{DEFAULT_SOCKET, Options};
-use understudy::{api, doctor};
+use understudy::{api, doctor, witness};
 
 /// Exit code when no daemon answered or could be started; 1 is a refused command.
 const NOT_STARTED: u8 = 2;
@@ -49,6 +49,8 @@ enum Command {
         /// Further interfaces, with their role where it is known: client0=leg, ha0=ha
         interfaces: Vec<String>,
     },
+    /// Run a witness: on a third host, says which node may serve when neither hears the other
+    Witness(witness::Options),
     /// Any command of the language: help, show ha node, add lb vserver …, stop [-force]
     #[command(external_subcommand)]
     Words(Vec<String>),
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
     let Arguments { socket, json, command } = Arguments::parse_from(arguments());
     match command {
         Command::Run(options) => run(&options),
+        Command::Witness(options) => ended(witness::run(&options)),
         Command::Doctor { config, interfaces } => doctor(config.as_deref(), interfaces, json),
         Command::Words(words) => speak(&socket, json, words),
     }
@@ -78,7 +81,11 @@ fn arguments() -> Vec<OsString> {
 }
 
 fn run(options: &Options) -> ExitCode {
-    match understudy::daemon::run(options) {
+    ended(understudy::daemon::run(options))
+}
+
+fn ended(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => not_started(format_args!("{error:#}")),
     }

@@ -1,7 +1,7 @@
 //! One attribute's value, between its text, its record's field and JSON.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ pub enum Value {
     Text(String),
     /// An address or mask.
     Ip(IpAddr),
+    /// An address and a port.
+    Socket(SocketAddr),
     /// An IPv6 address and its prefix length.
     Prefix(Ipv6Addr, u8),
     /// `*`: any address.
@@ -108,6 +110,7 @@ field! {
     bool: Value::Switch(on) => on, self => Value::Switch(*self);
     String: Value::Text(text) => text, self => Value::Text(self.clone());
     IpAddr: Value::Ip(ip) => ip, self => Value::Ip(*self);
+    SocketAddr: Value::Socket(socket) => socket, self => Value::Socket(*self);
     Ipv4Addr: Value::Ip(IpAddr::V4(ip)) => ip, self => Value::Ip(IpAddr::V4(*self));
     u8: Value::Number(number) => u8::try_from(number).expect("the table bounds it"), self => Value::Number((*self).into());
     u16: Value::Number(number) => u16::try_from(number).expect("the table bounds it"), self => Value::Number((*self).into());
@@ -116,10 +119,13 @@ field! {
     Secret: Value::Secret(secret) => secret, self => Value::Secret(self.clone());
 }
 
+/// The word for an attribute that has no value.
+pub const NONE: &str = "NONE";
+
 impl<T: Field> Field for Option<T> {
     fn from_value(value: Option<Value>) -> Self {
         match value {
-            None | Some(Value::Star) => None,
+            None | Some(Value::Star | Value::Word(NONE)) => None,
             some => Some(T::from_value(some)),
         }
     }

@@ -64,7 +64,7 @@ pub fn load(path: &Path, indices: Indices) -> Result<Config, LoadError> {
     }
     let config = load_text(path, &text, indices)?;
     let mode = metadata.permissions().mode() & 0o7777;
-    let secret = config.rpc_nodes().any(|node| node.password.is_some());
+    let secret = config.rpc_nodes().any(|node| node.password.is_some()) || config.ha().witness_password.is_some();
     if secret && metadata.is_file() && mode & 0o077 != 0 {
         return Err(LoadError::Loose { path: path.to_owned(), mode });
     }

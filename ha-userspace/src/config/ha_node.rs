@@ -1,6 +1,6 @@
 //! This node's part in the pair, and its peer.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::Config;
@@ -11,6 +11,7 @@ use super::rpc_node::RpcNode;
 use crate::command::error::code;
 use crate::command::schema::{self, Verb};
 use crate::command::span::{self, Unit};
+use crate::command::value::Secret;
 use crate::command::words::HaStatus;
 use crate::command::{Command, CommandError};
 
@@ -36,6 +37,10 @@ pub struct HaNode {
     pub controller_dead_interval: Duration,
     /// Whether a Primary is kept even if both nodes are unhealthy.
     pub fail_safe: bool,
+    /// Who says which node may serve when neither hears the other.
+    pub witness: Option<SocketAddr>,
+    /// The password that it shares with the pair.
+    pub witness_password: Option<Secret>,
 }
 
 record!(HaNode: schema::ha::NODE, {
@@ -46,6 +51,8 @@ record!(HaNode: schema::ha::NODE, {
     "deadInterval" => dead_interval,
     "controllerDeadInterval" => controller_dead_interval,
     "failSafe" => fail_safe,
+    "witness" => witness,
+    "witnessPassword" => witness_password,
 });
 
 impl HaNode {
@@ -63,7 +70,11 @@ impl HaNode {
         let none = "the pair has no HA link: neither node can hear the other, and none will serve; \
              set interface <name> -haHeartbeat ON"
             .to_owned();
-        short.then_some(one).into_iter().chain((paired && links == 0).then_some(none)).collect()
+        let mute = "the witness cannot be asked without a password and counts as silent: a Secondary whose peer falls silent then does not take over; \
+             set ha node -witnessPassword <password>, one of the witness's key file"
+            .to_owned();
+        let mute = (self.witness.is_some() && self.witness_password.is_none()).then_some(mute);
+        short.then_some(one).into_iter().chain((paired && links == 0).then_some(none)).chain(mute).collect()
     }
 }
 

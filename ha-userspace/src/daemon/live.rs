@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::floating::Floating;
 use super::helpers::Helpers;
 use super::status::{self, Sent};
+use super::witness::Witness;
 use crate::alarm::Board;
 use crate::clock;
 use crate::command::runtime::{Health, InterfaceState, Outcome, PairStatus, Runtime, ServiceState};
@@ -33,6 +34,7 @@ use crate::net::forwarding;
 use crate::net::heartbeat::{Port, Requests, network_order};
 use crate::net::link::{self, Link};
 use crate::net::neighbour::NextHops;
+use crate::witness;
 
 /// Asked of the daemon's own environment by the lab's control run only: fences are recorded and not obeyed.
 const NO_FENCE: &str = "UNDERSTUDY_LAB_NO_FENCE";
@@ -69,6 +71,7 @@ pub struct Live {
     attached: Option<BTreeSet<(String, u32)>>,
     missing: BTreeSet<String>,
     keyed: Option<KeyMaterial>,
+    witness: Witness,
     ports: Vec<Link>,
     commits: u64,
 }
@@ -97,12 +100,15 @@ pub struct Parts {
     pub own: Vec<LocalAddress>,
     /// Where faults are put up.
     pub board: Board,
+    /// Asks the witness.
+    pub witness: witness::Client,
 }
 
 impl Live {
     /// Nothing configured yet; `verdicts` and `inherited` next hops are what an earlier daemon knew.
     pub fn new(parts: Parts, verdicts: HashMap<String, Verdict>, inherited: NextHops) -> Live {
-        let Parts { datapath, requests, driver, carrier, helpers, monitors, wanted, store, timeouts, own, board } = parts;
+        let Parts { datapath, requests, driver, carrier, helpers, monitors, wanted, store, timeouts, own, board, witness } =
+            parts;
         let since = Instant::now();
         let services = verdicts.into_iter().map(|(name, verdict)| (name, Known { verdict, since })).collect();
         Live {
@@ -124,6 +130,7 @@ impl Live {
             attached: None,
             missing: BTreeSet::new(),
             keyed: None,
+            witness: Witness::new(witness),
             ports: Vec::new(),
             commits: 0,
         }
@@ -320,6 +327,7 @@ pub fn settings(config: &Config) -> Settings {
         controller_dead: ha.controller_dead_interval,
         isolation_hold: ha.dead_interval,
         fail_safe: ha.fail_safe,
+        witness: ha.witness.is_some(),
         ..Settings::default()
     }
 }
@@ -365,6 +373,7 @@ impl Runtime for Live {
             }
         }
         self.set_pair(config)?;
+        self.witness.follow(config)?;
         self.take_interfaces(config, &links)?;
         self.project(config, &links)?;
         self.watch_services(config);

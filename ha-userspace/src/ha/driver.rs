@@ -47,6 +47,8 @@ pub struct Parts {
     pub ends: Ends,
     /// Helpers that may take time.
     pub helpers: Sender<Helper>,
+    /// Asks the witness.
+    pub witness: crate::witness::Client,
     /// Whoever reads kernel events that are not about roles.
     pub others: tokio::sync::mpsc::Sender<KernelEvent>,
 }
@@ -219,6 +221,7 @@ impl Driver {
                     self.feed_health();
                 }
                 Request::Reserved(upto) => self.feed(Event::Reserved(upto)),
+                Request::Witness(testimony) => self.feed(Event::Witness(testimony)),
                 Request::End => self.ended = true,
             }
         }
@@ -277,7 +280,8 @@ impl Driver {
             Action::Drain => self.machine.handle_event(clock::now(), Event::Drained),
             Action::Announce(_) => self.help(Helper::Announce),
             Action::Withdraw => self.help(Helper::Withdraw),
-            Action::AskWitness | Action::ReleaseWitness => {}
+            Action::AskWitness => self.parts.witness.ask(),
+            Action::ReleaseWitness => self.parts.witness.release(),
             Action::Reserve(upto) => {
                 self.state.reserved = upto;
                 self.persist();

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use ha_common::abi::Term;
-use ha_common::ha::event::Refusal;
+use ha_common::ha::event::{Refusal, Testimony};
 use ha_common::ha::settings::Settings;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::oneshot;
@@ -44,6 +44,8 @@ pub enum Request {
     Carrier(BTreeMap<String, bool>),
     /// Term counters up to this one are on disk.
     Reserved(u64),
+    /// What the witness said, or that it said nothing.
+    Witness(Testimony),
     /// End the thread; nothing is touched.
     End,
 }

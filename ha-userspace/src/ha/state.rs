@@ -1,12 +1,14 @@
 //! What the HA machine must find again after a loss of power: one small file.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use ha_common::abi::Term;
 use serde::{Deserialize, Serialize};
+
+use crate::disk;
 
 /// The file's content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,14 +66,6 @@ impl StateFile {
     /// # Errors
     /// When the disk does not take it.
     pub fn write(&self, state: &State) -> io::Result<()> {
-        let temporary = self.path.with_extension("json.new");
-        let mut file = File::create(&temporary)?;
-        file.write_all(serde_json::to_string(state)?.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, &self.path)?;
-        match self.path.parent() {
-            Some(dir) => File::open(dir)?.sync_all(),
-            None => Ok(()),
-        }
+        disk::replace(&self.path, serde_json::to_string(state)?.as_bytes())
     }
 }

@@ -6,6 +6,7 @@ use super::attribute::{flag, key, optional_key, position};
 use super::{Attribute, Entity, Kind, Refused, Scope, Style, Verb};
 use crate::command::error::code;
 use crate::command::span::Unit;
+use crate::command::value::NONE;
 use crate::command::words::HaStatus;
 
 const fn interval(unit: Unit, min_ms: u64) -> Kind {
@@ -45,6 +46,12 @@ pub static NODE: Entity = Entity {
             .or("OFF")
             .of_the_node()
             .help("keep a Primary even if both nodes are unhealthy"),
+        flag("witness", "witness", Kind::Endpoint { words: &[NONE], port: ha_common::witness::PORT })
+            .or(NONE)
+            .help("a third host (understudy witness) that says which node may serve when neither hears the other"),
+        flag("witnessPassword", "witnesspassword", Kind::Secret)
+            .of_the_node()
+            .help("a password of the witness's key file; the same on both nodes"),
     ],
 };
 

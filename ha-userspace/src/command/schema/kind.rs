@@ -1,6 +1,6 @@
 //! What an attribute's value may be: reading, the sentence that says what is allowed, printing, JSON.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::command::span::{self, Unit};
@@ -47,6 +47,13 @@ pub enum Kind {
     Ipv4,
     /// An address, or `*` for any.
     IpOrStar,
+    /// An address with a port, or one of these words.
+    Endpoint {
+        /// The words.
+        words: &'static [&'static str],
+        /// The port of a bare address.
+        port: u16,
+    },
     /// An IPv4 network mask.
     Mask,
     /// An IPv6 address with its prefix length (`/128` if not given).
@@ -88,6 +95,10 @@ impl Kind {
             Kind::Ipv4 => text.parse().ok().map(|ip| Value::Ip(IpAddr::V4(ip))),
             Kind::IpOrStar if text == "*" => Some(Value::Star),
             Kind::IpOrStar => text.parse().ok().map(Value::Ip),
+            Kind::Endpoint { words, port } => {
+                let word = words.iter().find(|word| is_word(word, text)).map(|word| Value::Word(word));
+                word.or_else(|| endpoint(text, port).map(Value::Socket))
+            }
             Kind::Mask => text.parse().ok().filter(is_mask).map(|mask| Value::Ip(IpAddr::V4(mask))),
             Kind::Prefix => prefix(text).map(|(ip, length)| Value::Prefix(ip, length)),
             Kind::Port => number(text).filter(|port| (1..=65_535).contains(port)).map(Value::Number),
@@ -116,6 +127,12 @@ impl Kind {
             Kind::Ip => "an IPv4 or IPv6 address is needed".into(),
             Kind::Ipv4 => "an IPv4 address is needed".into(),
             Kind::IpOrStar => "an IPv4 or IPv6 address is needed, or * for the node's own".into(),
+            Kind::Endpoint { words, port } => {
+                let words = words.join(" or ");
+                format!(
+                    "an address is needed, with a port if it is not {port} (10.0.0.9:{port}, [2001:db8::9]:{port}), or {words}"
+                )
+            }
             Kind::Mask => "an IPv4 network mask is needed, such as 255.255.255.0".into(),
             Kind::Prefix => "an IPv6 address with its prefix length is needed, such as 2001:db8::1/128".into(),
             Kind::Port => "a port is 1 to 65535".into(),
@@ -140,6 +157,7 @@ impl Kind {
             (_, Value::Word(word)) => (*word).to_owned(),
             (_, Value::Text(text)) => text.clone(),
             (_, Value::Ip(ip)) => ip.to_string(),
+            (_, Value::Socket(socket)) => socket.to_string(),
             (_, Value::Prefix(ip, length)) => format!("{ip}/{length}"),
             (_, Value::Number(number)) => number.to_string(),
             (_, Value::Secret(secret)) => secret.reveal().to_owned(),
@@ -167,6 +185,7 @@ impl Kind {
             Kind::Switch(style) => format!("({})", style.words().join(" | ")),
             Kind::Ip | Kind::Ipv4 => "<ip>".into(),
             Kind::IpOrStar => "<ip | *>".into(),
+            Kind::Endpoint { words, .. } => format!("<ip[:port] | {}>", words.join(" | ")),
             Kind::Mask => "<netmask>".into(),
             Kind::Prefix => "<ip6/length>".into(),
             Kind::Port => "<port>".into(),
@@ -212,6 +231,16 @@ fn is_interface(text: &str) -> bool {
 
 fn is_mask(mask: &Ipv4Addr) -> bool {
     mask.to_bits().leading_ones() + mask.to_bits().trailing_zeros() == 32
+}
+
+fn endpoint(text: &str, port: u16) -> Option<SocketAddr> {
+    let bare = || text.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, port));
+    // Scopes and flow labels of IPv6 have no place here.
+    text.parse()
+        .ok()
+        .map(|socket: SocketAddr| SocketAddr::new(socket.ip(), socket.port()))
+        .or_else(bare)
+        .filter(|socket| socket.port() != 0)
 }
 
 fn prefix(text: &str) -> Option<(Ipv6Addr, u8)> {

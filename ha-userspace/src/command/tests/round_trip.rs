@@ -21,6 +21,11 @@ fn value(kind: Kind) -> BoxedStrategy<Value> {
         Kind::Ip => any::<std::net::IpAddr>().prop_map(Value::Ip).boxed(),
         Kind::Ipv4 => any::<std::net::Ipv4Addr>().prop_map(|ip| Value::Ip(ip.into())).boxed(),
         Kind::IpOrStar => prop_oneof![Just(Value::Star), any::<std::net::IpAddr>().prop_map(Value::Ip)].boxed(),
+        Kind::Endpoint { words, .. } => prop_oneof![
+            select(words).prop_map(Value::Word),
+            (any::<std::net::IpAddr>(), 1..=u16::MAX).prop_map(|at| Value::Socket(at.into()))
+        ]
+        .boxed(),
         Kind::Mask => (0..=32u8).prop_map(|length| Value::Ip(crate::config::mask(length).into())).boxed(),
         Kind::Prefix => (any::<std::net::Ipv6Addr>(), 1..=128u8).prop_map(|(ip, length)| Value::Prefix(ip, length)).boxed(),
         Kind::Number { min, max } => (min..=max).prop_map(Value::Number).boxed(),
