@@ -12,7 +12,7 @@
 
 mod faults;
 pub(crate) mod node;
-mod rng;
+pub mod rng;
 mod world;
 
 pub use faults::{Fault, plan};

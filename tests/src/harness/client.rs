@@ -56,24 +56,38 @@ impl Client {
 
     /// The node's own role, as it says.
     pub fn role(&self, limit: Duration) -> Result<Role> {
+        self.read(limit, role_in)
+    }
+
+    /// The node's own state, as it says.
+    pub fn state(&self, limit: Duration) -> Result<String> {
+        self.read(limit, |shown| own_in(shown)?.get("hastatus")?.as_str().map(str::to_owned))
+    }
+
+    fn read<T>(&self, limit: Duration, read: impl FnOnce(&str) -> Option<T>) -> Result<T> {
         let shown = self.command(&["show", "ha", "node", "-json"], limit)?;
-        role_in(&shown).with_context(|| format!("show ha node -json printed {shown}"))
+        read(&shown).with_context(|| format!("show ha node -json printed {shown}"))
     }
 }
 
 /// Reads the own node's role from `show ha node -json`.
 fn role_in(shown: &str) -> Option<Role> {
+    Some(match own_in(shown)?.get("state")?.as_str()? {
+        "Primary" => Role::Primary,
+        "Secondary" => Role::Secondary,
+        _ => Role::Other,
+    })
+}
+
+/// The own node in `show ha node -json`.
+fn own_in(shown: &str) -> Option<serde_json::Value> {
     let shown: serde_json::Value = serde_json::from_str(shown).ok()?;
     let own = shown.get("hanode")?.as_array()?.iter().find(|node| match node.get("id") {
         Some(serde_json::Value::String(id)) => id == "0",
         Some(id) => id.as_u64() == Some(0),
         None => false,
     })?;
-    Some(match own.get("state")?.as_str()? {
-        "Primary" => Role::Primary,
-        "Secondary" => Role::Secondary,
-        _ => Role::Other,
-    })
+    Some(own.clone())
 }
 
 #[cfg(test)]

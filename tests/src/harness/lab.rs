@@ -88,11 +88,8 @@ impl Lab {
             if !options.fence {
                 node.set_env("UNDERSTUDY_LAB_NO_FENCE", "1");
             }
-            node.start()?;
         }
-        for node in &mut lab.nodes {
-            node.wait_ready()?;
-        }
+        lab.start_nodes()?;
         if options.packet_threads {
             Host::BOTH.into_iter().try_for_each(|host| lab.topology.thread_packets(host))?;
         }
@@ -103,6 +100,12 @@ impl Lab {
     /// The run's name, by which its namespaces are found.
     pub fn name(&self) -> &str {
         self.run.name()
+    }
+
+    /// Starts both daemons at once and waits until they answer.
+    pub fn start_nodes(&mut self) -> Result<()> {
+        self.nodes.iter_mut().try_for_each(Node::start)?;
+        self.nodes.iter_mut().try_for_each(Node::wait_ready)
     }
 
     /// The daemon of `host`.

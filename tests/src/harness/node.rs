@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 
 use super::client::{Client, Role};
 use super::counters;
+use super::history::{self, RoleChange};
 use super::netns::Netns;
 use super::process;
 use super::run::Run;
@@ -130,6 +131,11 @@ impl Node {
         self.client.role(ANSWER_WITHIN).with_context(|| format!("node {}", self.host.name()))
     }
 
+    /// The node's own state, as it says: UP, NOT UP, …
+    pub fn state(&self) -> Result<String> {
+        self.client.state(ANSWER_WITHIN).with_context(|| format!("node {}", self.host.name()))
+    }
+
     /// Its command line, for other threads.
     pub fn client(&self) -> Client {
         self.client.clone()
@@ -153,8 +159,13 @@ impl Node {
 
     /// Asks the daemon to end (SIGTERM) and waits for it.
     pub fn terminate(&mut self) -> Result<()> {
-        self.signal(Signal::SIGTERM)?;
+        self.ask_to_end()?;
         self.wait_end()
+    }
+
+    /// Asks the daemon to end (SIGTERM).
+    pub fn ask_to_end(&self) -> Result<()> {
+        self.signal(Signal::SIGTERM)
     }
 
     /// Hands over and stops: `understudy stop`; waits for the daemon's end.
@@ -183,16 +194,40 @@ impl Node {
         fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
     }
 
+    /// The changes of role that the daemon has logged, whichever process of it.
+    pub fn role_changes(&self) -> Result<Vec<RoleChange>> {
+        Ok(history::read(self.host, &self.log()?))
+    }
+
+    /// Directory of what the daemon keeps over a restart.
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.join("state")
+    }
+
+    /// Process id of the daemon, which must run.
+    pub fn pid(&self) -> Result<u32> {
+        self.child.as_ref().map(Child::id).with_context(|| format!("node {} does not run", self.host.name()))
+    }
+
+    /// Takes programs and maps out of the kernel, as a loss of power would; the daemon must be dead.
+    pub fn forget_kernel(&self) -> Result<()> {
+        ensure!(self.child.is_none(), "node {} still runs", self.host.name());
+        match fs::remove_dir_all(&self.pins) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context("remove the pins"),
+            _ => Ok(()),
+        }
+    }
+
     fn log_path(&self) -> PathBuf {
         self.dir.join("log")
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        let child = self.child.as_ref().with_context(|| format!("node {} does not run", self.host.name()))?;
-        kill(Pid::from_raw(child.id() as i32), signal).with_context(|| format!("{signal} to node {}", self.host.name()))
+        kill(Pid::from_raw(self.pid()? as i32), signal).with_context(|| format!("{signal} to node {}", self.host.name()))
     }
 
-    fn wait_end(&mut self) -> Result<()> {
+    /// Waits until the daemon has ended.
+    pub fn wait_end(&mut self) -> Result<()> {
         let Some(mut child) = self.child.take() else {
             return Ok(());
         };

@@ -24,24 +24,20 @@ pub fn sender(interface: &str) -> Result<Socket> {
     open(interface, 0)
 }
 
+/// As [`sender`], past the queueing discipline and tc: what a fault injector drops there does not concern it.
+pub fn injector(interface: &str) -> Result<Socket> {
+    let socket = sender(interface)?;
+    switch_on(&socket, libc::PACKET_QDISC_BYPASS).context("bypass the queueing discipline")?;
+    Ok(socket)
+}
+
 /// Opens a socket that receives, time-stamped by the kernel, the frames that arrive on `interface`; none that leave it.
 pub fn capture(interface: &str) -> Result<Socket> {
     let socket = open(interface, ALL_PROTOCOLS)?;
     socket.set_nonblocking(true)?;
     setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).context("enlarge the capture buffer")?;
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true).context("ask for time stamps")?;
-    let yes: libc::c_int = 1;
-    // SAFETY: the option takes an int, which lives across the call.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_PACKET,
-            libc::PACKET_IGNORE_OUTGOING,
-            (&raw const yes).cast(),
-            size_of_val(&yes) as libc::socklen_t,
-        )
-    };
-    Errno::result(result).context("ignore outgoing frames")?;
+    switch_on(&socket, libc::PACKET_IGNORE_OUTGOING).context("ignore outgoing frames")?;
     Ok(socket)
 }
 
@@ -80,6 +76,21 @@ pub fn overruns(socket: &Socket) -> Result<u32> {
     Errno::result(result).context("read the capture's statistics")?;
     // SAFETY: zeroed above and plain integers, so initialised in any case.
     Ok(unsafe { counts.assume_init() }.tp_drops)
+}
+
+fn switch_on(socket: &Socket, option: libc::c_int) -> nix::Result<()> {
+    let yes: libc::c_int = 1;
+    // SAFETY: the option takes an int, which lives across the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            option,
+            (&raw const yes).cast(),
+            size_of_val(&yes) as libc::socklen_t,
+        )
+    };
+    Errno::result(result).map(drop)
 }
 
 fn open(interface: &str, protocol: u16) -> Result<Socket> {

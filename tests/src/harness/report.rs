@@ -29,6 +29,12 @@ pub struct Report {
     pub prober_late_max_ms: f64,
     /// Milliseconds whose question (echo, ARP or neighbour solicitation) was answered from both nodes' switch ports.
     pub both_answered_ms: u32,
+    /// From the last thing done (a heal, for instance) to the last such question; 0 when there is none after it.
+    pub both_answered_after_ms: f64,
+    /// Changes of role that the nodes report, from the event on; a restarted daemon that finds its kernel serving changes nothing.
+    pub role_changes: usize,
+    /// Those of them by which a node became Primary that was not.
+    pub takeovers: usize,
     /// Frames from a floating address that came out of the old Primary after the new one's first such frame.
     pub stale_frames_from_old_primary: u32,
     /// TCP connections open at the event.
@@ -93,6 +99,12 @@ impl Window<'_> {
     /// Number of probes with a question answered by both nodes.
     pub fn both_answered(&self) -> u32 {
         (self.first..self.end).filter(|index| self.tally.is_answered_by_both(*index)).count() as u32
+    }
+
+    /// When the last probe with a question answered by both nodes was sent.
+    pub fn last_both_answered(&self) -> Option<Duration> {
+        let mut both = (self.first..self.end).rev().filter(|index| self.tally.is_answered_by_both(*index));
+        both.next().map(|index| self.tally.time(index))
     }
 
     /// The node that answered the last probe answered at all.

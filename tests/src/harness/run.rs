@@ -17,11 +17,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
 use super::netns::{NETNS_DIR, Netns};
+use super::{disk, freezer};
 
 /// Directory of all runs' files.
 pub const ROOT: &str = "/run/understudy-lab";
@@ -108,10 +109,8 @@ fn reap(name: &str) -> Result<()> {
         }
     }
     let dir = Path::new(ROOT).join(name);
-    match umount2(&dir.join("bpf"), MntFlags::MNT_DETACH) {
-        Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
-        Err(error) => return Err(error).with_context(|| format!("unmount {}/bpf", dir.display())),
-    }
+    freezer::reap(name);
+    disk::unmount_below(&dir)?;
     match fs::remove_dir_all(&dir) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("remove {}", dir.display()));

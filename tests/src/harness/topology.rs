@@ -17,7 +17,7 @@ use super::napi;
 use super::netdev;
 use super::netns::Netns;
 use super::run::Run;
-use super::wire::{Port, Wire};
+use super::wire::{Direction, Port, Wire};
 
 /// Client of the VIP, IPv4; /24.
 pub const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
@@ -111,6 +111,9 @@ impl Leg {
     /// All, in order.
     pub const ALL: [Self; 4] = [Self::Client, Self::Server, Self::Ha0, Self::Ha1];
 
+    /// Those that carry heartbeats.
+    pub const HA: [Self; 2] = [Self::Ha0, Self::Ha1];
+
     /// Name of the interface on the node.
     pub fn interface(self) -> &'static str {
         ["client0", "server0", "ha0", "ha1"][self as usize]
@@ -183,6 +186,12 @@ impl Topology {
         self.wire.silence(&self.site(host).ports, silent);
     }
 
+    /// One direction of some of `host`'s cables is cut, or passes again; carrier stays.
+    pub fn cut(&self, host: Host, legs: &[Leg], direction: Direction, cut: bool) {
+        let cables = legs.iter().map(|leg| (self.site(host).port(*leg), direction)).collect::<Vec<_>>();
+        self.wire.cut(&cables, cut);
+    }
+
     /// Gives each of `host`'s legs a packet thread of its own on one CPU; see [`napi`].
     pub fn thread_packets(&self, host: Host) -> Result<()> {
         let cpus = std::thread::available_parallelism()?.get();
@@ -192,7 +201,12 @@ impl Topology {
 
     /// Takes or gives the carrier of `host`'s client leg, as a switch port that goes down.
     pub fn set_client_carrier(&self, host: Host, up: bool) -> Result<()> {
-        let port = Leg::Client.port(host);
+        self.set_carrier(host, Leg::Client, up)
+    }
+
+    /// Takes or gives the carrier of one of `host`'s legs.
+    pub fn set_carrier(&self, host: Host, leg: Leg, up: bool) -> Result<()> {
+        let port = leg.port(host);
         self.switch.run(|| netdev::set_up(&port, up))
     }
 }
@@ -215,7 +229,7 @@ impl Cabling<'_> {
         // Addresses are usable at once: duplicate detection would hold IPv6 back for a second.
         netns.sysctl("ipv6/conf/default/accept_dad", "0")?;
         let lines = cables.iter().map(|(interface, bridge, port)| {
-            let is_ha = [Leg::Ha0, Leg::Ha1].iter().any(|leg| leg.bridge() == *bridge);
+            let is_ha = Leg::HA.iter().any(|leg| leg.bridge() == *bridge);
             let mtu = if is_ha { HA_MTU } else { LEG_MTU };
             format!(
                 "link add {port} mtu {mtu} type veth peer name {interface} mtu {mtu} netns {}\n\
