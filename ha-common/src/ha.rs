@@ -86,7 +86,10 @@ pub mod hearing;
 pub mod liveness;
 #[cfg(any(test, feature = "std"))]
 pub mod machine;
+#[cfg(any(test, feature = "std"))]
+pub mod monitor;
 mod order;
+pub mod reach;
 pub mod settings;
 pub mod view;
 

@@ -7,12 +7,14 @@ mod address;
 mod binding;
 mod change;
 mod file;
+mod fis;
 mod ha_node;
 mod identity;
 pub mod indices;
 mod interface;
 mod node;
 mod record;
+mod route_monitor;
 mod rpc_node;
 mod service;
 mod vserver;
@@ -20,7 +22,7 @@ mod vserver;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 pub use address::Address;
@@ -29,6 +31,7 @@ pub(crate) use address::mask;
 pub use binding::Binding;
 pub use change::{Change, Touched};
 pub use file::{LoadError, SavedForm, Store, load, load_text};
+pub use fis::Fis;
 pub use ha_node::{HaNode, Pair, Peer};
 pub use indices::Indices;
 pub use interface::Interface;
@@ -39,6 +42,7 @@ pub use service::Service;
 pub use vserver::Vserver;
 
 use crate::command::schema::{self, Verb};
+use crate::command::value::Route;
 use crate::command::{Command, CommandError, Secrets};
 
 /// The whole desired state of one node.
@@ -52,6 +56,8 @@ pub struct Config {
     addresses: BTreeMap<IpAddr, Address>,
     vservers: BTreeMap<String, Vserver>,
     services: BTreeMap<String, Service>,
+    sets: BTreeMap<String, Fis>,
+    route_monitors: BTreeSet<Route>,
     indices: Indices,
     generation: u64,
 }
@@ -74,6 +80,8 @@ impl Config {
             addresses: BTreeMap::new(),
             vservers: BTreeMap::new(),
             services: BTreeMap::new(),
+            sets: BTreeMap::new(),
+            route_monitors: BTreeSet::new(),
             indices,
             generation: 0,
         }
@@ -124,6 +132,9 @@ impl Config {
             _ if entity == &schema::lb::VSERVER => return self.apply_vserver(command),
             _ if entity == &schema::lb::SERVICE => return self.apply_service(command),
             _ if entity == &schema::lb::BINDING => return self.apply_binding(command),
+            _ if entity == &schema::fis::FIS => return self.apply_fis(command),
+            _ if entity == &schema::fis::BINDING => return self.apply_fis_binding(command),
+            _ if entity == &schema::ha::ROUTE_MONITOR => return self.apply_route_monitor(command),
             _ => {}
         }
         Err(CommandError::refused(format!("{} {} changes no configuration", command.verb.word(), entity.path())))
@@ -134,8 +145,10 @@ impl Config {
         let mut list = Vec::new();
         list.extend(self.node.commands());
         list.extend(self.interfaces.values().flat_map(Interface::commands));
+        list.extend(self.sets.values().flat_map(Fis::commands));
         list.extend(self.peer.iter().filter_map(|peer| peer.command(Verb::Add)));
         list.extend(self.ha.command(Verb::Set));
+        list.extend(self.route_monitors.iter().map(|route| route_monitor::bind_command(*route)));
         list.extend(self.rpc_nodes.values().filter_map(|node| node.command(Verb::Set)));
         list.extend(
             self.addresses.values().filter(|address| !address.implicit).filter_map(|address| address.command(Verb::Add)),
@@ -214,6 +227,16 @@ impl Config {
     /// Returns the enabled interfaces whose carrier is this node's health.
     pub fn legs(&self) -> impl Iterator<Item = &Interface> {
         self.interfaces.values().filter(|interface| interface.enabled && interface.monitor)
+    }
+
+    /// Returns all failover interface sets.
+    pub fn sets(&self) -> impl Iterator<Item = &Fis> {
+        self.sets.values()
+    }
+
+    /// Returns the routes without which this node is not well.
+    pub fn route_monitors(&self) -> &BTreeSet<Route> {
+        &self.route_monitors
     }
 
     /// Returns the pair's addresses (VIPs and SNIPs, those of virtual servers included).

@@ -50,7 +50,8 @@ impl Liveness {
         self.last = at;
         self.asked = [Nanos::NEVER; ASKED];
         let [present, former] = self.shortest;
-        self.shortest = if self.seen == 0 { [rtt, if present == 0 { rtt } else { present }] } else { [present.min(rtt), former] };
+        self.shortest =
+            if self.seen == 0 { [rtt, if present == 0 { rtt } else { present }] } else { [present.min(rtt), former] };
         self.seen = (self.seen + 1) % WINDOW;
         self.srtt = if self.srtt == 0 { rtt } else { self.srtt - self.srtt / 8 + rtt / 8 };
     }

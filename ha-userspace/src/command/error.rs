@@ -61,6 +61,8 @@ pub mod code {
     pub const OWN_STATE: u16 = 365;
     /// The node is claiming or inactive: wait for it to settle.
     pub const NOT_SETTLED: u16 = 366;
+    /// Route monitors are bound: the node cannot become stand-alone.
+    pub const ROUTE_MONITORS_BOUND: u16 = 377;
     /// The peer is not in the node's subnet.
     pub const PEER_SUBNET: u16 = 414;
     /// The peer's address cannot be a node's.
@@ -83,6 +85,10 @@ pub mod code {
     pub const BAD_OBJECT: u16 = 1232;
     /// No such action, or not one that this object has.
     pub const BAD_ACTION: u16 = 1240;
+    /// The syncVlan is set: the pair cannot be dissolved.
+    pub const SYNC_VLAN_SET: u16 = 1385;
+    /// No syncVlan between nodes in different subnets.
+    pub const SYNC_VLAN_INC: u16 = 2399;
     /// Not while the node is STAYPRIMARY.
     pub const STAY_PRIMARY: u16 = 1441;
     /// One node is up and the other is not.

@@ -2,7 +2,7 @@
 
 use super::CommandError;
 use super::parse;
-use super::schema::{Attribute, ENTITIES, Entity, Place, Verb};
+use super::schema::{Attribute, ENTITIES, Entity, Kind, Place, Verb};
 use super::tokens::Token;
 
 /// Answers `help`, `help <verb>`, `help <entity>` and `help <verb> <entity>`.
@@ -20,12 +20,15 @@ pub(super) fn usage(verb: Verb, entity: &'static Entity) -> String {
     let mut words = vec![verb.word().to_owned()];
     words.extend((!entity.word.is_empty()).then(|| entity.path()));
     for attribute in entity.positions(verb) {
-        let optional = verb == Verb::Show || attribute.place == Place::OptionalKey;
-        words.push(if optional { format!("[<{}>]", attribute.name) } else { format!("<{}>", attribute.name) });
+        let optional = matches!(verb, Verb::Show | Verb::Stat) || attribute.place == Place::OptionalKey;
+        let more = if attribute.kind == Kind::Interfaces { " ..." } else { "" };
+        words.push(if optional { format!("[<{}>]", attribute.name) } else { format!("<{}>{more}", attribute.name) });
     }
     for attribute in entity.flags(verb) {
         let placeholder = if verb == Verb::Unset { String::new() } else { attribute.kind.placeholder() };
-        words.push(format!("[{}]", format!("-{} {placeholder}", attribute.name).trim_end()));
+        let flag = format!("-{} {placeholder}", attribute.name);
+        let flag = flag.trim_end();
+        words.push(if attribute.place == Place::NamedKey { flag.to_owned() } else { format!("[{flag}]") });
     }
     words.join(" ")
 }
@@ -69,7 +72,11 @@ fn page(verb: Verb, entity: &'static Entity) -> String {
 }
 
 fn label(attribute: &Attribute) -> String {
-    if attribute.place == Place::Flag { format!("-{}", attribute.name) } else { format!("<{}>", attribute.name) }
+    if matches!(attribute.place, Place::Flag | Place::NamedKey) {
+        format!("-{}", attribute.name)
+    } else {
+        format!("<{}>", attribute.name)
+    }
 }
 
 fn describe(attribute: &Attribute) -> String {

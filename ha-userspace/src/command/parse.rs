@@ -1,5 +1,7 @@
 //! Words into a command, by the table alone: verb, entity, positions, flags.
 
+use std::iter::Peekable;
+
 use super::error::{CommandError, code};
 use super::schema::{Attribute, ENTITIES, Entity, Kind, Place, Verb};
 use super::tokens::{Token, tokens};
@@ -110,13 +112,14 @@ fn no_object(verb: Verb, typed: &str, choices: String) -> CommandError {
 fn arguments(verb: Verb, entity: &'static Entity, words: &[Token]) -> Result<Vec<Arg>, CommandError> {
     let mut args: Vec<Arg> = Vec::new();
     let mut positions = entity.positions(verb).peekable();
-    let mut words = words.iter();
+    let mut words = words.iter().peekable();
     while let Some(word) = words.next() {
         let arg = match word.flag() {
             Some(name) => flag_argument(verb, entity, name, &mut words)?,
             None if word.is_lone_dash() && verb == Verb::Save => continue,
-            None => match positions.next() {
+            None => match position(&mut positions, &word.text) {
                 Some(attribute) => Arg { attribute, value: Some(read(attribute, &word.text)?) },
+                None if lengthen(&mut args, word)? => continue,
                 None => return Err(too_many(verb, entity, word)),
             },
         };
@@ -128,7 +131,10 @@ fn arguments(verb: Verb, entity: &'static Entity, words: &[Token]) -> Result<Vec
         }
         args.push(arg);
     }
-    if let Some(absent) = positions.find(|attribute| attribute.place != Place::OptionalKey && verb != Verb::Show) {
+    let printed = matches!(verb, Verb::Show | Verb::Stat);
+    let given = |attribute: &Attribute| args.iter().any(|arg| arg.attribute == attribute);
+    let key = entity.flags(verb).find(|attribute| attribute.place == Place::NamedKey && !given(attribute));
+    if let Some(absent) = positions.find(|attribute| attribute.place != Place::OptionalKey && !printed).or(key) {
         let why = format!("Required argument missing [{}]: usage: {}", absent.name, super::help::usage(verb, entity));
         return Err(CommandError::new(code::MISSING, why));
     }
@@ -144,11 +150,36 @@ fn arguments(verb: Verb, entity: &'static Entity, words: &[Token]) -> Result<Vec
     Ok(args)
 }
 
+/// Takes the attribute that `word` is for: the next one, unless it may be left out and only the one after it can be `word`.
+fn position(positions: &mut Peekable<impl Iterator<Item = &'static Attribute>>, word: &str) -> Option<&'static Attribute> {
+    let first = positions.next()?;
+    let left_out = first.place == Place::OptionalKey && first.kind.read(word).is_err();
+    if left_out && let Some(second) = positions.next_if(|second| second.kind.read(word).is_ok()) {
+        return Some(second);
+    }
+    Some(first)
+}
+
+/// Adds `word` to the list that the last positions take, if there is one.
+fn lengthen(args: &mut [Arg], word: &Token) -> Result<bool, CommandError> {
+    let lists = args.iter_mut().rev().filter(|arg| arg.attribute.place == Place::Key);
+    for Arg { attribute, value } in lists {
+        if let Some(Value::List(names)) = value {
+            if let Value::List(more) = read(attribute, &word.text)? {
+                let new: Vec<String> = more.into_iter().filter(|name| !names.contains(name)).collect();
+                names.extend(new);
+            }
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn flag_argument<'a>(
     verb: Verb,
     entity: &'static Entity,
     name: &str,
-    words: &mut impl Iterator<Item = &'a Token>,
+    words: &mut Peekable<impl Iterator<Item = &'a Token>>,
 ) -> Result<Arg, CommandError> {
     let attribute = match pick(name, entity.flags(verb).map(|attribute| (attribute.name, attribute))) {
         Pick::One(attribute) => attribute,
@@ -159,10 +190,13 @@ fn flag_argument<'a>(
         }
     };
     let value = match attribute.kind {
-        _ if verb == Verb::Unset => None,
+        _ if verb == Verb::Unset && attribute.place == Place::Flag => None,
         Kind::Present => Some(Value::Present),
         _ => match words.next() {
-            Some(word) => Some(read(attribute, &word.text)?),
+            Some(word) => match words.next_if(|next| attribute.kind.goes_on(&word.text, &next.text)) {
+                Some(next) => Some(read(attribute, &format!("{} {}", word.text, next.text))?),
+                None => Some(read(attribute, &word.text)?),
+            },
             None => {
                 let why = format!("Required argument missing [-{}]: {}", attribute.name, attribute.kind.allowed());
                 return Err(CommandError::new(code::MISSING, why));

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::schema::{Kind, Place};
 use super::tokens::quote;
+use super::value::Value;
 use super::{Arg, Command};
 
 /// Whether passwords are printed.
@@ -23,12 +24,15 @@ impl Command {
             [self.entity.group, self.entity.word].iter().filter(|word| !word.is_empty()).map(|word| (*word).to_owned()),
         );
         for Arg { attribute, value } in &self.args {
-            if attribute.place == Place::Flag {
+            if matches!(attribute.place, Place::Flag | Place::NamedKey) {
                 words.push(format!("-{}", attribute.name));
             }
             match (value, attribute.kind) {
                 (None, _) | (_, Kind::Present) => {}
                 (Some(_), Kind::Secret) if secrets == Secrets::Hidden => words.push("\"******\"".to_owned()),
+                (Some(Value::List(names)), _) => words.extend(names.iter().map(|name| quote(name))),
+                // Its two words are read as one value.
+                (Some(value), Kind::Route) => words.push(Kind::Route.print(value)),
                 (Some(value), kind) => words.push(quote(&kind.print(value))),
             }
         }

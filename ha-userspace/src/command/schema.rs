@@ -4,6 +4,7 @@
 //! `config/`: grammar, validation, defaults, printing, help, JSON and identity follow.
 
 mod attribute;
+pub mod fis;
 pub mod ha;
 mod kind;
 pub mod lb;
@@ -25,11 +26,16 @@ pub static ENTITIES: &[&Entity] = &[
     &ns::IP6,
     &ha::NODE,
     &ha::PEER,
+    &ha::ROUTE_MONITOR,
     &ha::FAILOVER,
     &ha::DAEMON,
     &lb::VSERVER,
     &lb::SERVICE,
     &lb::BINDING,
+    &fis::FIS,
+    &fis::BINDING,
+    &fis::CRITICAL,
+    &ns::ALARMS,
 ];
 
 /// What may be done.
@@ -53,6 +59,8 @@ pub enum Verb {
     Set,
     /// Print.
     Show,
+    /// Print counters.
+    Stat,
     /// End the daemon, handing over first.
     Stop,
     /// Untie.
@@ -73,6 +81,7 @@ impl Verb {
         ("save", Verb::Save),
         ("set", Verb::Set),
         ("show", Verb::Show),
+        ("stat", Verb::Stat),
         ("stop", Verb::Stop),
         ("unbind", Verb::Unbind),
         ("unset", Verb::Unset),
@@ -87,7 +96,7 @@ impl Verb {
     pub fn configures(self) -> bool {
         match self {
             Verb::Add | Verb::Bind | Verb::Disable | Verb::Enable | Verb::Rm | Verb::Set | Verb::Unbind | Verb::Unset => true,
-            Verb::Force | Verb::Save | Verb::Show | Verb::Stop => false,
+            Verb::Force | Verb::Save | Verb::Show | Verb::Stat | Verb::Stop => false,
         }
     }
 }
@@ -154,7 +163,8 @@ impl Entity {
         self.attributes.iter().filter(move |attribute| match attribute.place {
             Place::Key | Place::OptionalKey => true,
             Place::Position => creates,
-            Place::Flag | Place::Verb => false,
+            Place::View => verb == Verb::Show,
+            Place::Flag | Place::NamedKey | Place::Verb => false,
         })
     }
 
@@ -163,10 +173,11 @@ impl Entity {
         let wanted = move |attribute: &&Attribute| match verb {
             Verb::Add | Verb::Bind | Verb::Force | Verb::Stop => true,
             Verb::Set | Verb::Unset => attribute.mutable,
-            Verb::Rm | Verb::Show | Verb::Enable | Verb::Disable | Verb::Save | Verb::Unbind => false,
+            Verb::Rm | Verb::Show | Verb::Stat | Verb::Enable | Verb::Disable | Verb::Save | Verb::Unbind => false,
         };
         let own = self.attributes.iter().filter(|attribute| attribute.place == Place::Flag).filter(wanted);
-        own.chain((verb == Verb::Show).then_some(&attribute::JSON))
+        let keys = self.attributes.iter().filter(|attribute| attribute.place == Place::NamedKey);
+        keys.chain(own).chain(matches!(verb, Verb::Show | Verb::Stat).then_some(&attribute::JSON))
     }
 }
 
@@ -186,8 +197,9 @@ mod tests {
                     assert_eq!(attribute.kind.print(&value), default, "{name}: the default is canonical");
                 }
             }
-            let first_flag = entity.attributes.iter().position(|a| matches!(a.place, Place::Flag | Place::Verb));
-            let last_position = entity.attributes.iter().rposition(|a| !matches!(a.place, Place::Flag | Place::Verb));
+            let is_flag = |a: &Attribute| matches!(a.place, Place::Flag | Place::NamedKey | Place::Verb);
+            let first_flag = entity.attributes.iter().position(is_flag);
+            let last_position = entity.attributes.iter().rposition(|a| !is_flag(a));
             assert!(first_flag.is_none() || last_position < first_flag, "{}: positions come first", entity.path());
         }
     }

@@ -30,6 +30,110 @@ pub enum Value {
     Secret(Secret),
     /// A flag that has no value was given.
     Present,
+    /// Names, at least one.
+    List(Vec<String>),
+    /// A route.
+    Route(Route),
+}
+
+/// A route by its destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Route {
+    /// The default route, of either family.
+    Default,
+    /// The route to exactly this network: its address without host bits, and the length of its prefix.
+    To(IpAddr, u8),
+}
+
+impl Route {
+    /// Reads `*`, `10.0.0.0 255.255.255.0`, `10.0.0.0/24`, `2001:db8::/32` or a single host.
+    pub fn read(text: &str) -> Option<Self> {
+        if text == "*" {
+            return Some(Route::Default);
+        }
+        let (address, rest) = text.split_once([' ', '/']).map_or((text, None), |(address, rest)| (address, Some(rest)));
+        let address: IpAddr = address.parse().ok()?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let length = match rest {
+            None => width,
+            Some(rest) => match (rest.parse::<Ipv4Addr>(), address) {
+                (Ok(mask), IpAddr::V4(_)) if text.contains(' ') => mask_length(mask)?,
+                _ if text.contains('/') => rest.parse().ok().filter(|length| *length <= width)?,
+                _ => return None,
+            },
+        };
+        Some(Route::network(address, length))
+    }
+
+    /// The route to the network of `length` bits that `address` is in.
+    pub fn network(address: IpAddr, length: u8) -> Self {
+        let address = match address {
+            IpAddr::V4(ip) => {
+                let host = u32::MAX.checked_shr(length.into()).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(ip.to_bits() & !host))
+            }
+            IpAddr::V6(ip) => {
+                let host = u128::MAX.checked_shr(length.into()).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !host))
+            }
+        };
+        Route::To(address, length)
+    }
+}
+
+/// The length of the prefix that `mask` stands for, if it is a mask.
+pub fn mask_length(mask: Ipv4Addr) -> Option<u8> {
+    let ones = mask.to_bits().leading_ones();
+    (ones + mask.to_bits().trailing_zeros() >= 32).then_some(ones as u8)
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Route::Default => f.write_str("*"),
+            Route::To(IpAddr::V4(address), length) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+                write!(f, "{address} {}", Ipv4Addr::from_bits(mask))
+            }
+            Route::To(IpAddr::V6(address), length) => write!(f, "{address}/{length}"),
+        }
+    }
+}
+
+/// Whose silence on a leg says that nobody is reached there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Probe {
+    /// The default gateway through that leg.
+    #[default]
+    Gateway,
+    /// Nobody's.
+    Off,
+    /// This address's.
+    Address(IpAddr),
+}
+
+impl Probe {
+    /// The words for those that are no address.
+    pub const WORDS: &'static [&'static str] = &["GATEWAY", "NONE"];
+}
+
+impl Field for Probe {
+    fn from_value(value: Option<Value>) -> Self {
+        match value {
+            Some(Value::Word("NONE")) => Probe::Off,
+            Some(Value::Ip(ip)) => Probe::Address(ip),
+            Some(Value::Word("GATEWAY")) => Probe::Gateway,
+            other => panic!("{other:?} is no probe: the table and its record disagree"),
+        }
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        Some(match self {
+            Probe::Gateway => Value::Word(Self::WORDS[0]),
+            Probe::Off => Value::Word(Self::WORDS[1]),
+            Probe::Address(ip) => Value::Ip(*ip),
+        })
+    }
 }
 
 /// A password in memory; printed only as a digest.
@@ -116,6 +220,8 @@ field! {
     u16: Value::Number(number) => u16::try_from(number).expect("the table bounds it"), self => Value::Number((*self).into());
     u32: Value::Number(number) => u32::try_from(number).expect("the table bounds it"), self => Value::Number((*self).into());
     Duration: Value::Span(span) => span, self => Value::Span(*self);
+    Vec<String>: Value::List(names) => names, self => Value::List(self.clone());
+    Route: Value::Route(route) => route, self => Value::Route(*self);
     Secret: Value::Secret(secret) => secret, self => Value::Secret(self.clone());
 }
 

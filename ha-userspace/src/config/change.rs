@@ -22,6 +22,8 @@ pub enum Touched {
     Vserver(String),
     /// A service.
     Service(String),
+    /// A failover interface set.
+    Fis(String),
 }
 
 /// The set of things touched.

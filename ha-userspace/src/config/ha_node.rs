@@ -41,6 +41,18 @@ pub struct HaNode {
     pub witness: Option<SocketAddr>,
     /// The password that it shares with the pair.
     pub witness_password: Option<Secret>,
+    /// Failovers for route monitors after which the Primary stays; zero for no limit.
+    pub max_flips: u32,
+    /// Time from the first of them after which the same holds; zero for no limit.
+    pub max_flip_time: Duration,
+    /// VLAN for synchronisation.
+    pub sync_vlan: Option<u16>,
+    /// Whether a synchronisation of which a command failed counts as failed.
+    pub sync_strict: bool,
+    /// Silence on every leg of clients that means isolation, where it is not the dead interval.
+    pub isolation_hold: Option<Duration>,
+    /// How long route monitors are not judged after a start, a failover or a new one.
+    pub route_hold: Duration,
 }
 
 record!(HaNode: schema::ha::NODE, {
@@ -53,6 +65,12 @@ record!(HaNode: schema::ha::NODE, {
     "failSafe" => fail_safe,
     "witness" => witness,
     "witnessPassword" => witness_password,
+    "maxFlips" => max_flips,
+    "maxFlipTime" => max_flip_time,
+    "syncvlan" => sync_vlan,
+    "syncStatusStrictMode" => sync_strict,
+    "isolationHold" => isolation_hold,
+    "routeHold" => route_hold,
 });
 
 impl HaNode {
@@ -85,7 +103,7 @@ pub struct Peer {
     pub id: u8,
     /// Its NSIP.
     pub ip: Ipv4Addr,
-    /// Whether it is in another subnet (always false for now).
+    /// Whether it may be in another subnet.
     pub inc: bool,
 }
 
@@ -130,6 +148,7 @@ impl Config {
             return Err(CommandError::value(code::BAD_VALUE, "deadInterval", &dead, why));
         }
         self.ha = ha;
+        self.check_sync_vlan()?;
         Ok(Change::of(Touched::Ha))
     }
 
@@ -165,11 +184,23 @@ impl Config {
         let ip = peer.ip;
         self.peer = Some(peer);
         self.check_peer()?;
+        self.check_sync_vlan()?;
         self.rpc_nodes.insert(IpAddr::V4(ip), RpcNode::of(IpAddr::V4(ip)));
         Ok(ip)
     }
 
     fn rm_peer(&mut self, id: u8) -> Result<Ipv4Addr, CommandError> {
+        let known = self.peer.as_ref().is_some_and(|peer| peer.id == id);
+        if known && self.ha.sync_vlan.is_some() {
+            let why = "Operation not permitted: the pair's syncVlan is set; unset ha node -syncvlan first";
+            return Err(CommandError::new(code::SYNC_VLAN_SET, why));
+        }
+        if let (true, Some(route)) = (known, self.route_monitors.first()) {
+            let why = format!(
+                "Operation not permitted: route monitors are bound, and a stand-alone node has none; unbind ha node -routeMonitor {route} first"
+            );
+            return Err(CommandError::new(code::ROUTE_MONITORS_BOUND, why));
+        }
         match self.peer.take_if(|peer| peer.id == id) {
             Some(peer) => {
                 self.rpc_nodes.remove(&IpAddr::V4(peer.ip));
@@ -182,6 +213,19 @@ impl Config {
                     .map_or("this node is standalone".to_owned(), |peer| format!("the peer is node {}", peer.id));
                 Err(CommandError::missing("id", id, known))
             }
+        }
+    }
+
+    /// A VLAN that both nodes share cannot be had where a router is between them.
+    fn check_sync_vlan(&self) -> Result<(), CommandError> {
+        match (self.ha.sync_vlan, &self.peer) {
+            (Some(vlan), Some(Peer { inc: true, .. })) => Err(CommandError::new(
+                code::SYNC_VLAN_INC,
+                format!(
+                    "Operation not permitted: syncVlan {vlan} and -inc ENABLED exclude each other: a VLAN does not reach into another subnet"
+                ),
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -210,9 +254,10 @@ impl Config {
             );
             return Err(CommandError::new(code::PEER_CLASH, why));
         }
-        if !self.node.is_in_subnet(ip) {
+        if !peer.inc && !self.node.is_in_subnet(ip) {
             let why = format!(
-                "Invalid peer address [IPAddress, {ip}]: it is not in the subnet of this node's NSIP; both NSIPs share one subnet"
+                "Invalid peer address [IPAddress, {ip}]: it is not in the subnet of this node's NSIP; give both nodes NSIPs of one subnet, or add the peer with -inc ENABLED (rm ha node {} first)",
+                peer.id
             );
             return Err(CommandError::new(code::PEER_SUBNET, why));
         }

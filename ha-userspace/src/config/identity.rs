@@ -3,15 +3,19 @@
 use super::Config;
 use super::address::Address;
 use super::record::Record;
+use super::route_monitor::bind_command;
 use super::vserver::Vserver;
 use crate::command::schema::{Scope, Verb};
 use crate::command::{Command, Secrets};
 
 impl Config {
-    /// Returns the commands that both nodes of a pair have in common: no NSIP, name, interface, peer, role or secret.
+    /// Returns the commands that both nodes of a pair have in common: no NSIP, name, interface, peer, role or secret, and no route
+    /// monitor where the nodes are in different subnets, each with routes of its own.
     pub fn pair_commands(&self) -> Vec<Command> {
         let of_pair = |command: &Command| command.entity.scope == Scope::Pair;
         let ha = self.ha.command_of(Verb::Set, Scope::Pair);
+        let apart = self.peer.as_ref().is_some_and(|peer| peer.inc);
+        let monitors = self.route_monitors.iter().filter(|_| !apart).map(|route| bind_command(*route));
         let addresses = self
             .addresses
             .values()
@@ -20,7 +24,14 @@ impl Config {
         let vservers = self.vservers.values().filter_map(|vserver| vserver.command_of(Verb::Add, Scope::Pair));
         let services = self.services.values().filter_map(|service| service.command_of(Verb::Add, Scope::Pair));
         let bindings = self.vservers.values().flat_map(Vserver::binding_commands);
-        ha.into_iter().chain(addresses).chain(vservers).chain(services).chain(bindings).filter(of_pair).collect()
+        ha.into_iter()
+            .chain(monitors)
+            .chain(addresses)
+            .chain(vservers)
+            .chain(services)
+            .chain(bindings)
+            .filter(of_pair)
+            .collect()
     }
 
     /// Returns a 64-bit hash of [`Config::pair_commands`]: equal on both nodes when nothing is left to synchronise.

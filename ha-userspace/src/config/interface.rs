@@ -6,6 +6,7 @@ use super::Config;
 use super::change::{Change, Touched};
 use super::record::{Record, record};
 use crate::command::schema::{self, Verb};
+use crate::command::value::Probe;
 use crate::command::{Arg, Command, CommandError};
 
 /// `set interface`.
@@ -17,11 +18,22 @@ pub struct Interface {
     pub monitor: bool,
     /// Whether it carries heartbeats and strays.
     pub heartbeat: bool,
+    /// Speed in Mbit/s below which it counts as failed.
+    pub throughput: u32,
+    /// Whose silence on it means isolation.
+    pub probe: Probe,
     /// Whether it is in use.
     pub enabled: bool,
 }
 
-record!(Interface: schema::ns::INTERFACE, { "id" => name, "haMonitor" => monitor, "haHeartbeat" => heartbeat, "state" => enabled });
+record!(Interface: schema::ns::INTERFACE, {
+    "id" => name,
+    "haMonitor" => monitor,
+    "haHeartbeat" => heartbeat,
+    "throughput" => throughput,
+    "probe" => probe,
+    "state" => enabled,
+});
 
 impl Interface {
     pub(super) fn commands(&self) -> Vec<Command> {
@@ -55,6 +67,7 @@ impl Config {
             }
         };
         if command.verb == Verb::Rm {
+            self.check_unbound(&name)?;
             self.interfaces.remove(&name);
         } else {
             self.interfaces.insert(name.clone(), interface);

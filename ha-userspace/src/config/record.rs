@@ -35,8 +35,8 @@ pub trait Record: Sized {
     fn scoped_command(&self, verb: Verb, wanted: impl Fn(&Attribute) -> bool) -> Option<Command> {
         let entity = self.entity();
         let told = |attribute: &&'static Attribute| match attribute.place {
-            Place::Key | Place::Position => true,
-            Place::OptionalKey | Place::Verb => false,
+            Place::Key | Place::NamedKey | Place::Position => true,
+            Place::OptionalKey | Place::View | Place::Verb => false,
             Place::Flag => wanted(attribute),
         };
         let arg = |attribute: &'static Attribute| {

@@ -12,10 +12,16 @@ set ns config -IPAddress 10.9.0.1 -netmask 255.255.255.0
 set ns hostName nsA
 set interface client0 -haMonitor ON -haHeartbeat OFF
 set interface ha0 -haMonitor OFF -haHeartbeat ON
-set interface spare0 -haMonitor ON -haHeartbeat ON
+set interface spare0 -haMonitor ON -haHeartbeat ON -throughput 1000 -probe 10.1.0.254
 disable interface spare0
+add fis empty
+add fis uplinks
+bind fis uplinks client0 spare0
 add ha node 1 10.9.0.2
-set ha node -haStatus STAYPRIMARY -helloInterval 10 -deadInterval 30ms
+set ha node -haStatus STAYPRIMARY -helloInterval 10 -deadInterval 30ms -maxFlips 3 -syncvlan 7 -isolationHold 90ms
+bind ha node -routeMonitor *
+bind ha node -routeMonitor 10.7.0.0 255.255.0.0
+bind ha node -routeMonitor 2001:db8:7::/48
 set ns rpcNode 10.9.0.1 -password s3cret
 set ns rpcNode 10.9.0.2 -password s3cret -srcIP 10.9.0.1 -secure NO
 add ns ip 10.1.0.100 255.255.255.255 -type VIP
@@ -88,8 +94,10 @@ fn the_identity_is_the_pairs_and_not_the_nodes() {
         "set ns rpcNode 10.9.0.2 -password other -secure YES",
         "set interface client9 -haMonitor ON",
         "set ha node -haStatus STAYSECONDARY -failSafe ON -haSync DISABLED -haProp DISABLED",
-        "rm ha node 1",
-        "add ha node 64 10.9.0.3",
+        "set ha node -maxFlips 9 -maxFlipTime 60 -syncStatusStrictMode ENABLED",
+        "set interface client0 -throughput 10 -probe NONE",
+        "unbind fis uplinks client0",
+        "rm fis empty",
         "set ns config -IPAddress 10.9.0.9",
     ];
     for line in same {
@@ -98,6 +106,8 @@ fn the_identity_is_the_pairs_and_not_the_nodes() {
     }
     let different = [
         "set ha node -helloInterval 9",
+        "bind ha node -routeMonitor 10.8.0.0 255.255.0.0",
+        "set ha node -isolationHold 1",
         "set lb vserver web -m IP -flowLog ENABLED",
         "disable service s1",
         "unbind lb vserver web s1",
@@ -107,6 +117,25 @@ fn the_identity_is_the_pairs_and_not_the_nodes() {
         let mut c = config(NODE);
         apply(&mut c, line).unwrap();
         assert_ne!(a.identity(), c.identity(), "{line}");
+    }
+}
+
+/// Without its route monitors and its syncVlan, of which a node in a pair has to let go first.
+const BARE: [&str; 4] = [
+    "unbind ha node -routeMonitor *",
+    "unbind ha node -routeMonitor 10.7.0.0 255.255.0.0",
+    "unbind ha node -routeMonitor 2001:db8:7::/48",
+    "unset ha node -syncvlan",
+];
+
+#[test]
+fn a_peer_and_its_local_id_are_the_nodes_own() {
+    let mut a = config(NODE);
+    BARE.iter().for_each(|line| drop(apply(&mut a, line).unwrap()));
+    let identity = a.identity();
+    for line in ["rm ha node 1", "add ha node 64 10.9.0.3"] {
+        apply(&mut a, line).unwrap();
+        assert_eq!(a.identity(), identity, "{line}");
     }
 }
 

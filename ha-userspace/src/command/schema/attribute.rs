@@ -15,6 +15,10 @@ pub enum Place {
     Position,
     /// As `-name value`.
     Flag,
+    /// As `-name value` in every verb: it names the thing.
+    NamedKey,
+    /// By position in `show` alone: how much of the thing.
+    View,
     /// Nowhere: verbs of its own set it (`enable`, `disable`).
     Verb,
 }
@@ -105,6 +109,16 @@ pub(super) const fn position(name: &'static str, rest: &'static str, kind: Kind)
 /// An attribute given as `-name value`.
 pub(super) const fn flag(name: &'static str, rest: &'static str, kind: Kind) -> Attribute {
     attribute(name, rest, Place::Flag, kind)
+}
+
+/// An attribute given as `-name value` that names the thing.
+pub(super) const fn named_key(name: &'static str, rest: &'static str, kind: Kind) -> Attribute {
+    attribute(name, rest, Place::NamedKey, kind)
+}
+
+/// A word that `show` takes.
+pub(super) const fn view(name: &'static str, rest: &'static str, kind: Kind) -> Attribute {
+    attribute(name, rest, Place::View, kind)
 }
 
 /// An attribute that `enable` and `disable` set.

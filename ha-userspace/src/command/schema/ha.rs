@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::attribute::{flag, key, optional_key, position};
-use super::{Attribute, Entity, Kind, Refused, Scope, Style, Verb};
+use super::attribute::{flag, key, named_key, optional_key, position, view};
+use super::{Entity, Kind, Scope, Style, Verb};
 use crate::command::error::code;
 use crate::command::span::Unit;
 use crate::command::value::NONE;
@@ -15,18 +15,23 @@ const fn interval(unit: Unit, min_ms: u64) -> Kind {
 
 const SWITCH: Kind = Kind::Switch(Style::Enabled);
 
-/// `set|unset|show ha node`: this node.
+const fn seconds(min_ms: u64, max_s: u64) -> Kind {
+    Kind::Span { unit: Unit::Seconds, min: Duration::from_millis(min_ms), max: Duration::from_secs(max_s) }
+}
+
+/// `set|unset|show|stat ha node`: this node.
 pub static NODE: Entity = Entity {
     group: "ha",
     word: "node",
     noun: "node",
     rest: "hanode",
-    verbs: &[Verb::Set, Verb::Unset, Verb::Show],
+    verbs: &[Verb::Set, Verb::Unset, Verb::Show, Verb::Stat],
     scope: Scope::Pair,
     attributes: &[
         optional_key("id", "id", Kind::Number { min: 0, max: 64 })
             .code(code::BAD_NODE_ID)
             .help("0 is this node, the only one whose settings can be changed here"),
+        view("view", "view", Kind::Word(&["summary"])).help("one line for each node"),
         flag("haStatus", "hastatus", Kind::Word(HaStatus::WORDS))
             .or("ENABLED")
             .of_the_node()
@@ -52,6 +57,26 @@ pub static NODE: Entity = Entity {
         flag("witnessPassword", "witnesspassword", Kind::Secret)
             .of_the_node()
             .help("a password of the witness's key file; the same on both nodes"),
+        flag("maxFlips", "maxflips", Kind::Number { min: 0, max: 1_000_000 })
+            .or("0")
+            .of_the_node()
+            .help("failovers for route monitors after which the Primary stays, whatever they say; 0 for no limit"),
+        flag("maxFlipTime", "maxfliptime", seconds(0, 31_536_000))
+            .or("0")
+            .of_the_node()
+            .help("time from the first of them after which the same holds; 0 for no limit"),
+        flag("syncvlan", "syncvlan", Kind::Number { min: 1, max: 4_094 })
+            .of_the_node()
+            .help("VLAN for synchronisation and mirroring; heartbeats use every HA link all the same"),
+        flag("syncStatusStrictMode", "syncstatusstrictmode", SWITCH)
+            .or("DISABLED")
+            .of_the_node()
+            .help("whether a synchronisation of which a command failed counts as failed"),
+        flag("isolationHold", "isolationhold", interval(Unit::Seconds, 3))
+            .help("silence on every leg of clients after which this node is isolated; the deadInterval if not set"),
+        flag("routeHold", "routehold", seconds(0, 3_600))
+            .or("180")
+            .help("how long route monitors are not judged after a start, a failover or a new one (not with nodes in different subnets)"),
     ],
 };
 
@@ -68,15 +93,29 @@ pub static PEER: Entity = Entity {
             .code(code::BAD_NODE_ID)
             .help("a number for the peer, valid on this node only"),
         position("IPAddress", "ipaddress", Kind::Ipv4).code(code::PEER_ADDRESS).help("the peer's NSIP"),
-        INC,
+        flag("inc", "inc", SWITCH)
+            .or("DISABLED")
+            .fixed()
+            .help("nodes in different subnets: HA links lead through routers, and each node's network settings are its own"),
     ],
 };
 
-const INC: Attribute =
-    flag("inc", "inc", SWITCH).or("DISABLED").fixed().help("nodes in different subnets").refusing(&[Refused {
-        words: &["ENABLED", "ENABLE"],
-        why: "nodes in different subnets are not supported yet; put both NSIPs into one subnet and leave -inc out",
-    }]);
+/// `bind|unbind ha node`: routes without which this node is not well.
+pub static ROUTE_MONITOR: Entity = Entity {
+    group: "ha",
+    word: "node",
+    noun: "route monitor",
+    rest: "hanode_routemonitor_binding",
+    verbs: &[Verb::Bind, Verb::Unbind],
+    scope: Scope::Pair,
+    attributes: &[
+        optional_key("id", "id", Kind::Number { min: 0, max: 64 })
+            .code(code::BAD_NODE_ID)
+            .help("0 is this node, the only one whose monitors can be changed here"),
+        named_key("routeMonitor", "routemonitor", Kind::Route)
+            .help("the main routing table must have a route to exactly this network; * is a default route"),
+    ],
+};
 
 /// `force ha failover`.
 pub static FAILOVER: Entity = Entity {

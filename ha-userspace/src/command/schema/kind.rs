@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::command::span::{self, Unit};
-use crate::command::value::{Secret, Value};
+use crate::command::value::{Probe, Route, Secret, Value, mask_length};
 
 /// The words of a pair of opposites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,12 @@ pub enum Kind {
     Secret,
     /// A flag without a value.
     Present,
+    /// One or more interfaces, each a word.
+    Interfaces,
+    /// Whom to probe.
+    Probe,
+    /// A route by its destination: `*`, an address with an optional mask, or a prefix.
+    Route,
 }
 
 impl Kind {
@@ -99,13 +105,19 @@ impl Kind {
                 let word = words.iter().find(|word| is_word(word, text)).map(|word| Value::Word(word));
                 word.or_else(|| endpoint(text, port).map(Value::Socket))
             }
-            Kind::Mask => text.parse().ok().filter(is_mask).map(|mask| Value::Ip(IpAddr::V4(mask))),
+            Kind::Mask => text.parse().ok().filter(|mask| mask_length(*mask).is_some()).map(|mask| Value::Ip(IpAddr::V4(mask))),
             Kind::Prefix => prefix(text).map(|(ip, length)| Value::Prefix(ip, length)),
             Kind::Port => number(text).filter(|port| (1..=65_535).contains(port)).map(Value::Number),
             Kind::Number { min, max } => number(text).filter(|number| (min..=max).contains(number)).map(Value::Number),
             Kind::Span { unit, min, max } => span::read(text, unit).filter(|span| (min..=max).contains(span)).map(Value::Span),
             Kind::Secret => (1..=127).contains(&text.len()).then(|| Value::Secret(Secret::new(text))),
             Kind::Present => None,
+            Kind::Interfaces => is_interface(text).then(|| Value::List(vec![text.to_owned()])),
+            Kind::Probe => match Probe::WORDS.iter().find(|word| is_word(word, text)) {
+                Some(word) => Some(Value::Word(word)),
+                None => text.parse().ok().map(Value::Ip),
+            },
+            Kind::Route => Route::read(text).map(Value::Route),
         };
         value.ok_or_else(|| self.allowed())
     }
@@ -119,7 +131,7 @@ impl Kind {
             Kind::HostName => {
                 "a host name is 1 to 255 letters, digits, dots and hyphens, and begins with a letter or digit".into()
             }
-            Kind::Interface => {
+            Kind::Interface | Kind::Interfaces => {
                 "an interface is named as Linux names it (ip link): 1 to 15 characters without space or /".into()
             }
             Kind::Word(words) => format!("allowed are {}", words.join(", ")),
@@ -146,6 +158,8 @@ impl Kind {
             }
             Kind::Secret => "a password is 1 to 127 bytes".into(),
             Kind::Present => "this flag takes no value".into(),
+            Kind::Probe => "an IPv4 or IPv6 address is needed, or GATEWAY, or NONE".into(),
+            Kind::Route => "a route is *, a network such as 10.0.0.0 255.255.255.0, or a prefix such as 2001:db8::/32".into(),
         }
     }
 
@@ -162,6 +176,8 @@ impl Kind {
             (_, Value::Number(number)) => number.to_string(),
             (_, Value::Secret(secret)) => secret.reveal().to_owned(),
             (_, Value::Star) => "*".to_owned(),
+            (_, Value::List(names)) => names.join(" "),
+            (_, Value::Route(route)) => route.to_string(),
             (_, Value::Switch(_) | Value::Span(_) | Value::Present) => String::new(),
         }
     }
@@ -173,6 +189,7 @@ impl Kind {
             (_, Value::Number(number)) => (*number).into(),
             (_, Value::Secret(secret)) => secret.digest().into(),
             (_, Value::Present) => true.into(),
+            (_, Value::List(names)) => names.clone().into(),
             _ => self.print(value).into(),
         }
     }
@@ -193,7 +210,15 @@ impl Kind {
             Kind::Span { unit, .. } => format!("<{}>", unit.suffix()),
             Kind::Secret => "<password>".into(),
             Kind::Present => String::new(),
+            Kind::Interfaces => "<name> ...".into(),
+            Kind::Probe => "<ip | GATEWAY | NONE>".into(),
+            Kind::Route => "<ip | ip6/length | *> [<netmask>]".into(),
         }
+    }
+
+    /// Whether a second word belongs to a value whose first word is `first`.
+    pub fn goes_on(&self, first: &str, second: &str) -> bool {
+        *self == Kind::Route && first.parse::<Ipv4Addr>().is_ok() && second.parse::<Ipv4Addr>().is_ok()
     }
 }
 
@@ -227,10 +252,6 @@ fn is_interface(text: &str) -> bool {
     (1..=15).contains(&text.len())
         && ![".", ".."].contains(&text)
         && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"/:".contains(&byte))
-}
-
-fn is_mask(mask: &Ipv4Addr) -> bool {
-    mask.to_bits().leading_ones() + mask.to_bits().trailing_zeros() == 32
 }
 
 fn endpoint(text: &str, port: u16) -> Option<SocketAddr> {

@@ -62,8 +62,25 @@ pub static INTERFACE: Entity = Entity {
             .or("ON")
             .always_printed()
             .help("an HA link: heartbeats, and strays for the peer"),
+        flag("throughput", "throughput", Kind::Number { min: 0, max: 1_600_000 })
+            .or("0")
+            .help("with haMonitor ON: speed in Mbit/s below which it counts as failed; 0 for any"),
+        flag("probe", "probe", Kind::Probe)
+            .or("GATEWAY")
+            .help("a leg with VIPs: whose silence means that this node reaches nobody there; GATEWAY is the default gateway"),
         switched("state", "state", SWITCH).or("ENABLED").help("whether it is in use"),
     ],
+};
+
+/// `show ns alarms`: what is wrong, as long as it is.
+pub static ALARMS: Entity = Entity {
+    group: "ns",
+    word: "alarms",
+    noun: "alarm",
+    rest: "nsalarms",
+    verbs: &[Verb::Show],
+    scope: Scope::Node,
+    attributes: &[],
 };
 
 /// `set|unset|show ns rpcNode`: how the nodes know each other.

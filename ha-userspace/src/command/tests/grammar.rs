@@ -38,6 +38,15 @@ fn what_is_typed_means_its_canonical_form() {
         // A value may begin with a dash; a secret is not printed.
         ("set rpcnode 10.9.0.1 -password -x -srcIP *", "set ns rpcNode 10.9.0.1 -password \"******\" -srcIP *"),
         ("stop -force", "stop -force"),
+        // A value of two words, a list, a word in a key's place.
+        ("bind ha node -routemonitor 10.0.0.9 255.255.255.0", "bind ha node -routeMonitor 10.0.0.0 255.255.255.0"),
+        ("bind HA node 0 -routeMonitor 10.0.0.0/8", "bind ha node 0 -routeMonitor 10.0.0.0 255.0.0.0"),
+        ("unbind ha node -routeMonitor *", "unbind ha node -routeMonitor *"),
+        ("unbind node -routeMonitor 2001:db8::1/32", "unbind ha node -routeMonitor 2001:db8::/32"),
+        ("bind fis uplinks eth0 eth1 eth0", "bind fis uplinks eth0 eth1"),
+        ("sh ha node summary", "show ha node summary"),
+        ("stat node", "stat ha node"),
+        ("set interface eth0 -probe none -throughput 1000", "set interface eth0 -throughput 1000 -probe NONE"),
         ("force HA failover -f", "force ha failover -force"),
     ];
     for (typed, meant) in table {
@@ -49,7 +58,7 @@ fn what_is_typed_means_its_canonical_form() {
 fn a_refusal_names_the_fault_and_what_is_allowed() {
     let table = [
         ("frobnicate", 1240, "No such command [frobnicate]: verbs are add, bind"),
-        ("s ha node", 1240, "it could be save or set or show or stop"),
+        ("s ha node", 1240, "it could be save or set or show or stat or stop"),
         ("show", 1094, "show takes ns config"),
         ("show lb", 1094, "show lb takes lb vserver"),
         ("show foo", 1232, "No such object [show foo]: show takes ns config"),
@@ -80,7 +89,13 @@ fn a_refusal_names_the_fault_and_what_is_allowed() {
         ("add ha node 0 10.9.0.2", 362, "a number from 1 to 64"),
         ("add ha node 65 10.9.0.2", 362, "a number from 1 to 64"),
         ("add ha node 1 10.9.0.256", 415, "an IPv4 address is needed"),
-        ("add ha node 1 10.9.0.2 -inc ENABLED", 1097, "not supported yet; put both NSIPs into one subnet"),
+        ("set ha node -syncvlan 4095", 1097, "a number from 1 to 4094"),
+        ("bind ha node", 1095, "Required argument missing [routeMonitor]: usage: bind ha node [<id>] -routeMonitor <ip"),
+        ("bind ha node -routeMonitor 10.0.0.0 255.0.255.0", 1097, "a route is *, a network such as 10.0.0.0 255.255.255.0"),
+        ("bind ha node -routeMonitor 2001:db8:: 255.0.0.0", 362, "a number from 0 to 64"),
+        ("bind fis f", 1095, "usage: bind fis <name> <ifnum> ..."),
+        ("set interface eth0 -probe gw", 1097, "or GATEWAY, or NONE"),
+        ("show ha node summery", 362, "a number from 0 to 64"),
         ("add ns ip 10.0.0.1 255.0.255.0", 1097, "[netmask, 255.0.255.0]: an IPv4 network mask is needed"),
         ("add ns ip 10.0.0.1 255.255.255.0 -type NSIP", 1097, "set ns config -IPAddress"),
         ("add ns ip6 2001:db8::1/129", 1097, "with its prefix length"),

@@ -7,7 +7,7 @@ use proptest::sample::select;
 
 use crate::command::schema::{Attribute, ENTITIES, Entity, Kind, Place, Verb};
 use crate::command::span::Unit;
-use crate::command::value::{Secret, Value};
+use crate::command::value::{Probe, Route, Secret, Value};
 use crate::command::{Arg, Command, Secrets, parse_line};
 
 fn value(kind: Kind) -> BoxedStrategy<Value> {
@@ -41,11 +41,24 @@ fn value(kind: Kind) -> BoxedStrategy<Value> {
         }
         Kind::Secret => "\\PC{1,20}".prop_map(|text| Value::Secret(Secret::new(text))).boxed(),
         Kind::Present => Just(Value::Present).boxed(),
+        Kind::Interfaces => prop::collection::btree_set("[a-z][a-z0-9]{0,9}", 1..4)
+            .prop_map(|names| Value::List(names.into_iter().collect()))
+            .boxed(),
+        Kind::Probe => {
+            prop_oneof![select(Probe::WORDS).prop_map(Value::Word), any::<std::net::IpAddr>().prop_map(Value::Ip)].boxed()
+        }
+        Kind::Route => prop_oneof![
+            Just(Value::Route(Route::Default)),
+            (any::<std::net::IpAddr>(), 0..=128u8)
+                .prop_map(|(ip, length)| Value::Route(Route::network(ip, length.min(if ip.is_ipv4() { 32 } else { 128 }))))
+        ]
+        .boxed(),
     }
 }
 
 fn arg(verb: Verb, attribute: &'static Attribute) -> BoxedStrategy<Option<Arg>> {
-    let optional = attribute.place == Place::Flag || attribute.place == Place::OptionalKey || verb == Verb::Show;
+    let printed = matches!(verb, Verb::Show | Verb::Stat);
+    let optional = attribute.place == Place::Flag || attribute.place == Place::OptionalKey || printed;
     let given = if verb == Verb::Unset && attribute.place == Place::Flag {
         Just(None).boxed()
     } else {

@@ -1,6 +1,6 @@
 //! The rules between entities.
 
-use super::{NODE, apply, config};
+use super::{BARE, NODE, apply, config};
 use crate::command::Secrets;
 use crate::config::{Config, Pair};
 
@@ -53,6 +53,18 @@ fn what_cannot_be_is_refused_with_its_reason_and_changes_nothing() {
         ("set ns rpcnode 10.9.0.7 -secure YES", 258, "RPC nodes are this node, 10.9.0.1, and the peer, 10.9.0.2"),
         ("set ns config -netmask 255.255.255.255", 414, "not in the subnet"),
         ("set ns config -IPAddress 10.9.0.2", 994, "this node's own NSIP"),
+        ("rm ha node 1", 1385, "unset ha node -syncvlan first"),
+        ("bind ha node -routeMonitor *", 273, "show ha node lists them"),
+        ("bind ha node 1 -routeMonitor 10.0.0.0/8", 257, "node 1 is not this node"),
+        ("unbind ha node -routeMonitor 10.7.0.0", 258, "[routeMonitor, 10.7.0.0 255.255.255.255]"),
+        // Failover interface sets.
+        ("add fis uplinks", 273, "bind fis adds interfaces"),
+        ("rm fis nope", 258, "show fis lists"),
+        ("bind fis nope client0", 258, "show fis lists"),
+        ("bind fis uplinks nope", 258, "names no such interface"),
+        ("bind fis empty client0", 273, "it is in uplinks; unbind it first"),
+        ("unbind fis empty client0", 258, "it is not in empty"),
+        ("rm interface spare0", 257, "unbind fis uplinks spare0 first"),
         // Pairs of virtual server and service that cannot work.
         ("set service s1 -usip NO", 257, "source NAT is not available"),
         ("set lb vserver web6 -m IP", 257, "set service s6 -usip YES and make the pair the backend's gateway, or use -m MAC"),
@@ -95,6 +107,7 @@ fn the_lower_nsip_is_the_first_of_the_pair_whatever_the_local_ids() {
     let mut node = config(NODE);
     apply(&mut node, "set ns config -IPAddress 10.9.0.200").unwrap();
     assert_eq!(node.pair().map(|pair| (pair.own_id, pair.peer_id)), Some((2, 1)));
+    BARE.iter().for_each(|line| drop(apply(&mut node, line).unwrap()));
     apply(&mut node, "rm ha node 1").unwrap();
     assert_eq!(node.pair(), None);
 }
@@ -137,6 +150,7 @@ fn rpc_nodes_follow_the_addresses_of_the_nodes() {
     let own = node.rpc_node("10.9.0.9".parse().unwrap()).expect("the own RPC node moved");
     assert_eq!(own.password.as_ref().map(|password| password.reveal()), Some("s3cret"));
     assert_eq!(node.rpc_node("10.9.0.1".parse().unwrap()), None);
+    BARE.iter().for_each(|line| drop(apply(&mut node, line).unwrap()));
     apply(&mut node, "rm ha node 1").unwrap();
     assert_eq!(node.rpc_nodes().count(), 1);
     apply(&mut node, "unset ns rpcnode 10.9.0.9 -password").unwrap();
@@ -164,6 +178,7 @@ fn interfaces_are_links_and_legs_as_long_as_they_are_enabled() {
     assert_eq!(names(&node), ("client0".into(), "ha0".into()));
     apply(&mut node, "enable interface spare0").unwrap();
     assert_eq!(names(&node), ("client0 spare0".into(), "ha0 spare0".into()));
+    apply(&mut node, "unbind fis uplinks spare0").unwrap();
     apply(&mut node, "rm interface spare0").unwrap();
     apply(&mut node, "disable interface ha0").unwrap();
     assert_eq!(names(&node), ("client0".into(), String::new()));
@@ -179,4 +194,51 @@ fn more_links_than_the_data_plane_holds_are_refused() {
     assert!(error.message.contains("at most 8 HA links; set one to -haHeartbeat OFF"), "{error}");
     assert!(node.interface("ha8").is_none());
     apply(&mut node, "set interface ha8 -haMonitor ON -haHeartbeat OFF").unwrap();
+}
+
+#[test]
+fn a_pair_is_dissolved_only_without_route_monitors() {
+    let mut node = config(NODE);
+    apply(&mut node, "unset ha node -syncvlan").unwrap();
+    for unbind in &BARE[..3] {
+        let error = apply(&mut node, "rm ha node 1").unwrap_err();
+        assert_eq!((error.code, error.message.contains("unbind ha node -routeMonitor")), (377, true), "{error}");
+        apply(&mut node, unbind).unwrap();
+    }
+    apply(&mut node, "rm ha node 1").unwrap();
+    assert_eq!(apply(&mut node, "bind ha node -routeMonitor *").unwrap_err().code, 363);
+}
+
+#[test]
+fn a_peer_in_another_subnet_is_taken_with_inc_alone() {
+    let mut node = Config::default();
+    apply(&mut node, "set ns config -IPAddress 10.9.1.1 -netmask 255.255.255.0").unwrap();
+    let error = apply(&mut node, "add ha node 1 10.9.2.2").unwrap_err();
+    assert_eq!((error.code, error.message.contains("-inc ENABLED")), (414, true), "{error}");
+    apply(&mut node, "add ha node 1 10.9.2.2 -inc ENABLED").unwrap();
+    assert!(node.peer().unwrap().inc && node.text(Secrets::Clear).contains("add ha node 1 10.9.2.2 -inc ENABLED"));
+}
+
+#[test]
+fn a_sync_vlan_and_nodes_in_different_subnets_exclude_each_other() {
+    let mut node = Config::default();
+    apply(&mut node, "set ns config -IPAddress 10.9.1.1 -netmask 255.255.255.0").unwrap();
+    apply(&mut node, "set ha node -syncvlan 7").unwrap();
+    assert_eq!(apply(&mut node, "add ha node 1 10.9.2.2 -inc ENABLED").unwrap_err().code, 2399);
+    apply(&mut node, "unset ha node -syncvlan").unwrap();
+    apply(&mut node, "add ha node 1 10.9.2.2 -inc ENABLED").unwrap();
+    assert_eq!(apply(&mut node, "set ha node -syncvlan 7").unwrap_err().code, 2399);
+}
+
+#[test]
+fn route_monitors_are_the_pairs_own_unless_the_nodes_are_in_different_subnets() {
+    let node = |inc: &str| {
+        let mut node = Config::default();
+        apply(&mut node, "set ns config -IPAddress 10.9.0.1 -netmask 255.255.255.0").unwrap();
+        apply(&mut node, &format!("add ha node 1 10.9.0.2 -inc {inc}")).unwrap();
+        let before = node.identity();
+        apply(&mut node, "bind ha node -routeMonitor *").unwrap();
+        before == node.identity()
+    };
+    assert!(node("ENABLED") && !node("DISABLED"));
 }
