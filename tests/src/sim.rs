@@ -13,6 +13,7 @@
 mod faults;
 pub(crate) mod node;
 pub mod rng;
+mod witness;
 mod world;
 
 pub use faults::{Fault, plan};
@@ -21,12 +22,32 @@ pub use world::{Outcome, World};
 
 use std::time::Duration;
 
-use ha_common::ha::settings::Settings;
+use ha_common::ha::settings::{HaStatus, Settings};
+
+/// What the operator of the pair of `seed` has set besides: every combination comes up.
+fn varied(seed: u64, settings: &Settings) -> [Settings; 2] {
+    let status = |node_id: u64| match (seed >> 3) % 4 {
+        3 if seed % 2 + 1 == node_id => HaStatus::StayPrimary,
+        _ => HaStatus::Enabled,
+    };
+    [1, 2].map(|node_id| Settings {
+        node_id: node_id as u8,
+        paired: true,
+        status: status(node_id),
+        fail_safe: seed % 2 == 0,
+        witness: seed % 4 >= 2,
+        inc: (seed >> 2) % 2 == 1,
+        route_hold: Duration::from_millis(200),
+        max_flips: (seed >> 5) as u32 % 3,
+        isolation_hold: settings.dead,
+        ..settings.clone()
+    })
+}
 
 /// The history that follows from `seed`: a running pair, three seconds of faults, then everything is healed.
 #[must_use]
 pub fn random_history(seed: u64, settings: &Settings, trace: bool) -> Outcome {
-    let mut world = World::running(seed, settings);
+    let mut world = World::of(seed, varied(seed, settings)).started();
     world.trace = trace;
     let mut rng = Rng::new(seed ^ 0x5eed);
     let begin = world.elapsed();

@@ -326,3 +326,73 @@ fn disabled_primary_gives_its_role_to_a_peer_that_can_take_it() {
     assert_eq!(after(&mut world, ms(2_000)), NOBODY, "its engine is off");
     assert_sound(world);
 }
+
+fn cut_all_links(world: &mut World, percent: u64) {
+    for link in 0..2 {
+        for from in 0..2 {
+            world.apply(Fault::Loss { link, from, percent });
+        }
+    }
+}
+
+fn with_witness() -> Settings {
+    Settings { witness: true, ..settings() }
+}
+
+#[test]
+fn with_a_witness_exactly_one_node_serves_on_both_sides_of_a_cut() {
+    for seed in 0..50 {
+        let of = |node_id| Settings { node_id, ..with_witness() };
+        let mut world = World::of(seed, [of(1), of(2)]).started();
+        cut_all_links(&mut world, 100);
+        world.run(ms(100));
+        let winner = world.only_primary().expect("one serves");
+        assert_eq!(after(&mut world, ms(5_000)), if winner == 0 { A } else { B }, "seed {seed}");
+        cut_all_links(&mut world, 0);
+        assert_eq!(after(&mut world, ms(1_000)), if winner == 0 { A } else { B }, "seed {seed}: healed");
+        assert_sound(world);
+    }
+}
+
+#[test]
+fn witness_forgets_its_choice_only_when_both_hear_each_other_again() {
+    let mut world = alike(with_witness());
+    cut_all_links(&mut world, 100);
+    world.run(ms(1_000));
+    let winner = world.only_primary().expect("one serves");
+    // The refused node stays refused, whatever happens to the other.
+    world.apply(Fault::PowerOff { node: winner });
+    assert_eq!(after(&mut world, ms(5_000)), NOBODY);
+    world.apply(Fault::PowerOn { node: winner });
+    cut_all_links(&mut world, 0);
+    world.run(ms(2_000));
+    let primary = world.only_primary().expect("one serves");
+    // The next time either may win.
+    world.apply(Fault::PowerOff { node: primary });
+    assert_eq!(after(&mut world, ms(100)), if primary == 0 { B } else { A });
+    assert_sound(world);
+}
+
+#[test]
+fn without_an_answer_of_the_witness_a_primary_goes_on_and_a_secondary_does_not_claim() {
+    let mut world = alike(with_witness());
+    for node in 0..2 {
+        world.apply(Fault::Witness { node, reached: false });
+    }
+    cut_all_links(&mut world, 100);
+    assert_eq!(after(&mut world, ms(3_000)), A);
+    // It answers at last.
+    world.apply(Fault::Witness { node: 1, reached: true });
+    assert_eq!(after(&mut world, ms(1_000)), [true, true], "the Primary cannot know, and the witness has spoken for its peer");
+    world.apply(Fault::Witness { node: 0, reached: true });
+    assert_eq!(after(&mut world, ms(1_000)), B, "the refused node stops");
+    assert_sound(world);
+}
+
+#[test]
+fn witness_costs_a_takeover_a_few_round_trips() {
+    let mut world = alike(with_witness());
+    world.apply(Fault::PowerOff { node: 0 });
+    assert_eq!(after(&mut world, ms(36)), B);
+    assert_sound(world);
+}

@@ -17,8 +17,8 @@ use core::net::Ipv4Addr;
 use crate::abi::Key;
 use crate::wire::siphash::{SipHash, Tag};
 
-/// UDP port of a witness, unless configured otherwise: beside heartbeats (3003) and flow replication (3004).
-pub const PORT: u16 = 3005;
+/// UDP port of a witness, unless configured otherwise: beside heartbeats (3003), flow replication (3004) and strays (3005).
+pub const PORT: u16 = 3006;
 
 /// Length of a frame, in bytes.
 pub const FRAME_LEN: usize = SIGNED_LEN + 16;

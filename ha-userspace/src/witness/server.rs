@@ -22,7 +22,7 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Address and UDP port on which nodes ask
-    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:3005")]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:3006")]
     pub listen: SocketAddr,
     /// Directory of the decisions, which must survive a restart
     #[arg(long, value_name = "DIR", default_value = "/var/lib/understudy-witness")]

@@ -31,6 +31,8 @@ pub enum Fault {
     Route { node: usize, present: bool },
     /// Nobody is heard any more on the legs of `node`, which have carrier; or somebody is.
     Silence { node: usize, silent: bool },
+    /// `node` does not reach the witness, or does again.
+    Witness { node: usize, reached: bool },
     /// The operator forces a failover, on `node`.
     Force { node: usize },
 }
@@ -46,7 +48,7 @@ pub fn plan(rng: &mut Rng, span: Duration, count: usize) -> Vec<(Duration, Fault
 fn random(rng: &mut Rng) -> Fault {
     let node = rng.below(2) as usize;
     let link = rng.below(LINKS as u64) as usize;
-    match rng.below(19) {
+    match rng.below(20) {
         0 => Fault::PowerOff { node },
         1 | 2 => Fault::PowerOn { node },
         3 => Fault::KillDaemon { node },
@@ -62,6 +64,7 @@ fn random(rng: &mut Rng) -> Fault {
         14 => Fault::Monitor { node, works: true },
         15 => Fault::Silence { node, silent: true },
         16 => Fault::Silence { node, silent: false },
+        18 => Fault::Witness { node, reached: rng.chance(50) },
         17 => Fault::Route { node, present: rng.chance(50) },
         _ => Fault::Force { node },
     }

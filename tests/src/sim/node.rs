@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use ha_common::abi::{Fence, Link, Node, Term};
 use ha_common::ha::dispute::Ruling;
-use ha_common::ha::event::{Action, Event, Health, Refusal, Transition};
+use ha_common::ha::event::{Action, Event, Health, Refusal, Testimony, Transition};
 use ha_common::ha::hearing::{self, Heard};
 use ha_common::ha::machine::{Machine, TERM_BLOCK};
 use ha_common::ha::settings::Settings;
 use ha_common::ha::view::PeerView;
 use ha_common::time::Nanos;
 use ha_common::wire::heartbeat::{Extension, kind};
+use ha_common::witness::Wish;
 
 /// Heartbeat links of the pair.
 pub const LINKS: usize = 2;
@@ -53,6 +54,9 @@ pub struct SimNode {
     pub health: Health,
     /// Since when nobody is heard on the legs.
     pub silent_since: Option<Nanos>,
+    /// What the daemon wants of the witness, and what that has said since the last turn.
+    pub wishes: Vec<Wish>,
+    pub testimonies: Vec<Testimony>,
     /// What the kernel has decided since the daemon's last turn.
     pub rulings: Vec<Ruling>,
     /// Whether the kernel runs.
@@ -80,6 +84,8 @@ impl SimNode {
             health: Health::WELL,
             silent_since: None,
             powered: false,
+            wishes: Vec::new(),
+            testimonies: Vec::new(),
             rulings: Vec::new(),
             stalled_until: Nanos::NEVER,
             next_hello: Nanos(u64::MAX),
@@ -118,6 +124,8 @@ impl SimNode {
     pub fn kill_daemon(&mut self) {
         self.machine = None;
         self.rulings.clear();
+        self.wishes.clear();
+        self.testimonies.clear();
         self.asked = None;
         self.stalled_until = Nanos::NEVER;
         self.next_hello = Nanos(u64::MAX);
@@ -251,6 +259,7 @@ impl SimNode {
     fn news(&mut self, now: Nanos) -> Vec<Event> {
         let mut news: Vec<Event> = std::mem::take(&mut self.rulings).into_iter().map(Event::Ruled).collect();
         news.extend([Event::Health(self.health), Event::MirrorReady(true)]);
+        news.extend(std::mem::take(&mut self.testimonies).into_iter().map(Event::Witness));
         news.push(Event::Reached(Some(self.silent_since.unwrap_or(now))));
         news.extend(self.asked.take().map(Event::Asked));
         news.push(Event::Heard { view: Box::default(), serving: Term::NONE });
@@ -301,7 +310,9 @@ impl SimNode {
                 }
                 Action::Answer(answer) => self.answers.push(answer),
                 Action::Record(transition) => self.transitions.push(transition),
-                Action::Announce(_) | Action::Withdraw | Action::AskWitness | Action::ReleaseWitness => {}
+                Action::AskWitness => self.wishes.push(Wish::Ask),
+                Action::ReleaseWitness => self.wishes.push(Wish::Release),
+                Action::Announce(_) | Action::Withdraw => {}
             }
         }
         frames

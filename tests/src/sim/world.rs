@@ -11,6 +11,7 @@ use ha_common::wire::heartbeat::Extension;
 use super::faults::Fault;
 use super::node::{LINKS, SimNode};
 use super::rng::Rng;
+use super::witness::SimWitness;
 
 /// One-way delay of a frame is drawn up to this.
 const DELAY_MAX: Duration = Duration::from_micros(200);
@@ -64,6 +65,7 @@ pub struct World {
     /// By link and sender: loss in percent, and since when it has been what it is.
     loss: [[(u64, Nanos); 2]; LINKS],
     flights: BinaryHeap<Flight>,
+    witness: SimWitness,
     order: u64,
     both_since: Option<Nanos>,
     /// When both last served at once, and when something last went wrong from outside.
@@ -101,6 +103,7 @@ impl World {
             paused_until: [Nanos::NEVER; 2],
             loss: [[(0, Nanos(1)); 2]; LINKS],
             flights: BinaryHeap::new(),
+            witness: SimWitness::new(&mut Rng::new(seed ^ 0x717)),
             order: 0,
             both_since: None,
             both_at: Nanos::NEVER,
@@ -154,6 +157,7 @@ impl World {
         match fault {
             Fault::PowerOff { node } => {
                 self.nodes[node].power_off();
+                self.witness.forget(node);
                 self.running_since[node] = None;
                 self.awake_since[node] = None;
             }
@@ -164,6 +168,7 @@ impl World {
             Fault::PowerOn { .. } => {}
             Fault::KillDaemon { node } => {
                 self.nodes[node].kill_daemon();
+                self.witness.forget(node);
                 self.running_since[node] = None;
             }
             Fault::StartDaemon { node } => {
@@ -195,6 +200,7 @@ impl World {
                 let since = &mut self.nodes[node].silent_since;
                 *since = silent.then(|| since.unwrap_or(at));
             }
+            Fault::Witness { node, reached } => self.witness.set_cut(node, !reached),
             Fault::Force { node } => {
                 let at = self.local(node);
                 self.nodes[node].force(at);
@@ -216,6 +222,7 @@ impl World {
             self.apply(Fault::StartDaemon { node });
             self.apply(Fault::Legs { node, carrier: true });
             self.apply(Fault::Route { node, present: true });
+            self.apply(Fault::Witness { node, reached: true });
             self.apply(Fault::Silence { node, silent: false });
             for link in 0..LINKS {
                 self.apply(Fault::Loss { link, from: node, percent: 0 });
@@ -293,10 +300,21 @@ impl World {
 
     fn next_instant(&self) -> Nanos {
         let arrival = self.flights.peek().map_or(Nanos(u64::MAX), |flight| flight.at.max(self.paused_until[flight.to]));
-        arrival.min(self.daemon_due(0)).min(self.daemon_due(1))
+        arrival.min(self.daemon_due(0)).min(self.daemon_due(1)).min(self.witness.due())
     }
 
     fn step(&mut self) {
+        if self.witness.due() <= self.now {
+            for (node, testimony) in self.witness.step(self.now, &mut self.rng) {
+                let at = self.local(node);
+                let sim = &mut self.nodes[node];
+                if sim.machine.is_some() {
+                    sim.testimonies.push(testimony);
+                    sim.due = sim.due.min(at);
+                }
+            }
+            return;
+        }
         if self.flights.peek().is_some_and(|flight| flight.at <= self.now) {
             let Some(flight) = self.flights.pop() else { return };
             self.deliver(flight);
@@ -307,6 +325,9 @@ impl World {
                 let local = self.local(node);
                 let sim = &mut self.nodes[node];
                 let frames = if sim.next_hello <= local { sim.hello(local) } else { sim.turn(local) };
+                for wish in std::mem::take(&mut self.nodes[node].wishes) {
+                    self.witness.wish(self.now, node, wish, &mut self.rng);
+                }
                 for (link, frame) in frames {
                     self.send(node, link, frame);
                 }

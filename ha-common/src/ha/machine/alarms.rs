@@ -27,7 +27,8 @@ impl Machine {
         alarms.put(Alarm::DeadIntervalShort, alive && self.liveness.interval(dead) > dead);
         alarms.put(Alarm::FailSafe, serves && unfit && self.settings.fail_safe);
         let peer_may = alive && self.view.says(flags::ELIGIBLE);
-        alarms.put(Alarm::NobodyServes, !serves && !(alive && peer_serves) && !peer_may && unfit);
+        let somebody_does = serves || alive && peer_serves || peer_may;
+        alarms.put(Alarm::NobodyServes, !somebody_does && unfit);
         alarms.put(Alarm::BadSecondary, serves && alive && !self.peer_fit(now, false));
         alarms
             .put(Alarm::TwoStayPrimary, own_prefers && self.view.said.is_some_and(|said| stays_primary(said.standing.merits)));
