@@ -7,6 +7,8 @@ use ha_common::ha::event::{Cause, RoleName, Said};
 use ha_common::ha::view::PeerView;
 use ha_common::time::Nanos;
 
+use super::monitor::Facts;
+
 /// Changes of role that are remembered.
 pub const PAST_MAX: usize = 20;
 
@@ -48,8 +50,8 @@ pub struct Snapshot {
     pub peer_alive: Option<bool>,
     /// Whether the peer's frames come with an unknown key.
     pub peer_unknown: bool,
-    /// Monitored interfaces without carrier.
-    pub failed: Vec<String>,
+    /// What is known of the own interfaces and routes.
+    pub facts: Facts,
     /// The last changes of role, newest last.
     pub past: Vec<Past>,
 }
@@ -66,7 +68,7 @@ impl Default for Snapshot {
             links: Vec::new(),
             peer_alive: None,
             peer_unknown: false,
-            failed: Vec::new(),
+            facts: Facts::default(),
             past: Vec::new(),
         }
     }
