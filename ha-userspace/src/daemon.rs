@@ -4,6 +4,7 @@
 //!   heartbeat thread (FIFO 50)  requests at the hello pace on every link
 //!   HA driver (FIFO 49)         kernel records, carrier, commands ─▶ machine ─▶ roles          crate::ha
 //!   health (FIFO 48)            follows carrier of legs and links, judges with routes           crate::ha::monitor
+//!   probe (FIFO 48)             asks a gateway on each leg of clients                           crate::net::probe
 //!   role, announce (FIFO 47)    announcements: a takeover counts once it is known              helpers
 //!   witness (FIFO 47)           asks the witness when the driver wants it                      crate::witness
 //!   terms                       disk and log, which the driver must not wait for               helpers
@@ -17,6 +18,7 @@
 mod floating;
 mod helpers;
 mod live;
+mod probing;
 mod status;
 mod watched;
 mod witness;
@@ -52,6 +54,7 @@ use crate::health::Monitors;
 use crate::net::address::{self, LocalAddress};
 use crate::net::heartbeat::Requests;
 use crate::net::neighbour::{self, Neighbours, NextHops};
+use crate::net::probe::Probes;
 use crate::net::route;
 use crate::options::Options;
 use crate::witness::Client as WitnessClient;
@@ -114,11 +117,14 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     let to_driver = driver.clone();
     let witness = WitnessClient::spawn(move |testimony| to_driver.send(Request::Witness(testimony)))
         .context("cannot start the thread that asks the witness")?;
+    let to_driver = driver.clone();
+    let probes = Probes::spawn(move || to_driver.wake()).context("cannot probe the legs of clients")?;
     let parts = DriverParts {
         shared: Arc::clone(&shared),
         requests: Arc::clone(&requests),
         events: datapath.events().context("cannot read the kernel's events")?,
         ends,
+        reach: probes.reach(),
         helpers: orders,
         witness: witness.clone(),
         others,
@@ -134,6 +140,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
             requests: Arc::clone(&requests),
             driver: driver.clone(),
             monitor,
+            probes,
             asked_routes,
             helpers: helpers.clone(),
             monitors: Monitors::new(verdicts_in),

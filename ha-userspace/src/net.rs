@@ -8,5 +8,6 @@ pub mod heartbeat;
 pub mod link;
 pub mod media;
 pub mod neighbour;
+pub mod probe;
 mod raw;
 pub mod route;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::ready;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ha_common::abi::{Key, node_flags};
 use ha_common::ha::event::{Refusal, RoleName};
@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use super::floating::Floating;
 use super::helpers::Helpers;
+use super::probing::targets;
 use super::status::{self, Sent};
 use super::watched::{Host, watched};
 use super::witness::Witness;
@@ -35,6 +36,7 @@ use crate::net::forwarding;
 use crate::net::heartbeat::{Port, Requests, network_order};
 use crate::net::link::{self, Link};
 use crate::net::neighbour::NextHops;
+use crate::net::probe::{Probes, Target};
 use crate::net::route::{Routes, Wanted};
 use crate::witness;
 
@@ -57,6 +59,9 @@ pub struct Live {
     pub(super) requests: Arc<Requests>,
     pub(super) driver: Handle,
     monitor: Monitor,
+    probes: Probes,
+    /// What is probed, for how long a silence.
+    probed: (Vec<Target>, Duration),
     pub(super) routes: Routes,
     asked_routes: watch::Sender<Wanted>,
     pub(super) helpers: Helpers,
@@ -92,6 +97,8 @@ pub struct Parts {
     pub driver: Handle,
     /// Own health.
     pub monitor: Monitor,
+    /// Who asks on the legs of clients.
+    pub probes: Probes,
     /// What is asked of the routing table.
     pub asked_routes: watch::Sender<Wanted>,
     /// Its helpers.
@@ -120,6 +127,7 @@ impl Live {
             requests,
             driver,
             monitor,
+            probes,
             asked_routes,
             helpers,
             monitors,
@@ -137,6 +145,8 @@ impl Live {
             requests,
             driver,
             monitor,
+            probes,
+            probed: (Vec::new(), Duration::ZERO),
             routes: Routes::default(),
             asked_routes,
             helpers,
@@ -302,11 +312,22 @@ impl Live {
         let desired = datapath::project(config, links, &own, &verdicts, &self.next_hops);
         self.datapath.reconcile(clock::now(), &desired).map_err(refused)?;
         self.helpers.set(Floating::of(config, links, &self.own));
-        self.monitor.follow(watched(config, &Host { links, own: &self.own, routes: &self.routes }));
+        self.watch_host(config, links);
         replace(&self.asked_routes, Wanted { monitored: config.route_monitors().clone(), towards: None });
         let wanted = datapath::wanted_next_hops(config);
         replace(&self.wanted, wanted);
         Ok(())
+    }
+
+    /// Tells whoever looks at interfaces, routes and gateways what to look at.
+    fn watch_host(&mut self, config: &Config, links: &[Link]) {
+        let host = Host { links, own: &self.own, routes: &self.routes };
+        self.monitor.follow(watched(config, &host));
+        let probed = (targets(config, &host), settings(config).isolation_hold);
+        if self.probed != probed {
+            self.probes.follow(probed.0.clone(), probed.1);
+            self.probed = probed;
+        }
     }
 
     fn set_pair(&mut self, config: &Config) -> Result<(), CommandError> {

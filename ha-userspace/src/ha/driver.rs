@@ -26,6 +26,7 @@ use super::{public, state::State};
 use crate::clock;
 use crate::datapath::{Events, Shared};
 use crate::net::heartbeat::Requests;
+use crate::net::probe::Reach;
 
 /// Group 0: the whole node.
 const GROUP: usize = GROUPS - 1;
@@ -46,6 +47,8 @@ pub struct Parts {
     pub events: Events,
     /// The ends of a handle.
     pub ends: Ends,
+    /// How long nobody has been heard on the legs of clients.
+    pub reach: Arc<Reach>,
     /// Helpers that may take time.
     pub helpers: Sender<Helper>,
     /// Asks the witness.
@@ -62,6 +65,7 @@ pub struct Driver {
     start: u32,
     commits: u64,
     facts: Facts,
+    silence: Option<Duration>,
     pending: Option<oneshot::Sender<Result<(), Refusal>>>,
     past: VecDeque<Past>,
     fed_asked: Nanos,
@@ -85,6 +89,7 @@ impl Driver {
             start,
             commits: 0,
             facts: Facts::default(),
+            silence: None,
             pending: None,
             past: VecDeque::new(),
             fed_asked: Nanos::NEVER,
@@ -106,6 +111,7 @@ impl Driver {
     /// One loop: the kernel first, then everybody else, then time.
     fn turn(&mut self) {
         self.take_kernel_events();
+        self.read_reach();
         self.read_kernel();
         self.take_requests();
         self.decided_at = clock::now();
@@ -131,6 +137,15 @@ impl Driver {
         self.decided_at = clock::now();
         self.machine.handle_event(self.decided_at, event);
         self.carry_out();
+    }
+
+    /// Silence lasts as long as it was observed: the time since the last look at the legs says nothing of it.
+    fn read_reach(&mut self) {
+        let silence = self.parts.reach.silence();
+        if silence.is_some() || self.silence.is_some() {
+            self.feed(Event::Reached(silence.map(|silence| clock::now() - silence)));
+        }
+        self.silence = silence;
     }
 
     fn read_kernel(&mut self) {
@@ -312,6 +327,7 @@ impl Driver {
             peer_alive: self.machine.peer_alive(now),
             peer_unknown: self.machine.peer_unknown(now),
             facts: self.facts.clone(),
+            silence: self.silence,
             past: self.past.iter().cloned().collect(),
         };
     }

@@ -98,9 +98,14 @@ impl Handle {
     /// Gives `request` to the driver. One that has ended drops it; whoever waits for a reply sees that.
     pub fn send(&self, request: Request) {
         if self.requests.send(request).is_ok() {
-            // Fails only when the counter is full: then the driver is awake already.
-            let _ = self.wake.write(1);
+            self.wake();
         }
+    }
+
+    /// Has the driver look at once at what it reads by itself.
+    pub fn wake(&self) {
+        // Fails only when the counter is full: then the driver is awake already.
+        let _ = self.wake.write(1);
     }
 
     /// How things stood at the driver's last turn, at most 20 ms ago.

@@ -1,6 +1,6 @@
 //! What the driver shows of itself.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ha_common::abi::{Link, Term};
 use ha_common::ha::event::{Cause, RoleName, Said};
@@ -52,6 +52,8 @@ pub struct Snapshot {
     pub peer_unknown: bool,
     /// What is known of the own interfaces and routes.
     pub facts: Facts,
+    /// How long nobody has been heard on the legs of clients; none while nobody is asked.
+    pub silence: Option<Duration>,
     /// The last changes of role, newest last.
     pub past: Vec<Past>,
 }
@@ -69,6 +71,7 @@ impl Default for Snapshot {
             peer_alive: None,
             peer_unknown: false,
             facts: Facts::default(),
+            silence: None,
             past: Vec::new(),
         }
     }
