@@ -3,7 +3,8 @@
 //! ```text
 //!   heartbeat thread (FIFO 50)  requests at the hello pace on every link
 //!   HA driver (FIFO 49)         kernel records, carrier, commands ─▶ machine ─▶ roles          crate::ha
-//!   carrier (FIFO 48)           asks for the carrier of legs and links                         crate::net::carrier
+//!   health (FIFO 48)            follows carrier of legs and links, judges with routes           crate::ha::monitor
+//!   probe (FIFO 48)             asks a gateway on each leg of clients                           crate::net::probe
 //!   role, announce (FIFO 47)    announcements: a takeover counts once it is known              helpers
 //!   witness (FIFO 47)           asks the witness when the driver wants it                      crate::witness
 //!   terms                       disk and log, which the driver must not wait for               helpers
@@ -17,7 +18,9 @@
 mod floating;
 mod helpers;
 mod live;
+mod probing;
 mod status;
+mod watched;
 mod witness;
 
 use std::cell::RefCell;
@@ -44,13 +47,15 @@ use crate::command::Executor;
 use crate::command::runtime::Runtime;
 use crate::config::{self, Change, Config, Indices, Store};
 use crate::datapath::{self, Datapath, Shared};
+use crate::ha::monitor::Monitor;
 use crate::ha::state::{State, StateFile};
 use crate::ha::{Driver, Handle, Parts as DriverParts, Request};
 use crate::health::Monitors;
 use crate::net::address::{self, LocalAddress};
-use crate::net::carrier::Carrier;
 use crate::net::heartbeat::Requests;
 use crate::net::neighbour::{self, Neighbours, NextHops};
+use crate::net::probe::Probes;
+use crate::net::route;
 use crate::options::Options;
 use crate::witness::Client as WitnessClient;
 use crate::{clock, realtime};
@@ -112,24 +117,31 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     let to_driver = driver.clone();
     let witness = WitnessClient::spawn(move |testimony| to_driver.send(Request::Witness(testimony)))
         .context("cannot start the thread that asks the witness")?;
+    let to_driver = driver.clone();
+    let probes = Probes::spawn(move || to_driver.wake()).context("cannot probe the legs of clients")?;
     let parts = DriverParts {
         shared: Arc::clone(&shared),
         requests: Arc::clone(&requests),
         events: datapath.events().context("cannot read the kernel's events")?,
         ends,
+        reach: probes.reach(),
         helpers: orders,
         witness: witness.clone(),
         others,
     };
     let to_driver = driver.clone();
-    let tell = move |carrier| to_driver.send(Request::Carrier(carrier));
-    let carrier = Carrier::spawn(live::watched(&config).names(), tell).context("cannot follow the interfaces")?;
+    let tell = move |facts| to_driver.send(Request::Health(facts));
+    let monitor = Monitor::spawn(tell).context("cannot follow the interfaces")?;
+    let (asked_routes, asked) = watch::channel(route::Wanted::default());
+    let mut routes = route::spawn(asked).context("cannot follow the routing table")?;
     let mut live = Live::new(
         Parts {
             datapath,
             requests: Arc::clone(&requests),
             driver: driver.clone(),
-            carrier,
+            monitor,
+            probes,
+            asked_routes,
             helpers: helpers.clone(),
             monitors: Monitors::new(verdicts_in),
             wanted,
@@ -143,7 +155,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
         inherited,
     );
     live.reconcile(&config, &Change::default()).map_err(|error| anyhow!("{}: {}", options.config.display(), error.message))?;
-    let ha = Driver::new(parts, live::settings(&config), found, live::watched(&config));
+    let ha = Driver::new(parts, live::settings(&config), found);
     let thread = realtime::spawn("ha", realtime::HEARTBEAT_PRIORITY - 1, move || ha.run())?;
     requests.spawn()?;
     info!(config = %options.config.display(), socket = %options.socket.display(), "node is up");
@@ -165,6 +177,10 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
             Ok(()) = next_hops.changed() => {
                 let found = next_hops.borrow_and_update().clone();
                 with(&node, |config, live| live.follow(config, found));
+            }
+            Ok(()) = routes.changed() => {
+                let found = routes.borrow_and_update().clone().unwrap_or_default();
+                with(&node, |config, live| live.know_routes(config, found));
             }
             Ok(()) = exceptions_out.changed() => {
                 let met = exceptions_out.borrow_and_update().clone();

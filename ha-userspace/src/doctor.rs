@@ -11,7 +11,7 @@ mod interface;
 pub mod judge;
 mod netdev;
 mod report;
-mod syscall;
+pub(crate) mod syscall;
 
 pub use facts::{Interface, Role};
 pub use report::{Finding, Level, Report};

@@ -3,7 +3,7 @@
 //! ```text
 //!   LINKS, FENCE ─▶ PeerView ─┐                       ┌─▶ NODE (role, standing, flags)   a store
 //!   kernel events (rulings) ──┤   ha_common::ha       ├─▶ request on every link          a send
-//!   carrier of legs and links ┼─▶ ::Machine ── Action ┼─▶ Announcer: GARP, NA            a message
+//!   health, silence on legs ──┼─▶ ::Machine ── Action ┼─▶ Announcer: GARP, NA            a message
 //!   operator's commands ──────┘                       ├─▶ local floating addresses       a message
 //!                                                     └─▶ terms on disk                  a message
 //! ```
@@ -12,10 +12,11 @@
 
 mod driver;
 mod handle;
+pub mod monitor;
 pub mod public;
 mod snapshot;
 pub mod state;
 
 pub use driver::{Driver, Parts};
-pub use handle::{Handle, Helper, Request, Watched};
+pub use handle::{Handle, Helper, Request};
 pub use snapshot::{Past, Snapshot};

@@ -2,10 +2,12 @@
 
 pub mod address;
 pub mod announce;
-pub mod carrier;
 pub mod forwarding;
 mod frame;
 pub mod heartbeat;
 pub mod link;
+pub mod media;
 pub mod neighbour;
+pub mod probe;
 mod raw;
+pub mod route;

@@ -34,8 +34,9 @@ impl Listening {
     }
 
     /// Goes on with another hold.
-    pub fn set_hold(&mut self, hold: Duration) {
-        self.hold = hold;
+    #[must_use]
+    pub fn with_hold(self, hold: Duration) -> Listening {
+        Listening { hold, ..self }
     }
 
     /// Distance of two probes.
@@ -61,6 +62,11 @@ impl Listening {
     /// Probes left at `now`.
     pub fn asked(&mut self, now: Nanos) {
         self.asked_at = now;
+    }
+
+    /// Nobody could be asked: the time until `now` says nothing.
+    pub fn idle(&mut self, now: Nanos) {
+        self.looked_at = now;
     }
 
     /// The thread looked at `now`, and had `heard` somebody since its last look. Whether this made or ended isolation.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::ready;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ha_common::abi::{Key, node_flags};
 use ha_common::ha::event::{Refusal, RoleName};
@@ -17,23 +17,27 @@ use tracing::{info, warn};
 
 use super::floating::Floating;
 use super::helpers::Helpers;
+use super::probing::targets;
 use super::status::{self, Sent};
+use super::watched::{Host, watched};
 use super::witness::Witness;
 use crate::alarm::Board;
 use crate::clock;
 use crate::command::runtime::{Health, InterfaceState, Outcome, PairStatus, Runtime, ServiceState};
 use crate::command::{CommandError, words};
-use crate::config::{Change, Config, Interface, Pair, SavedForm, Store, Touched};
+use crate::config::{Change, Config, Pair, SavedForm, Store, Touched};
 use crate::datapath::{self, Datapath, Mode, Timeouts};
-use crate::ha::{Handle, Request, Watched};
+use crate::ha::monitor::Monitor;
+use crate::ha::{Handle, Request};
 use crate::health::{self, Monitors};
 use crate::keys::heartbeat_key;
 use crate::net::address::LocalAddress;
-use crate::net::carrier::Carrier;
 use crate::net::forwarding;
 use crate::net::heartbeat::{Port, Requests, network_order};
 use crate::net::link::{self, Link};
 use crate::net::neighbour::NextHops;
+use crate::net::probe::{Probes, Target};
+use crate::net::route::{Routes, Wanted};
 use crate::witness;
 
 /// Asked of the daemon's own environment by the lab's control run only: fences are recorded and not obeyed.
@@ -54,7 +58,12 @@ pub struct Live {
     pub(super) datapath: Datapath,
     pub(super) requests: Arc<Requests>,
     pub(super) driver: Handle,
-    carrier: Carrier,
+    monitor: Monitor,
+    probes: Probes,
+    /// What is probed, for how long a silence.
+    probed: (Vec<Target>, Duration),
+    pub(super) routes: Routes,
+    asked_routes: watch::Sender<Wanted>,
     pub(super) helpers: Helpers,
     pub(super) monitors: Monitors,
     pub(super) wanted: watch::Sender<BTreeSet<IpAddr>>,
@@ -73,6 +82,8 @@ pub struct Live {
     keyed: Option<KeyMaterial>,
     witness: Witness,
     ports: Vec<Link>,
+    /// The haStatus in force; none before the configuration was read.
+    status: Option<words::HaStatus>,
     commits: u64,
 }
 
@@ -84,8 +95,12 @@ pub struct Parts {
     pub requests: Arc<Requests>,
     /// The HA driver.
     pub driver: Handle,
-    /// Carrier of the interfaces.
-    pub carrier: Carrier,
+    /// Own health.
+    pub monitor: Monitor,
+    /// Who asks on the legs of clients.
+    pub probes: Probes,
+    /// What is asked of the routing table.
+    pub asked_routes: watch::Sender<Wanted>,
     /// Its helpers.
     pub helpers: Helpers,
     /// Where monitors report.
@@ -107,15 +122,33 @@ pub struct Parts {
 impl Live {
     /// Nothing configured yet; `verdicts` and `inherited` next hops are what an earlier daemon knew.
     pub fn new(parts: Parts, verdicts: HashMap<String, Verdict>, inherited: NextHops) -> Live {
-        let Parts { datapath, requests, driver, carrier, helpers, monitors, wanted, store, timeouts, own, board, witness } =
-            parts;
+        let Parts {
+            datapath,
+            requests,
+            driver,
+            monitor,
+            probes,
+            asked_routes,
+            helpers,
+            monitors,
+            wanted,
+            store,
+            timeouts,
+            own,
+            board,
+            witness,
+        } = parts;
         let since = Instant::now();
         let services = verdicts.into_iter().map(|(name, verdict)| (name, Known { verdict, since })).collect();
         Live {
             datapath,
             requests,
             driver,
-            carrier,
+            monitor,
+            probes,
+            probed: (Vec::new(), Duration::ZERO),
+            routes: Routes::default(),
+            asked_routes,
             helpers,
             monitors,
             wanted,
@@ -132,6 +165,7 @@ impl Live {
             keyed: None,
             witness: Witness::new(witness),
             ports: Vec::new(),
+            status: None,
             commits: 0,
         }
     }
@@ -151,6 +185,13 @@ impl Live {
     /// The host's interfaces or addresses have changed.
     pub fn know_host(&mut self, config: &Config, own: Vec<LocalAddress>) {
         self.own = own;
+        self.project_or_log(config);
+    }
+
+    /// The routing table has changed.
+    pub fn know_routes(&mut self, config: &Config, routes: Routes) {
+        self.monitor.routes(routes.monitored.clone());
+        self.routes = routes;
         self.project_or_log(config);
     }
 
@@ -243,19 +284,50 @@ impl Live {
         Ok(())
     }
 
+    /// A role to stay in is given to a node that has it.
+    fn check_status(&self, config: &Config) -> Result<(), CommandError> {
+        let (wanted, is_new) = (config.ha().status, self.status.is_some_and(|present| present != config.ha().status));
+        if !is_new || config.peer().is_none() {
+            return Ok(());
+        }
+        let role = self.driver.snapshot().role;
+        match (wanted, role) {
+            (words::HaStatus::StayPrimary, RoleName::Secondary | RoleName::Claiming | RoleName::HandingOver) => {
+                Err(refused(format!(
+                    "this node is {role}, and only a stand-alone node or the Primary can stay Primary; force ha failover makes it Primary first"
+                )))
+            }
+            (words::HaStatus::StaySecondary, RoleName::Primary | RoleName::Claiming | RoleName::HandingOver) => {
+                Err(refused(format!(
+                    "this node is {role}, and only a stand-alone node or the Secondary can stay Secondary; force ha failover makes it Secondary first"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn project(&mut self, config: &Config, links: &[Link]) -> Result<(), CommandError> {
         let verdicts = self.services.iter().map(|(name, known)| (name.clone(), known.verdict)).collect();
         let own: Vec<IpAddr> = self.own.iter().map(|local| local.address).collect();
         let desired = datapath::project(config, links, &own, &verdicts, &self.next_hops);
         self.datapath.reconcile(clock::now(), &desired).map_err(refused)?;
         self.helpers.set(Floating::of(config, links, &self.own));
+        self.watch_host(config, links);
+        replace(&self.asked_routes, Wanted { monitored: config.route_monitors().clone(), towards: None });
         let wanted = datapath::wanted_next_hops(config);
-        self.wanted.send_if_modified(|present| {
-            let differs = *present != wanted;
-            *present = wanted;
-            differs
-        });
+        replace(&self.wanted, wanted);
         Ok(())
+    }
+
+    /// Tells whoever looks at interfaces, routes and gateways what to look at.
+    fn watch_host(&mut self, config: &Config, links: &[Link]) {
+        let host = Host { links, own: &self.own, routes: &self.routes };
+        self.monitor.follow(watched(config, &host));
+        let probed = (targets(config, &host), settings(config).isolation_hold);
+        if self.probed != probed {
+            self.probes.follow(probed.0.clone(), probed.1);
+            self.probed = probed;
+        }
     }
 
     fn set_pair(&mut self, config: &Config) -> Result<(), CommandError> {
@@ -325,23 +397,24 @@ pub fn settings(config: &Config) -> Settings {
         hello: ha.hello_interval,
         dead: ha.dead_interval,
         controller_dead: ha.controller_dead_interval,
-        isolation_hold: ha.dead_interval,
+        isolation_hold: ha.isolation_hold.unwrap_or(ha.dead_interval),
         fail_safe: ha.fail_safe,
         witness: ha.witness.is_some(),
+        max_flips: ha.max_flips,
+        max_flip_time: ha.max_flip_time,
+        inc: config.peer().is_some_and(|peer| peer.inc),
+        route_hold: ha.route_hold,
         ..Settings::default()
     }
 }
 
-/// Interfaces whose carrier matters.
-pub fn watched(config: &Config) -> Watched {
-    let names = |wanted: fn(&Interface) -> bool| {
-        config
-            .interfaces()
-            .filter(|interface| interface.enabled && wanted(interface))
-            .map(|interface| interface.name.clone())
-            .collect()
-    };
-    Watched { monitored: names(|interface| interface.monitor), links: names(|interface| interface.heartbeat) }
+/// Tells whoever waits for `channel`, if `value` is another one.
+fn replace<T: PartialEq>(channel: &watch::Sender<T>, value: T) {
+    channel.send_if_modified(|present| {
+        let differs = *present != value;
+        *present = value;
+        differs
+    });
 }
 
 fn refused(why: impl std::fmt::Display) -> CommandError {
@@ -364,6 +437,7 @@ fn outcome(reply: oneshot::Receiver<Result<(), Refusal>>) -> Outcome {
 impl Runtime for Live {
     fn reconcile(&mut self, config: &Config, change: &Change) -> Result<(), CommandError> {
         self.check_leaving(config)?;
+        self.check_status(config)?;
         let links = self.links(config)?;
         for touched in change.touched() {
             if let Touched::Interface(name) = touched
@@ -378,6 +452,7 @@ impl Runtime for Live {
         self.project(config, &links)?;
         self.watch_services(config);
         self.timeouts.send_replace(datapath::idle_timeouts(config));
+        self.status = Some(config.ha().status);
         self.commits += 1;
         let shared = self.datapath.shared();
         shared.set_config_identity(config.identity());
@@ -388,8 +463,6 @@ impl Runtime for Live {
         }
         shared.set_flags(if ignores_fence { node_flags::FENCE_IGNORED } else { 0 });
         let configured = config.vservers().next().is_some() || config.addresses().next().is_some();
-        self.carrier.follow(watched(config).names());
-        self.driver.send(Request::Watched(watched(config)));
         self.driver.send(Request::Settings(settings(config)));
         self.driver.send(Request::Committed { incarnation: self.commits, configured });
         Ok(())

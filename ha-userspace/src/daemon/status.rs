@@ -27,7 +27,7 @@ pub fn pair(config: &Config, snapshot: &Snapshot, sent: &[Sent]) -> PairStatus {
     let mut local = NodeStatus::local(config);
     local.state = node_state(snapshot.said.node_state);
     local.master = master_state(snapshot.role, snapshot.said.master_state);
-    local.failed_interfaces = snapshot.failed.clone();
+    local.failed_interfaces = snapshot.facts.findings.failed.clone();
     local.in_master_state_for = Some(snapshot.at.since(snapshot.since));
     let dead = config.ha().dead_interval;
     let links: Vec<LinkStatus> = sent.iter().filter_map(|sent| link(sent, snapshot, dead)).collect();

@@ -1,6 +1,6 @@
 //! The driver's thread.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,7 +8,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, SystemTime};
 
 use ha_common::abi::{Event as KernelEvent, GROUPS, Link, MAX_LINKS, Term, event_kind};
-use ha_common::ha::event::{Action, Event, Health, Interfaces, Refusal, Transition};
+use ha_common::ha::event::{Action, Event, Refusal, Transition};
 use ha_common::ha::machine::{Machine, TERM_BLOCK};
 use ha_common::ha::settings::Settings;
 use ha_common::ha::view::PeerView;
@@ -19,12 +19,14 @@ use nix::sys::time::TimeSpec;
 use tokio::sync::oneshot;
 use tracing::error;
 
-use super::handle::{Ends, Helper, Request, Watched};
+use super::handle::{Ends, Helper, Request};
+use super::monitor::Facts;
 use super::snapshot::{PAST_MAX, Past, Snapshot};
 use super::{public, state::State};
 use crate::clock;
 use crate::datapath::{Events, Shared};
 use crate::net::heartbeat::Requests;
+use crate::net::probe::Reach;
 
 /// Group 0: the whole node.
 const GROUP: usize = GROUPS - 1;
@@ -45,6 +47,8 @@ pub struct Parts {
     pub events: Events,
     /// The ends of a handle.
     pub ends: Ends,
+    /// How long nobody has been heard on the legs of clients.
+    pub reach: Arc<Reach>,
     /// Helpers that may take time.
     pub helpers: Sender<Helper>,
     /// Asks the witness.
@@ -60,8 +64,8 @@ pub struct Driver {
     state: State,
     start: u32,
     commits: u64,
-    watched: Watched,
-    carrier: BTreeMap<String, bool>,
+    facts: Facts,
+    silence: Option<Duration>,
     pending: Option<oneshot::Sender<Result<(), Refusal>>>,
     past: VecDeque<Past>,
     fed_asked: Nanos,
@@ -74,7 +78,7 @@ pub struct Driver {
 impl Driver {
     /// A driver that takes up from `state`, whose last [`TERM_BLOCK`] of reserved counters are this driver's own.
     #[must_use]
-    pub fn new(parts: Parts, settings: Settings, state: State, watched: Watched) -> Driver {
+    pub fn new(parts: Parts, settings: Settings, state: State) -> Driver {
         let used = state.reserved.saturating_sub(TERM_BLOCK);
         let machine = Machine::new(clock::now(), settings, used, state.reserved, state.last_term());
         let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
@@ -84,8 +88,8 @@ impl Driver {
             state,
             start,
             commits: 0,
-            watched,
-            carrier: BTreeMap::new(),
+            facts: Facts::default(),
+            silence: None,
             pending: None,
             past: VecDeque::new(),
             fed_asked: Nanos::NEVER,
@@ -107,6 +111,7 @@ impl Driver {
     /// One loop: the kernel first, then everybody else, then time.
     fn turn(&mut self) {
         self.take_kernel_events();
+        self.read_reach();
         self.read_kernel();
         self.take_requests();
         self.decided_at = clock::now();
@@ -132,6 +137,15 @@ impl Driver {
         self.decided_at = clock::now();
         self.machine.handle_event(self.decided_at, event);
         self.carry_out();
+    }
+
+    /// Silence lasts as long as it was observed: the time since the last look at the legs says nothing of it.
+    fn read_reach(&mut self) {
+        let silence = self.parts.reach.silence();
+        if silence.is_some() || self.silence.is_some() {
+            self.feed(Event::Reached(silence.map(|silence| clock::now() - silence)));
+        }
+        self.silence = silence;
     }
 
     fn read_kernel(&mut self) {
@@ -172,31 +186,6 @@ impl Driver {
         }
     }
 
-    /// Health, once the carrier of everything that is watched is known.
-    fn feed_health(&mut self) {
-        let Watched { monitored, links } = &self.watched;
-        if !monitored.iter().chain(links).all(|name| self.carrier.contains_key(name)) {
-            return;
-        }
-        let failed = self.failed().count();
-        let up = |name: &String| self.carrier.get(name).copied().unwrap_or(false);
-        let health = Health {
-            interfaces: match failed {
-                0 => Interfaces::Work,
-                _ if failed == monitored.len() => Interfaces::AllFail,
-                _ => Interfaces::SomeFail,
-            },
-            connected: failed < monitored.len() || monitored.is_empty(),
-            linked: links.iter().any(up),
-            routes: true,
-        };
-        self.feed(Event::Health(health));
-    }
-
-    fn failed(&self) -> impl Iterator<Item = &String> {
-        self.watched.monitored.iter().filter(|name| !self.carrier.get(*name).copied().unwrap_or(false))
-    }
-
     fn take_requests(&mut self) {
         while let Ok(request) = self.parts.ends.requests.try_recv() {
             match request {
@@ -212,13 +201,9 @@ impl Driver {
                     // Each node numbers its own commits: they say nothing about which configuration is the newer one.
                     self.feed(Event::Committed { term: Term::NONE, incarnation: 0, configured });
                 }
-                Request::Watched(watched) => {
-                    self.watched = watched;
-                    self.feed_health();
-                }
-                Request::Carrier(carrier) => {
-                    self.carrier = carrier;
-                    self.feed_health();
+                Request::Health(facts) => {
+                    self.feed(Event::Health(facts.findings.health));
+                    self.facts = facts;
                 }
                 Request::Reserved(upto) => self.feed(Event::Reserved(upto)),
                 Request::Witness(testimony) => self.feed(Event::Witness(testimony)),
@@ -315,7 +300,7 @@ impl Driver {
             heard.count(),
             if view.echo_at == Nanos::NEVER { "never".to_owned() } else { format!("{:.1?} ago", now.since(view.echo_at)) },
             view.term(),
-            if self.failed().next().is_none() { "ok" } else { "failed" },
+            self.facts.summary(),
         );
         let Transition { from, to, term, cause, .. } = transition;
         let past = Past { when: SystemTime::now(), from, to, term, cause, evidence };
@@ -341,7 +326,8 @@ impl Driver {
             links: self.links.to_vec(),
             peer_alive: self.machine.peer_alive(now),
             peer_unknown: self.machine.peer_unknown(now),
-            failed: self.failed().cloned().collect(),
+            facts: self.facts.clone(),
+            silence: self.silence,
             past: self.past.iter().cloned().collect(),
         };
     }

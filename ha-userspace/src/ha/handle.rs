@@ -1,6 +1,5 @@
 //! How the rest of the daemon speaks with the HA driver.
 
-use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
@@ -11,6 +10,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::oneshot;
 
 use super::Snapshot;
+use super::monitor::Facts;
 
 /// Something for the driver.
 #[derive(Debug)]
@@ -38,33 +38,14 @@ pub enum Request {
         /// Whether there is anything to serve.
         configured: bool,
     },
-    /// Interfaces whose carrier matters.
-    Watched(Watched),
-    /// Carrier by interface name, whenever one changes.
-    Carrier(BTreeMap<String, bool>),
+    /// The state of the own interfaces and routes, whenever it changes.
+    Health(Facts),
     /// Term counters up to this one are on disk.
     Reserved(u64),
     /// What the witness said, or that it said nothing.
     Witness(Testimony),
     /// End the thread; nothing is touched.
     End,
-}
-
-/// Interfaces whose carrier matters.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Watched {
-    /// Those whose carrier is this node's health.
-    pub monitored: Vec<String>,
-    /// Those that carry heartbeats.
-    pub links: Vec<String>,
-}
-
-impl Watched {
-    /// All of them.
-    #[must_use]
-    pub fn names(&self) -> Vec<String> {
-        self.monitored.iter().chain(&self.links).cloned().collect()
-    }
 }
 
 /// What the driver wants of helpers that may take time.
@@ -117,9 +98,14 @@ impl Handle {
     /// Gives `request` to the driver. One that has ended drops it; whoever waits for a reply sees that.
     pub fn send(&self, request: Request) {
         if self.requests.send(request).is_ok() {
-            // Fails only when the counter is full: then the driver is awake already.
-            let _ = self.wake.write(1);
+            self.wake();
         }
+    }
+
+    /// Has the driver look at once at what it reads by itself.
+    pub fn wake(&self) {
+        // Fails only when the counter is full: then the driver is awake already.
+        let _ = self.wake.write(1);
     }
 
     /// How things stood at the driver's last turn, at most 20 ms ago.

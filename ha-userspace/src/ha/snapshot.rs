@@ -1,11 +1,13 @@
 //! What the driver shows of itself.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ha_common::abi::{Link, Term};
 use ha_common::ha::event::{Cause, RoleName, Said};
 use ha_common::ha::view::PeerView;
 use ha_common::time::Nanos;
+
+use super::monitor::Facts;
 
 /// Changes of role that are remembered.
 pub const PAST_MAX: usize = 20;
@@ -48,8 +50,10 @@ pub struct Snapshot {
     pub peer_alive: Option<bool>,
     /// Whether the peer's frames come with an unknown key.
     pub peer_unknown: bool,
-    /// Monitored interfaces without carrier.
-    pub failed: Vec<String>,
+    /// What is known of the own interfaces and routes.
+    pub facts: Facts,
+    /// How long nobody has been heard on the legs of clients; none while nobody is asked.
+    pub silence: Option<Duration>,
     /// The last changes of role, newest last.
     pub past: Vec<Past>,
 }
@@ -66,7 +70,8 @@ impl Default for Snapshot {
             links: Vec::new(),
             peer_alive: None,
             peer_unknown: false,
-            failed: Vec::new(),
+            facts: Facts::default(),
+            silence: None,
             past: Vec::new(),
         }
     }

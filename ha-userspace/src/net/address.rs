@@ -108,7 +108,9 @@ pub fn legs_of(address: IpAddr, legs: &[u32], own: &[LocalAddress]) -> Vec<u32> 
 }
 
 impl LocalAddress {
-    fn contains(&self, other: IpAddr) -> bool {
+    /// Whether `other` is in the same network.
+    #[must_use]
+    pub fn contains(&self, other: IpAddr) -> bool {
         let (own, other, width) = match (self.address, other) {
             (IpAddr::V4(own), IpAddr::V4(other)) => (u128::from(own.to_bits()), u128::from(other.to_bits()), 32),
             (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits(), other.to_bits(), 128),

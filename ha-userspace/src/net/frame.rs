@@ -1,4 +1,4 @@
-//! The frames that tell a segment where an address is.
+//! The frames that tell a segment where an address is, and those that ask and answer it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,6 +6,8 @@ const BROADCAST: [u8; 6] = [0xff; 6];
 const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 const ICMPV6: u8 = 58;
+/// Ethernet, IPv4, and the lengths of their addresses.
+const ARP_ETHERNET_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
 /// Type 136; flags: override (RFC 4861 4.4). Router and solicited are clear.
 const NEIGHBOUR_ADVERTISEMENT: [u8; 8] = [136, 0, 0, 0, 0x20, 0, 0, 0];
 /// Option 2: target link-layer address, one unit of eight bytes.
@@ -23,9 +25,82 @@ pub fn announcement(mac: [u8; 6], address: IpAddr) -> Vec<u8> {
     }
 }
 
+/// Asks where `target` is, from `own` at `mac`: everybody, or whoever answered before.
+///
+/// IPv4: an ARP request; without an own address a probe from 0.0.0.0, which changes no table (RFC 5227 1.1). IPv6: a neighbour
+/// solicitation (RFC 4861 4.3), without an own address from `::`, as in duplicate address detection.
+#[must_use]
+pub fn question(mac: [u8; 6], to: Option<[u8; 6]>, own: Option<IpAddr>, target: IpAddr) -> Vec<u8> {
+    match (own, target) {
+        (Some(IpAddr::V4(own)), IpAddr::V4(target)) => arp_request(mac, to, own, target),
+        (_, IpAddr::V4(target)) => arp_request(mac, to, Ipv4Addr::UNSPECIFIED, target),
+        (Some(IpAddr::V6(own)), IpAddr::V6(target)) => solicitation(mac, to, own, target),
+        (_, IpAddr::V6(target)) => solicitation(mac, None, Ipv6Addr::UNSPECIFIED, target),
+    }
+}
+
+/// Somebody says where an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The address.
+    pub address: IpAddr,
+    /// Where it is.
+    pub mac: [u8; 6],
+}
+
+/// What `frame`, ARP of either kind or a neighbour advertisement, says.
+#[must_use]
+pub fn answer(frame: &[u8]) -> Option<Answer> {
+    let source: [u8; 6] = frame.get(6..12)?.try_into().ok()?;
+    match frame.get(12..14)? {
+        kind if kind == ETHERTYPE_ARP && frame.get(14..20)? == ARP_ETHERNET_IPV4 => {
+            let mac = frame.get(22..28)?.try_into().ok()?;
+            let address: [u8; 4] = frame.get(28..32)?.try_into().ok()?;
+            Some(Answer { address: Ipv4Addr::from(address).into(), mac })
+        }
+        kind if kind == ETHERTYPE_IPV6 && (*frame.get(20)?, *frame.get(54)?) == (ICMPV6, NEIGHBOUR_ADVERTISEMENT[0]) => {
+            let target: [u8; 16] = frame.get(62..78)?.try_into().ok()?;
+            Some(Answer { address: Ipv6Addr::from(target).into(), mac: source })
+        }
+        _ => None,
+    }
+}
+
+fn arp_request(mac: [u8; 6], to: Option<[u8; 6]>, own: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
+    let mut frame = ethernet(to.unwrap_or(BROADCAST), mac, ETHERTYPE_ARP);
+    frame.extend(ARP_ETHERNET_IPV4);
+    frame.extend([0, 1]); // request
+    frame.extend(mac);
+    frame.extend(own.octets());
+    frame.extend([0; 6]);
+    frame.extend(target.octets());
+    frame
+}
+
+fn solicitation(mac: [u8; 6], to: Option<[u8; 6]>, own: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
+    let [.., a, b, c] = target.octets();
+    let group = Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]);
+    let (to, destination) = to.map_or(([0x33, 0x33, 0xff, a, b, c], group), |mac| (mac, target));
+    let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
+    message.extend(target.octets());
+    if !own.is_unspecified() {
+        message.extend([1, 1]); // option 1: source link-layer address
+        message.extend(mac);
+    }
+    let checksum = icmpv6_checksum(own, destination, &message);
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    let mut frame = ethernet(to, mac, ETHERTYPE_IPV6);
+    frame.extend([0x60, 0, 0, 0, 0, message.len() as u8, ICMPV6, 255]);
+    frame.extend(own.octets());
+    frame.extend(destination.octets());
+    frame.extend(message);
+    frame
+}
+
 fn gratuitous_arp(mac: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
     let mut frame = ethernet(BROADCAST, mac, ETHERTYPE_ARP);
-    frame.extend([0, 1, 8, 0, 6, 4, 0, 1]); // Ethernet, IPv4, their lengths, request
+    frame.extend(ARP_ETHERNET_IPV4);
+    frame.extend([0, 1]); // request
     frame.extend(mac);
     frame.extend(address.octets());
     frame.extend([0; 6]);
@@ -100,5 +175,60 @@ mod tests {
         let Icmpv6Type::NeighborAdvertisement(flags) = icmp.icmp_type() else { panic!("no advertisement") };
         assert!(flags.r#override && !flags.solicited && !flags.router);
         assert_eq!(icmp.payload(), [&address.octets()[..], &[2, 1], &MAC].concat());
+    }
+
+    #[test]
+    fn question_to_an_ipv4_address_is_an_arp_request_and_without_an_own_address_a_probe() {
+        let target = Ipv4Addr::new(10, 1, 0, 254);
+        for (own, sender) in [(Some(Ipv4Addr::new(10, 1, 0, 11)), [10, 1, 0, 11]), (None, [0; 4])] {
+            let frame = question(MAC, None, own.map(IpAddr::V4), target.into());
+            let packet = SlicedPacket::from_ethernet(&frame).unwrap();
+            let Some(NetSlice::Arp(arp)) = packet.net else { panic!("no ARP") };
+            assert_eq!(arp.operation().0, 1);
+            assert_eq!((arp.sender_hw_addr(), arp.sender_protocol_addr()), (&MAC[..], &sender[..]));
+            assert_eq!(arp.target_protocol_addr(), target.octets());
+            assert_eq!(frame[..6], BROADCAST);
+            assert_eq!(question(MAC, Some([2; 6]), own.map(IpAddr::V4), target.into())[..6], [2; 6]);
+        }
+    }
+
+    #[test]
+    fn question_to_an_ipv6_address_is_a_solicitation_to_its_group_with_a_good_checksum() {
+        let target: Ipv6Addr = "fd00:1::12:3456".parse().unwrap();
+        let own: Ipv6Addr = "fe80::9".parse().unwrap();
+        for (own, to) in [(Some(own), None), (Some(own), Some([2; 6])), (None, None)] {
+            let frame = question(MAC, to, own.map(IpAddr::V6), target.into());
+            let packet = SlicedPacket::from_ethernet(&frame).unwrap();
+            let Some(NetSlice::Ipv6(ip)) = &packet.net else { panic!("no IPv6") };
+            let header = ip.header();
+            let group: Ipv6Addr = "ff02::1:ff12:3456".parse().unwrap();
+            assert_eq!(header.destination_addr(), if to.is_some() { target } else { group });
+            assert_eq!((header.source_addr(), header.hop_limit()), (own.unwrap_or(Ipv6Addr::UNSPECIFIED), 255));
+            assert_eq!(frame[..6], to.unwrap_or([0x33, 0x33, 0xff, 0x12, 0x34, 0x56]));
+            let Some(TransportSlice::Icmpv6(icmp)) = &packet.transport else { panic!("no ICMPv6") };
+            assert!(icmp.is_checksum_valid(header.source(), header.destination()));
+            assert_eq!(icmp.icmp_type().type_u8(), 135);
+        }
+    }
+
+    #[test]
+    fn every_announcement_is_an_answer_and_a_question_says_where_the_asker_is() {
+        for address in ["10.1.0.100", "2001:db8::100"] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(answer(&announcement(MAC, address)), Some(Answer { address, mac: MAC }));
+        }
+        let own: IpAddr = "10.1.0.11".parse().unwrap();
+        let asked = question(MAC, None, Some(own), "10.1.0.254".parse().unwrap());
+        assert_eq!(answer(&asked), Some(Answer { address: own, mac: MAC }));
+        assert_eq!(answer(&question(MAC, None, None, "fd00::1".parse().unwrap())), None);
+    }
+
+    #[test]
+    fn truncated_answers_say_nothing() {
+        for address in ["10.1.0.100", "2001:db8::100"] {
+            let frame = announcement(MAC, address.parse().unwrap());
+            let shortest = if address.contains(':') { 78 } else { 32 };
+            assert!((0..shortest).all(|len| answer(&frame[..len]).is_none()));
+        }
     }
 }

@@ -183,6 +183,64 @@ pub fn links() -> io::Result<Vec<Link>> {
         .collect())
 }
 
+/// Counts of the kernel, asked for one interface at a time.
+#[derive(Debug)]
+pub struct Statistics {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+/// What an interface has carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Frames, bytes, errors and drops, received.
+    pub rx: [u64; 4],
+    /// The same, sent.
+    pub tx: [u64; 4],
+}
+
+impl Statistics {
+    /// Asks in this thread's network namespace.
+    ///
+    /// # Errors
+    /// When the kernel refuses a netlink socket.
+    pub fn open() -> io::Result<Statistics> {
+        Ok(Statistics { socket: netlink_socket(SockFlag::empty(), 0)?, buffer: vec![0; BUFFER_LEN] })
+    }
+
+    /// Frames that came in on `ifindex` so far.
+    ///
+    /// # Errors
+    /// See [`Self::traffic`].
+    pub fn received(&mut self, ifindex: u32) -> io::Result<u64> {
+        self.traffic(ifindex).map(|traffic| traffic.rx[0])
+    }
+
+    /// What `ifindex` has carried so far.
+    ///
+    /// # Errors
+    /// When there is no such interface.
+    pub fn traffic(&mut self, ifindex: u32) -> io::Result<Traffic> {
+        let mut message = LinkMessage::default();
+        message.header.index = ifindex;
+        let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetLink(message));
+        request.header.flags = NLM_F_REQUEST;
+        socket::send(self.socket.as_raw_fd(), &serialized(request), MsgFlags::empty())?;
+        let len = socket::recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty())?;
+        let absent = || io::Error::new(io::ErrorKind::NotFound, format!("no counts of interface {ifindex}"));
+        let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&self.buffer[..len]).map_err(|_| absent())?;
+        let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) = answer.payload else { return Err(absent()) };
+        let counts = link.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Stats64(counts) => Some(Traffic {
+                rx: [counts.rx_packets, counts.rx_bytes, counts.rx_errors, counts.rx_dropped],
+                tx: [counts.tx_packets, counts.tx_bytes, counts.tx_errors, counts.tx_dropped],
+            }),
+            _ => None,
+        });
+        counts.ok_or_else(absent)
+    }
+}
+
 fn netlink_socket(flags: SockFlag, groups: u32) -> io::Result<OwnedFd> {
     let flags = flags | SockFlag::SOCK_CLOEXEC;
     let socket = socket::socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
@@ -194,6 +252,10 @@ fn netlink_socket(flags: SockFlag, groups: u32) -> io::Result<OwnedFd> {
 fn dump_request() -> Vec<u8> {
     let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetLink(LinkMessage::default()));
     request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    serialized(request)
+}
+
+fn serialized(mut request: NetlinkMessage<RouteNetlinkMessage>) -> Vec<u8> {
     request.finalize();
     let mut bytes = vec![0; request.buffer_len()];
     request.serialize(&mut bytes);

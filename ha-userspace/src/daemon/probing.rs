@@ -1,0 +1,107 @@
+//! Whom to ask on which leg, so that a node that reaches nobody knows.
+
+use std::net::IpAddr;
+
+use crate::command::value::Probe;
+use crate::command::words::AddressType;
+use crate::config::{Config, Interface};
+use crate::net::address::legs_of;
+use crate::net::link::Link;
+use crate::net::probe::Target;
+
+use super::watched::Host;
+
+/// One address for each leg on which VIPs live; legs without one are not among them.
+pub fn targets(config: &Config, host: &Host<'_>) -> Vec<Target> {
+    let legs: Vec<(&Interface, &Link)> =
+        config.legs().filter_map(|leg| Some((leg, host.links.iter().find(|link| link.name == leg.name)?))).collect();
+    let indices: Vec<u32> = legs.iter().map(|(_, link)| link.ifindex).collect();
+    let own: Vec<_> = host.own.iter().filter(|local| config.address(local.address).is_none()).copied().collect();
+    let vips = config.addresses().filter(|address| address.enabled && address.kind == AddressType::Vip);
+    let used: Vec<u32> = vips.flat_map(|vip| legs_of(vip.ip, &indices, &own)).collect();
+    let target = |(leg, link): (&Interface, &Link)| {
+        let [gateway4, gateway6] = host.routes.gateways.get(&link.ifindex).copied().unwrap_or_default();
+        let address = match leg.probe {
+            Probe::Off => None,
+            Probe::Address(address) => Some(address),
+            Probe::Gateway => gateway4.or(gateway6),
+        }?;
+        let here = |ip: &IpAddr| ip.is_ipv4() == address.is_ipv4();
+        let mut on_leg = own.iter().filter(|local| local.ifindex == link.ifindex && here(&local.address));
+        let first = on_leg.clone().next();
+        let own = on_leg.find(|local| local.contains(address)).or(first).map(|local| local.address);
+        Some(Target { ifindex: link.ifindex, mac: link.mac, own, address })
+    };
+    legs.into_iter().filter(|(_, link)| used.contains(&link.ifindex)).filter_map(target).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Indices, load_text};
+    use crate::net::address::LocalAddress;
+    use crate::net::route::Routes;
+
+    /// Addresses asked, by interface index (client0 1, server0 2), and from where.
+    fn asked(probe: &str, own: &[(u32, &str)], gateways: &[(u32, &str)]) -> Vec<(u32, Option<String>, String)> {
+        let text = format!(
+            "set interface client0 -haHeartbeat OFF {probe}\nset interface server0 -haHeartbeat OFF\n\
+             add ns ip 10.1.0.100 255.255.255.255 -type VIP\nadd ns ip 10.2.0.1 255.255.255.0 -type SNIP\n"
+        );
+        let config = load_text(Path::new("node.conf"), &text, Indices::default()).unwrap();
+        let link = |ifindex, name: &str| Link {
+            ifindex,
+            name: name.into(),
+            mac: [2; 6],
+            mtu: 1500,
+            up: true,
+            carrier: true,
+            xdp: None,
+        };
+        let own: Vec<LocalAddress> = own
+            .iter()
+            .map(|(ifindex, address)| LocalAddress { ifindex: *ifindex, address: address.parse().unwrap(), prefix_len: 24 })
+            .collect();
+        let mut routes = Routes::default();
+        for (ifindex, gateway) in gateways {
+            let gateway: IpAddr = gateway.parse().unwrap();
+            routes.gateways.entry(*ifindex).or_default()[usize::from(gateway.is_ipv6())] = Some(gateway);
+        }
+        let host = Host { links: &[link(1, "client0"), link(2, "server0")], own: &own, routes: &routes };
+        let plain = |target: Target| (target.ifindex, target.own.map(|own| own.to_string()), target.address.to_string());
+        targets(&config, &host).into_iter().map(plain).collect()
+    }
+
+    const OWN: [(u32, &str); 2] = [(1, "10.1.0.11"), (2, "10.2.0.251")];
+
+    #[test]
+    fn the_default_gateway_is_asked_on_legs_with_vips_alone() {
+        let gateways = [(1, "10.1.0.254"), (2, "10.2.0.254")];
+        assert_eq!(asked("", &OWN, &gateways), [(1, Some("10.1.0.11".into()), "10.1.0.254".into())]);
+        assert_eq!(asked("", &OWN, &[(2, "10.2.0.254")]), []);
+    }
+
+    #[test]
+    fn the_operator_may_name_another_address_or_none() {
+        let gateways = [(1, "10.1.0.254")];
+        assert_eq!(asked("-probe 10.1.0.7", &OWN, &gateways)[0].2, "10.1.0.7");
+        assert_eq!(asked("-probe 10.1.0.7", &OWN, &[])[0].2, "10.1.0.7");
+        assert_eq!(asked("-probe NONE", &OWN, &gateways), []);
+    }
+
+    #[test]
+    fn a_leg_without_an_address_asks_from_none_and_a_floating_one_is_not_its_own() {
+        let gateways = [(1, "10.1.0.254"), (2, "10.2.0.254")];
+        assert_eq!(asked("", &[(2, "10.2.0.251"), (1, "10.1.0.100")], &gateways)[0], (1, None, "10.1.0.254".into()));
+    }
+
+    #[test]
+    fn an_ipv6_gateway_is_asked_where_there_is_no_ipv4_one() {
+        assert_eq!(
+            asked("", &[(1, "10.1.0.11"), (1, "fe80::b")], &[(1, "fe80::1")])[0],
+            (1, Some("fe80::b".into()), "fe80::1".into())
+        );
+    }
+}
