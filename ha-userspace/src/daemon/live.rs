@@ -27,6 +27,7 @@ use crate::config::{Change, Config, Interface, Pair, SavedForm, Store, Touched};
 use crate::datapath::{self, Datapath, Mode, Timeouts};
 use crate::ha::{Handle, Request, Watched};
 use crate::health::{self, Monitors};
+use crate::hook::{self, Hook};
 use crate::keys::heartbeat_key;
 use crate::net::address::LocalAddress;
 use crate::net::carrier::Carrier;
@@ -72,6 +73,7 @@ pub struct Live {
     missing: BTreeSet<String>,
     keyed: Option<KeyMaterial>,
     witness: Witness,
+    hook: Hook,
     ports: Vec<Link>,
     commits: u64,
 }
@@ -102,13 +104,28 @@ pub struct Parts {
     pub board: Board,
     /// Asks the witness.
     pub witness: witness::Client,
+    /// Tells others what happens.
+    pub hook: Hook,
 }
 
 impl Live {
     /// Nothing configured yet; `verdicts` and `inherited` next hops are what an earlier daemon knew.
     pub fn new(parts: Parts, verdicts: HashMap<String, Verdict>, inherited: NextHops) -> Live {
-        let Parts { datapath, requests, driver, carrier, helpers, monitors, wanted, store, timeouts, own, board, witness } =
-            parts;
+        let Parts {
+            datapath,
+            requests,
+            driver,
+            carrier,
+            helpers,
+            monitors,
+            wanted,
+            store,
+            timeouts,
+            own,
+            board,
+            witness,
+            hook,
+        } = parts;
         let since = Instant::now();
         let services = verdicts.into_iter().map(|(name, verdict)| (name, Known { verdict, since })).collect();
         Live {
@@ -131,6 +148,7 @@ impl Live {
             missing: BTreeSet::new(),
             keyed: None,
             witness: Witness::new(witness),
+            hook,
             ports: Vec::new(),
             commits: 0,
         }
@@ -372,6 +390,7 @@ impl Runtime for Live {
                 return Err(refused(format!("there is no interface {name} on this host")));
             }
         }
+        self.hook.set(config.hook_settings());
         self.set_pair(config)?;
         self.witness.follow(config)?;
         self.take_interfaces(config, &links)?;
@@ -438,6 +457,10 @@ impl Runtime for Live {
             mac: link.mac,
             attached,
         })
+    }
+
+    fn hook_status(&self) -> hook::Status {
+        self.hook.status()
     }
 
     fn save(&mut self, form: SavedForm) -> Outcome {
