@@ -16,6 +16,7 @@ mod node;
 mod reason;
 mod stray;
 mod term;
+mod vrid;
 mod vserver;
 
 pub use address::{Address, AddressKey, Ip, address_flags};
@@ -29,10 +30,11 @@ pub use node::{Key, Node, NodeGroup, node_flags};
 pub use reason::{Counter, Reason};
 pub use stray::StrayBudget;
 pub use term::Term;
+pub use vrid::{VRIDS, vrid_flags};
 pub use vserver::{NO_BACKEND, Ring, ServiceKey, Vserver, hash_kind, mode, vserver_flags};
 
 /// Version of everything in this module. Maps are pinned under it; another version's maps are never adopted.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Number of failover groups in every array by group.
 pub const GROUPS: usize = 1;
@@ -42,6 +44,22 @@ pub const MAX_LINKS: usize = 8;
 
 /// Legs that a node can have.
 pub const MAX_LEGS: usize = 64;
+
+/// A MAC address as records hold it: its six bytes as the lower ones of a big-endian word.
+#[inline(always)]
+#[must_use]
+pub const fn mac_word(mac: [u8; 6]) -> u64 {
+    let [a, b, c, d, e, f] = mac;
+    u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+}
+
+/// The reverse of [`mac_word`].
+#[inline(always)]
+#[must_use]
+pub const fn mac_of(word: u64) -> [u8; 6] {
+    let [_, _, a, b, c, d, e, f] = word.to_be_bytes();
+    [a, b, c, d, e, f]
+}
 
 /// How often a packet looks for another backend by rehashing before it walks the ring.
 pub const REHASHES: u32 = 4;

@@ -28,6 +28,7 @@ mod parse;
 mod placement;
 mod returning;
 mod rewrite;
+mod router;
 mod select;
 mod stray;
 mod verdict;
@@ -113,6 +114,8 @@ fn tell<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arrival) -
         },
         Concern::Address(address) => return echo::address(packet, tables, &story, address),
         Concern::Solicitation => return neighbour::solicitation(packet, tables, &story),
+        Concern::Advertisement => return neighbour::advertisement(packet, tables, &story),
+        Concern::Router => return router::overhear(packet, tables, &story),
         Concern::Nobody => return Verdict::pass(Reason::NotOurs),
     };
     match planned {

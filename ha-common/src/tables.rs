@@ -92,6 +92,11 @@ pub trait Tables {
     /// `STRAYS[0]` of this CPU.
     fn stray_budget(&self) -> Option<Self::Mut<'_, StrayBudget>>;
 
+    /// `STRAY_LEGS[leg]` of this CPU.
+    fn stray_leg(&self, leg: u32) -> Option<Self::Mut<'_, u64>>;
+    /// `VRIDS[vrid]`: `vrid_flags`.
+    fn vrid(&self, vrid: u8) -> u32;
+
     /// Now; costs about as much as a table look-up.
     fn now(&self) -> Nanos;
     /// Now, roughly; costs nothing.

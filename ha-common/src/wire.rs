@@ -13,5 +13,6 @@ pub mod stray;
 pub mod tcp;
 pub mod udp;
 pub mod vlan;
+pub mod vrrp;
 
 pub use be::Be16;

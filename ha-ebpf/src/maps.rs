@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use ha_common::abi::{
     Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Link, MAX_LEGS,
-    MAX_LINKS, Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
+    MAX_LINKS, Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, VRIDS as VRIDS_LEN, Vserver,
 };
 use ha_common::wire::heartbeat::Extension;
 
@@ -60,6 +60,12 @@ pub static FRAME_ROOM: PerCpuArray<Extension, 1> = PerCpuArray::new();
 #[btf_map]
 pub static STRAYS: PerCpuArray<StrayBudget, 1> = PerCpuArray::new();
 #[btf_map]
+pub static STRAY_LEGS: PerCpuArray<u64, MAX_LEGS> = PerCpuArray::new();
+#[btf_map]
+pub static VRIDS: Array<u32, VRIDS_LEN> = Array::new();
+#[btf_map]
 pub static COUNTERS: PerCpuArray<Counter, { Reason::ALL.len() }> = PerCpuArray::new();
+#[btf_map]
+pub static RULINGS: RingBuf<Event, 65_536> = RingBuf::new();
 #[btf_map]
 pub static EVENTS: RingBuf<Event, 1_048_576> = RingBuf::new();

@@ -156,6 +156,15 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn stray_leg(&self, leg: u32) -> Option<&mut u64> {
+        record(maps::STRAY_LEGS.get_ptr_mut(leg))
+    }
+    #[inline(always)]
+    fn vrid(&self, vrid: u8) -> u32 {
+        maps::VRIDS.get(u32::from(vrid)).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
     fn now(&self) -> Nanos {
         // SAFETY: a helper without arguments.
         Nanos(unsafe { bpf_ktime_get_ns() })
@@ -179,10 +188,17 @@ impl Tables for Maps {
     }
     #[inline(always)]
     fn emit(&self, event: &Event) {
-        // A wakeup costs five times the event: the daemon drains flow events by the clock and sleeps for the rare ones.
-        let flow = event.kind == event_kind::FLOW_OPENED || event.kind == event_kind::FLOW_CLOSED;
-        let flags = if flow { BPF_RB_NO_WAKEUP } else { 0 };
         // Written in place: it would not fit the stack. What finds no room is lost; the daemon knows the rest by reading the tables.
+        if event_kind::is_ruling(event.kind) {
+            if let Some(mut entry) = maps::RULINGS.reserve(0) {
+                entry.write(*event);
+                entry.submit(0);
+            }
+            return;
+        }
+        // A wakeup costs five times the event, and strangers cause some of them: the daemon drains these by the clock, and sleeps
+        // for a way that is wanted.
+        let flags = if event.kind == event_kind::NEXT_HOP_WANTED { 0 } else { BPF_RB_NO_WAKEUP };
         if let Some(mut entry) = maps::EVENTS.reserve(0) {
             entry.write(*event);
             entry.submit(flags.into());

@@ -4,7 +4,7 @@
 //! does not, changes nothing, so that whoever finds a fault at each of its turns may say so each time.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::SystemTime;
 
 use tracing::{info, warn};
@@ -34,6 +34,17 @@ pub enum Kind {
     DiskFailed,
 }
 
+impl Kind {
+    /// Its name, for programs.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Kind::Pair(alarm) => format!("{alarm:?}"),
+            other => format!("{other:?}"),
+        }
+    }
+}
+
 /// One alarm that stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -43,13 +54,42 @@ pub struct Standing {
     pub text: String,
 }
 
+/// An alarm that was raised or cleared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What kind of fault.
+    pub kind: Kind,
+    /// Of what; often nothing.
+    pub subject: String,
+    /// What was found, and since when.
+    pub standing: Standing,
+}
+
+impl Change {
+    /// Kind and subject.
+    #[must_use]
+    pub fn title(&self) -> String {
+        format!("{} {}", self.kind.name(), self.subject).trim_end().to_owned()
+    }
+}
+
+/// Told of every change, whether it was raised (true) or cleared; must not wait.
+type Subscriber = Box<dyn Fn(Change, bool) + Send + Sync>;
+
 /// The board. Clones are the same board.
 #[derive(Clone, Default)]
 pub struct Board {
     standing: Arc<Mutex<BTreeMap<(Kind, String), Standing>>>,
+    subscriber: Arc<OnceLock<Subscriber>>,
 }
 
 impl Board {
+    /// Has `subscriber` told of every change from now on, in order. It must not wait. There is one; a second one is not told.
+    pub fn subscribe(&self, subscriber: impl Fn(Change, bool) + Send + Sync + 'static) {
+        // Refused: there is one already, as said.
+        let _ = self.subscriber.set(Box::new(subscriber));
+    }
+
     /// `kind` holds of `subject`.
     pub fn raise(&self, kind: Kind, subject: &str, text: impl Into<String>) {
         let (when, text) = (SystemTime::now(), text.into());
@@ -58,13 +98,18 @@ impl Board {
             return;
         }
         warn!(alarm = ?kind, subject, text, "alarm");
-        standing.insert((kind, subject.to_owned()), Standing { since: when, text });
+        let raised = Standing { since: when, text };
+        standing.insert((kind, subject.to_owned()), raised.clone());
+        self.tell(kind, subject, raised, true);
     }
 
     /// It does not (any more).
     pub fn clear(&self, kind: Kind, subject: &str) {
-        if let Some(Standing { text, .. }) = self.standing().remove(&(kind, subject.to_owned())) {
-            info!(alarm = ?kind, subject, text, "alarm cleared");
+        // Held until the subscriber knows: it hears of changes in their order.
+        let mut standing = self.standing();
+        if let Some(cleared) = standing.remove(&(kind, subject.to_owned())) {
+            info!(alarm = ?kind, subject, text = cleared.text, "alarm cleared");
+            self.tell(kind, subject, cleared, false);
         }
     }
 
@@ -79,7 +124,34 @@ impl Board {
         self.standing().iter().map(|((kind, subject), standing)| (*kind, subject.clone(), standing.clone())).collect()
     }
 
+    fn tell(&self, kind: Kind, subject: &str, standing: Standing, raised: bool) {
+        if let Some(subscriber) = self.subscriber.get() {
+            subscriber(Change { kind, subject: subject.to_owned(), standing }, raised);
+        }
+    }
+
     fn standing(&self) -> MutexGuard<'_, BTreeMap<(Kind, String), Standing>> {
         self.standing.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn a_subscriber_is_told_of_each_change_once_and_in_order() {
+        let (told, changes) = channel();
+        let board = Board::default();
+        board.subscribe(move |change, raised| told.send((change.title(), raised)).unwrap());
+        board.raise(Kind::Strays, "leg0", "the switch points here");
+        board.raise(Kind::Strays, "leg0", "the same again");
+        board.set(Kind::DiskFailed, "", false, String::new);
+        board.clear(Kind::Strays, "leg0");
+        board.raise(Kind::Pair(ha_common::ha::alarm::Alarm::NoHeartbeats), "", "silence");
+        let wanted = [("Strays leg0", true), ("Strays leg0", false), ("NoHeartbeats", true)];
+        assert_eq!(changes.try_iter().collect::<Vec<_>>(), wanted.map(|(title, raised)| (title.to_owned(), raised)));
     }
 }

@@ -9,6 +9,7 @@ mod change;
 mod file;
 mod fis;
 mod ha_node;
+mod hook;
 mod identity;
 pub mod indices;
 mod interface;
@@ -33,6 +34,7 @@ pub use change::{Change, Touched};
 pub use file::{LoadError, SavedForm, Store, load, load_text};
 pub use fis::Fis;
 pub use ha_node::{HaNode, Pair, Peer};
+pub use hook::Hook;
 pub use indices::Indices;
 pub use interface::Interface;
 pub use node::NodeConfig;
@@ -51,6 +53,7 @@ pub struct Config {
     node: NodeConfig,
     ha: HaNode,
     peer: Option<Peer>,
+    hook: Hook,
     interfaces: BTreeMap<String, Interface>,
     rpc_nodes: BTreeMap<IpAddr, RpcNode>,
     addresses: BTreeMap<IpAddr, Address>,
@@ -75,6 +78,7 @@ impl Config {
             node: NodeConfig::of_defaults(),
             ha: HaNode::of_defaults(),
             peer: None,
+            hook: Hook::of_defaults(),
             interfaces: BTreeMap::new(),
             rpc_nodes: BTreeMap::new(),
             addresses: BTreeMap::new(),
@@ -129,6 +133,7 @@ impl Config {
             _ if entity == &schema::ns::IP || entity == &schema::ns::IP6 => return self.apply_address(command),
             _ if entity == &schema::ha::NODE => return self.apply_ha_node(command),
             _ if entity == &schema::ha::PEER => return self.apply_peer(command),
+            _ if entity == &schema::ha::HOOK => return self.apply_hook(command),
             _ if entity == &schema::lb::VSERVER => return self.apply_vserver(command),
             _ if entity == &schema::lb::SERVICE => return self.apply_service(command),
             _ if entity == &schema::lb::BINDING => return self.apply_binding(command),
@@ -149,6 +154,7 @@ impl Config {
         list.extend(self.peer.iter().filter_map(|peer| peer.command(Verb::Add)));
         list.extend(self.ha.command(Verb::Set));
         list.extend(self.route_monitors.iter().map(|route| route_monitor::bind_command(*route)));
+        list.extend(self.hook.command(Verb::Set));
         list.extend(self.rpc_nodes.values().filter_map(|node| node.command(Verb::Set)));
         list.extend(
             self.addresses.values().filter(|address| !address.implicit).filter_map(|address| address.command(Verb::Add)),
@@ -192,6 +198,11 @@ impl Config {
     /// Returns the peer, if this node is in a pair.
     pub fn peer(&self) -> Option<&Peer> {
         self.peer.as_ref()
+    }
+
+    /// Returns who is told of transitions and alarms.
+    pub fn hook(&self) -> &Hook {
+        &self.hook
     }
 
     /// Returns both nodes' places in the pair; none on a standalone node.

@@ -7,6 +7,7 @@
 //!   probe (FIFO 48)             asks a gateway on each leg of clients                           crate::net::probe
 //!   role, announce (FIFO 47)    announcements: a takeover counts once it is known              helpers
 //!   witness (FIFO 47)           asks the witness when the driver wants it                      crate::witness
+//!   hook-…                      tell syslog, a program, a web server what happens              crate::hook
 //!   terms                       disk and log, which the driver must not wait for               helpers
 //!   tokio (one thread)          socket ─▶ executor ─▶ Live: configuration ─▶ maps, keys, links  live
 //!                               monitors, next hops, flow ageing, floating addresses of the host
@@ -51,6 +52,7 @@ use crate::ha::monitor::Monitor;
 use crate::ha::state::{State, StateFile};
 use crate::ha::{Driver, Handle, Parts as DriverParts, Request};
 use crate::health::Monitors;
+use crate::hook::Hook;
 use crate::net::address::{self, LocalAddress};
 use crate::net::heartbeat::Requests;
 use crate::net::neighbour::{self, Neighbours, NextHops};
@@ -98,7 +100,9 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     let (orders, received) = channel();
     let found = reserve(&state)?;
     let board = Board::default();
-    let helpers = Helpers::spawn(received, state, driver.clone(), board.clone())?;
+    let hook = Hook::spawn().context("cannot start the threads that tell of events")?;
+    hook.set(config.hook_settings());
+    let helpers = Helpers::spawn(received, state, driver.clone(), board.clone(), hook.clone())?;
     let requests = Requests::new(Arc::clone(&shared), config.ha().hello_interval);
     let (verdicts_in, mut verdicts) = mpsc::unbounded_channel();
     let (wanted, wanted_out) = watch::channel(BTreeSet::new());
@@ -149,6 +153,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
             timeouts,
             board: board.clone(),
             witness,
+            hook,
             own: address::list(&netlink).await.context("cannot list the host's addresses")?,
         },
         known,

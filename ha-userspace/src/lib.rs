@@ -12,6 +12,7 @@ pub mod disk;
 pub mod doctor;
 pub mod ha;
 pub mod health;
+pub mod hook;
 pub mod keys;
 pub mod net;
 pub mod options;

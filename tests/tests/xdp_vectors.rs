@@ -65,6 +65,7 @@ fn run_in_kernel(kernel: &mut Kernel, vector: &Vector, frame: &[u8], on_host: &O
         exceptions: table::<FlowKey, Exception>(kernel, "EXCEPTIONS")?,
         reverse: table::<ReverseKey, FlowKey>(kernel, "REVERSE")?,
         reverse_embryonic: table::<ReverseKey, FlowKey>(kernel, "REVERSE_EMBRYONIC")?,
+        stray_legs: kernel.stray_legs()?,
         events: kernel.events()?,
     };
     Ok(outcome.without_times())
@@ -81,6 +82,7 @@ fn same(vector: &Vector, in_kernel: &Outcome, on_host: &Outcome) -> Result<(), S
         &in_kernel.reverse_embryonic,
         &on_host.reverse_embryonic,
     )?;
+    vector.same("strays by leg in the kernel, not as on the host", &in_kernel.stray_legs, &on_host.stray_legs)?;
     vector.same("events of the kernel, not as on the host", &in_kernel.events, &on_host.events)?;
     vector.same("counters of the kernel, not as on the host", &in_kernel.counters, &on_host.counters)?;
     vector.same("action in the kernel, not as on the host", &in_kernel.action, &on_host.action)?;

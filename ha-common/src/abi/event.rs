@@ -1,4 +1,6 @@
-//! `EVENTS`: what does the kernel tell the daemon?
+//! `EVENTS` and `RULINGS`: what does the kernel tell the daemon?
+//!
+//! Two ring buffers of the same record: what the HA driver must not miss has one of its own, which no flood of flows can fill.
 
 use super::FlowKey;
 use crate::time::Nanos;
@@ -15,9 +17,21 @@ pub mod event_kind {
     pub const PEER_CHANGED: u32 = 4;
     /// The kernel decided about a role; `detail` says which way, `words` hold the terms.
     pub const RULING: u32 = 5;
+    /// On a leg, another station said that it has the floating address `flow.addr` of VLAN `detail`; `words[0]` is its MAC address.
+    pub const ADDRESS_CLAIMED: u32 = 6;
+    /// On a leg, another router advertised a VRID that this pair uses: `flow.addr` is its address, `words[0]` its MAC address,
+    /// `detail` the VRID, and its priority above that.
+    pub const FOREIGN_VRRP: u32 = 7;
+
+    /// Whether a record of this kind goes to `RULINGS`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_ruling(kind: u32) -> bool {
+        matches!(kind, PEER_CHANGED | RULING)
+    }
 }
 
-/// A record of the ring buffer, the same size for every kind; what a kind does not use is zero.
+/// A record of either ring buffer, the same size for every kind; what a kind does not use is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct Event {
@@ -33,7 +47,8 @@ pub struct Event {
     pub backend: u32,
     /// Interface that the packet came in on.
     pub ifindex: u32,
-    /// Flows: packets from the client, packets from the backend, bytes from the client, bytes from the backend. Rulings: terms.
+    /// Flows: packets from the client, packets from the backend, bytes from the client, bytes from the backend. Rulings: terms. A station: its
+    /// MAC address, as [`super::mac_word`] gives it.
     pub words: [u64; 4],
 }
 

@@ -48,8 +48,18 @@ pub struct Link {
     pub stale: u64,
     /// See above.
     pub looped: u64,
+    /// Heartbeats from this node's own address that another machine sent: counted.
+    pub duplicates: u64,
+    /// When the last one came.
+    pub duplicate_at: Nanos,
+    /// Its source MAC, as [`super::mac_word`] gives it.
+    pub duplicate_mac: u64,
+    /// Heartbeats of the peer whose source MAC is this interface's own: counted.
+    pub twins: u64,
+    /// When the last one came.
+    pub twin_at: Nanos,
     /// What the newest fresh frame on this link said.
     pub said: Extension,
 }
 
-const _: () = assert!(size_of::<Link>() == 19 * 8 + size_of::<Extension>());
+const _: () = assert!(size_of::<Link>() == 24 * 8 + size_of::<Extension>());

@@ -182,6 +182,8 @@ reasons! {
     HeartbeatStale = "heartbeat_stale",
     /// For another pair.
     HeartbeatNotForUs = "heartbeat_not_for_us",
+    /// From this node's own address, and another machine sent it.
+    HeartbeatDuplicate = "heartbeat_duplicate",
 }
 
 #[cfg(test)]

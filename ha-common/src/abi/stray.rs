@@ -1,4 +1,6 @@
-//! `STRAYS[0]`: how much may this CPU still send to the peer?
+//! `STRAYS[0]`: how much may this CPU still send to the peer? `STRAY_LEGS[leg]`: how much did it send of what came in on each leg?
+//!
+//! `STRAY_LEGS` is a per-CPU array of `u64` by leg number. Writer: XDP. Reader: daemon.
 
 use crate::time::Nanos;
 

@@ -2,7 +2,7 @@
 
 use crate::abi::{Address, Owner, Reason};
 use crate::tables::Tables;
-use crate::wire::icmp;
+use crate::wire::{icmp, vrrp};
 
 use super::parse::{Fault, Story, Transport};
 use super::{Verdict, gate};
@@ -17,6 +17,10 @@ pub enum Concern<'t> {
     Address(&'t Address),
     /// Asks for somebody's MAC address.
     Solicitation,
+    /// Says what somebody's MAC address is.
+    Advertisement,
+    /// Says that a virtual router is there.
+    Router,
     /// Nothing.
     Nobody,
 }
@@ -31,11 +35,16 @@ pub fn concern<'t, T: Tables>(tables: &'t T, story: &Story) -> Concern<'t> {
         if let Some(owner) = tables.owner(&story.here) {
             return Concern::Owner(owner);
         }
-    } else if story.is_v6() && story.transport == Transport::Icmp && story.icmp[0] == icmp::SOLICITATION {
-        return Concern::Solicitation;
+    } else if story.is_v6() && story.transport == Transport::Icmp {
+        match story.icmp[0] {
+            icmp::SOLICITATION => return Concern::Solicitation,
+            icmp::ADVERTISEMENT => return Concern::Advertisement,
+            _ => {}
+        }
     }
     match gate::floating(tables, story.there.address()) {
         Some(address) => Concern::Address(address),
+        None if story.protocol() == vrrp::PROTOCOL => Concern::Router,
         None => Concern::Nobody,
     }
 }

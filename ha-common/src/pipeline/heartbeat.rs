@@ -4,7 +4,7 @@
 //! judges in the kernel ([`crate::ha::hearing`]); a request leaves again as its own echo, everything else ends here. No heartbeat ever
 //! reaches the host's stack.
 
-use crate::abi::{Event, Interface, Key, Link, Node, Reason, Term, event_kind};
+use crate::abi::{Event, Interface, Key, Link, Node, Reason, Term, event_kind, mac_word};
 use crate::ha::dispute::Ruling;
 use crate::ha::hearing::{self, Heard};
 use crate::packet::PacketMut;
@@ -46,11 +46,22 @@ pub fn answer<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, interface: &I
     if frame.magic != MAGIC || frame.version != VERSION || !(kind::REQUEST..=kind::CLAIM).contains(&frame.kind) {
         return Reason::HeartbeatMalformed;
     }
-    if u32::from(frame.sender) == node.node_id {
+    let now = tables.now();
+    let Some(mac) = packet.load::<[u8; 6]>(ETH_SOURCE) else { return Reason::HeartbeatMalformed };
+    if source == node.nsip && frame.sender_nonce != node.boot_nonce {
+        link.duplicates += 1;
+        link.duplicate_at = now;
+        link.duplicate_mac = mac_word(mac);
+        return Reason::HeartbeatDuplicate;
+    }
+    if source == node.nsip || u32::from(frame.sender) == node.node_id {
         link.looped += 1;
         return Reason::HeartbeatOwn;
     }
-    let now = tables.now();
+    if mac == interface.mac {
+        link.twins += 1;
+        link.twin_at = now;
+    }
     if let Err(reason) = verify(packet, node, &mut link, frame, now) {
         return reason;
     }
@@ -61,7 +72,7 @@ pub fn answer<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, interface: &I
         Heard::Stale if frame.kind == kind::ECHO => return Reason::HeartbeatStale,
         Heard::Stale => {}
         Heard::Fresh { ruling, news } => {
-            learn_mac(packet, &mut link);
+            link.peer_mac = mac_word(mac);
             if news {
                 tell(tables, interface, ruling, now);
             }
@@ -122,14 +133,6 @@ pub fn sign<P: PacketMut>(packet: &P, key: &Key) -> Option<Tag> {
         hash.word(u64::from_le(packet.load::<u64>(PAYLOAD_OFFSET + word * 8)?));
     }
     Some(hash.finish())
-}
-
-#[inline(always)]
-fn learn_mac<P: PacketMut>(packet: &P, link: &mut Link) {
-    if let Some(mac) = packet.load::<[u8; 6]>(ETH_SOURCE) {
-        let [a, b, c, d, e, f] = mac;
-        link.peer_mac = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
-    }
 }
 
 /// Wakes the daemon: it should look now.

@@ -1,6 +1,8 @@
 //! Who has this address? ARP requests and neighbour solicitations for floating addresses.
 
-use crate::abi::{Address, AddressKey, Interface, Ip, Reason, address_flags};
+use crate::abi::{
+    Address, AddressKey, Event, FlowKey, Interface, Ip, Reason, address_flags, event_kind, interface_flags, mac_word,
+};
 use crate::packet::PacketMut;
 use crate::tables::Tables;
 use crate::wire::arp::{self, Arp};
@@ -12,7 +14,7 @@ use crate::wire::{Be16, vlan};
 
 use super::parse::{Frame, Story};
 use super::verdict::end;
-use super::{Arrival, Verdict, gate};
+use super::{Arrival, Verdict, echo, gate};
 
 const NOT_OURS: Verdict = Verdict::pass(Reason::NotOurs);
 const IGNORED: Verdict = Verdict::drop(Reason::NeighbourIgnored);
@@ -31,12 +33,14 @@ fn answer_arp<P: PacketMut, T: Tables>(
     frame: &Frame,
 ) -> Result<Verdict, Verdict> {
     let request = packet.load::<Arp>(frame.l3()).ok_or(Verdict::pass(Reason::Unreadable))?;
-    let ethernet = request.hardware == arp::ETHERNET
-        && request.protocol == Be16::new(ether_type::IPV4)
-        && request.lengths == arp::LENGTHS
-        && request.operation == arp::REQUEST;
-    // A sender that asks for its own address announces it: the daemon listens to those.
-    if !ethernet || request.sender == request.target {
+    let ethernet =
+        request.hardware == arp::ETHERNET && request.protocol == Be16::new(ether_type::IPV4) && request.lengths == arp::LENGTHS;
+    if !ethernet {
+        return Err(NOT_OURS);
+    }
+    overhear(tables, &arrival, frame, Ip::v4(arp::word(request.sender)), bytes(request.sender_mac));
+    // A sender that asks for its own address announces it.
+    if request.operation != arp::REQUEST || request.sender == request.target {
         return Err(NOT_OURS);
     }
     let address = gate::floating(tables, &AddressKey { addr: Ip::v4(arp::word(request.target)), domain: frame.domain() })
@@ -57,6 +61,27 @@ fn answer_arp<P: PacketMut, T: Tables>(
     Ok(Verdict::transmit(Reason::ArpReply))
 }
 
+/// Tells the daemon of a station on a leg that says that floating address `addr` is at `mac`, unless that is this leg itself. Whether it
+/// is the peer's right, the daemon knows.
+#[inline(always)]
+fn overhear<T: Tables>(tables: &T, arrival: &Arrival, frame: &Frame, addr: Ip, mac: [u8; 6]) -> Option<()> {
+    gate::floating(tables, &AddressKey { addr, domain: frame.domain() })?;
+    let leg = tables.interface(arrival.ifindex)?;
+    if arrival.is_carried() || leg.flags & interface_flags::LEG == 0 || leg.mac == mac {
+        return None;
+    }
+    tables.emit(&Event {
+        kind: event_kind::ADDRESS_CLAIMED,
+        detail: frame.domain(),
+        at: tables.now(),
+        flow: FlowKey { addr, ..FlowKey::default() },
+        ifindex: arrival.ifindex,
+        words: [mac_word(mac), 0, 0, 0],
+        ..Event::default()
+    });
+    Some(())
+}
+
 /// Whether this node answers for `address` now: then the interface whose MAC address it gives.
 #[inline(always)]
 fn may_answer<'t, T: Tables>(
@@ -74,6 +99,20 @@ fn may_answer<'t, T: Tables>(
         return Err(IGNORED);
     }
     tables.interface(arrival.ifindex).ok_or(Verdict::drop(Reason::NotConfigured))
+}
+
+/// Overhears a neighbour advertisement (RFC 4861, 7.2.4), which is then judged as any other packet.
+#[inline(never)]
+pub fn advertisement<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story) -> Verdict {
+    if let Some(advertisement) = packet.load::<Neighbour>(story.l4())
+        && story.ttl == 255
+    {
+        overhear(tables, &story.arrival, &story.frame, Ip(advertisement.target), eth::source(story.frame.macs));
+    }
+    match gate::floating(tables, story.there.address()) {
+        Some(address) => echo::address(packet, tables, story, address),
+        None => NOT_OURS,
+    }
 }
 
 /// Answers a neighbour solicitation for a floating address (RFC 4861, 7.2.3 and 7.2.4).

@@ -41,12 +41,14 @@ pub fn listen<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, ingress: Ingr
     None
 }
 
-/// The interface that it came in on, if it is UDP to this node on an interface of the pair.
+/// The interface that it came in on, if it is UDP to this node, or in its name, on an interface of the pair.
 #[inline(always)]
 fn addressed<'t, P: PacketMut, T: Tables>(packet: &P, tables: &'t T, ingress: Ingress) -> Option<&'t Interface> {
     let header = packet.load::<ipv4::Ipv4>(eth::LEN)?;
     let plain = packet.load::<Be16>(eth::TYPE)? == Be16::new(ether_type::IPV4) && header.version_length == ipv4::PLAIN;
-    if !plain || header.protocol != udp::PROTOCOL || tables.node()?.nsip != header.destination {
+    let nsip = tables.node()?.nsip;
+    // From this node's own address: a frame of its own that comes back, or another machine's under its address.
+    if !plain || header.protocol != udp::PROTOCOL || nsip != header.destination && nsip != header.source {
         return None;
     }
     tables.interface(ingress.ifindex).filter(|interface| interface.flags & interface_flags::HEARTBEAT != 0)

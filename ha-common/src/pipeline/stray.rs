@@ -62,6 +62,9 @@ fn try_carry<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arriv
     let word = u64::from(sequence) | u64::from(VERSION_KIND) << 32 | u64::from(leg.leg as u8) << 40 | (len as u64) << 48;
     let tag = tag(packet, &node.tx_key, [node.boot_nonce, peer_nonce, word], 0, len).ok_or(Verdict::drop(Reason::Truncated))?;
     pack(packet, node, link, peer_mac, len, tag, word).ok_or(Verdict::drop(Reason::NoHeadroom))?;
+    if let Some(mut sent) = tables.stray_leg(leg.leg) {
+        *sent += 1;
+    }
     Ok(Verdict::redirect(link.ifindex, Reason::StraySent))
 }
 

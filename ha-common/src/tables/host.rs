@@ -6,8 +6,8 @@ use std::hash::Hash;
 
 use super::{Full, Route, Tables};
 use crate::abi::{
-    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Ip, Link, MAX_LINKS,
-    NO_BACKEND, Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
+    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Ip, Link, MAX_LEGS,
+    MAX_LINKS, NO_BACKEND, Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
 };
 use crate::time::{Nanos, Ticks};
 use crate::wire::heartbeat::Extension;
@@ -61,6 +61,10 @@ pub struct HostTables {
     pub frame_room: RefCell<Extension>,
     /// `STRAYS[0]`.
     pub stray_budget: RefCell<StrayBudget>,
+    /// `STRAY_LEGS`.
+    pub stray_legs: Vec<RefCell<u64>>,
+    /// `VRIDS`.
+    pub vrids: HashMap<u8, u32>,
     /// The routing table, by destination.
     pub routes: HashMap<Ip, Route>,
     /// What time it is.
@@ -69,7 +73,7 @@ pub struct HostTables {
     pub ticks: Cell<Ticks>,
     /// `COUNTERS`.
     pub counters: RefCell<BTreeMap<Reason, Counter>>,
-    /// `EVENTS`.
+    /// `EVENTS` and `RULINGS`.
     pub events: RefCell<Vec<Event>>,
 }
 
@@ -99,6 +103,8 @@ impl Default for HostTables {
             flow_room: RefCell::default(),
             frame_room: RefCell::default(),
             stray_budget: RefCell::default(),
+            stray_legs: (0..MAX_LEGS).map(|_| RefCell::default()).collect(),
+            vrids: HashMap::new(),
             routes: HashMap::new(),
             now: Cell::default(),
             ticks: Cell::default(),
@@ -202,6 +208,13 @@ impl Tables for HostTables {
     }
     fn stray_budget(&self) -> Option<RefMut<'_, StrayBudget>> {
         Some(self.stray_budget.borrow_mut())
+    }
+
+    fn stray_leg(&self, leg: u32) -> Option<RefMut<'_, u64>> {
+        self.stray_legs.get(leg as usize).map(RefCell::borrow_mut)
+    }
+    fn vrid(&self, vrid: u8) -> u32 {
+        self.vrids.get(&vrid).copied().unwrap_or(0)
     }
 
     fn now(&self) -> Nanos {

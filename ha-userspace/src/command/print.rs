@@ -29,10 +29,13 @@ impl Command {
             }
             match (value, attribute.kind) {
                 (None, _) | (_, Kind::Present) => {}
-                (Some(_), Kind::Secret) if secrets == Secrets::Hidden => words.push("\"******\"".to_owned()),
+                (Some(value), Kind::Secret) if secrets == Secrets::Hidden => {
+                    words.push(format!("\"{}\"", Kind::Secret.print_hidden(value)))
+                }
                 (Some(Value::List(names)), _) => words.extend(names.iter().map(|name| quote(name))),
                 // Its two words are read as one value.
                 (Some(value), Kind::Route) => words.push(Kind::Route.print(value)),
+                (Some(value), kind) if secrets == Secrets::Hidden => words.push(quote(&kind.print_hidden(value))),
                 (Some(value), kind) => words.push(quote(&kind.print(value))),
             }
         }

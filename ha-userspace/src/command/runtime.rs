@@ -34,6 +34,11 @@ pub trait Runtime {
     /// Returns what the kernel knows of an interface; none if there is none of that name.
     fn interface_state(&self, name: &str) -> Option<InterfaceState>;
 
+    /// Returns what became of what syslog, program and web server were told.
+    fn hook_status(&self) -> crate::hook::Status {
+        crate::hook::Status::default()
+    }
+
     /// Begins to write the saved form to the configuration file.
     fn save(&mut self, form: SavedForm) -> Outcome;
 

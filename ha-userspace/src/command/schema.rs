@@ -27,6 +27,7 @@ pub static ENTITIES: &[&Entity] = &[
     &ha::NODE,
     &ha::PEER,
     &ha::ROUTE_MONITOR,
+    &ha::HOOK,
     &ha::FAILOVER,
     &ha::DAEMON,
     &lb::VSERVER,

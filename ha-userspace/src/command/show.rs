@@ -1,6 +1,7 @@
 //! Every `show`: the public layout for people, the table's keys for programs.
 
 mod ha_node;
+mod hook;
 mod interface;
 mod lb;
 mod node;
@@ -10,6 +11,7 @@ mod text;
 mod tests;
 
 use serde_json::Value;
+pub(crate) use text::moment;
 
 use super::executor::Reply;
 use super::runtime::Runtime;
@@ -25,6 +27,7 @@ pub(super) fn show(command: &Command, config: &Config, runtime: &impl Runtime, i
     let entity = command.entity;
     let (text, json) = match entity {
         _ if entity == &ha::NODE => ha_node::show(command, &runtime.ha_status(config)),
+        _ if entity == &ha::HOOK => hook::show(config, runtime),
         _ if entity == &ns::RPC_NODE => node::rpc_nodes(command, config),
         _ if entity == &ns::IP || entity == &ns::IP6 => node::addresses(command, config),
         _ if entity == &ns::CONFIG => node::node_config(config, is_saved),

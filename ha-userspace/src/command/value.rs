@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::hook::SyslogTo;
+
 /// A value that the table's kind has accepted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -227,6 +229,25 @@ field! {
 
 /// The word for an attribute that has no value.
 pub const NONE: &str = "NONE";
+
+/// The word for this host.
+pub const LOCAL: &str = "LOCAL";
+
+impl Field for SyslogTo {
+    fn from_value(value: Option<Value>) -> Self {
+        match value {
+            Some(Value::Word(LOCAL)) => SyslogTo::Local,
+            other => SyslogTo::Server(Field::from_value(other)),
+        }
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        Some(match self {
+            SyslogTo::Local => Value::Word(LOCAL),
+            SyslogTo::Server(server) => Value::Socket(*server),
+        })
+    }
+}
 
 impl<T: Field> Field for Option<T> {
     fn from_value(value: Option<Value>) -> Self {

@@ -18,10 +18,11 @@ add fis empty
 add fis uplinks
 bind fis uplinks client0 spare0
 add ha node 1 10.9.0.2
-set ha node -haStatus STAYPRIMARY -helloInterval 10 -deadInterval 30ms -maxFlips 3 -syncvlan 7 -isolationHold 90ms
+set ha node -haStatus STAYPRIMARY -helloInterval 10 -deadInterval 30ms -witness 10.9.9.9:3005 -witnessPassword s3cret -maxFlips 3 -syncvlan 7 -isolationHold 90ms
 bind ha node -routeMonitor *
 bind ha node -routeMonitor 10.7.0.0 255.255.0.0
 bind ha node -routeMonitor 2001:db8:7::/48
+set ha hook -syslog LOCAL -program /usr/local/bin/notify -webhook https://hooks.example/s3cret -timeout 5
 set ns rpcNode 10.9.0.1 -password s3cret
 set ns rpcNode 10.9.0.2 -password s3cret -srcIP 10.9.0.1 -secure NO
 add ns ip 10.1.0.100 255.255.255.255 -type VIP

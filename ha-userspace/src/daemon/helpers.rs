@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ha_common::ha::alarm::{Alarm, Alarms};
 use ha_common::ha::announce::Pace;
 use tokio::sync::watch;
 use tracing::{error, info};
@@ -15,6 +16,7 @@ use super::floating::Floating;
 use crate::alarm::{Board, Kind};
 use crate::ha::state::{State, StateFile};
 use crate::ha::{Handle, Helper, Past, Request};
+use crate::hook::{Hook, Notice, What};
 use crate::net::address::LocalAddress;
 use crate::net::announce::Announcements;
 use crate::realtime;
@@ -42,7 +44,18 @@ impl Helpers {
     ///
     /// # Errors
     /// When the kernel gives no thread.
-    pub fn spawn(orders: Receiver<Helper>, file: StateFile, driver: Handle, board: Board) -> std::io::Result<Helpers> {
+    pub fn spawn(
+        orders: Receiver<Helper>,
+        file: StateFile,
+        driver: Handle,
+        board: Board,
+        hook: Hook,
+    ) -> std::io::Result<Helpers> {
+        let told = hook.clone();
+        board.subscribe(move |change, raised| {
+            let what = if raised { What::Raised(change) } else { What::Cleared(change) };
+            told.tell(Notice { when: SystemTime::now(), what });
+        });
         let shared = Arc::new(Shared {
             announcements: Announcements::spawn(Pace::default())?,
             floating: Mutex::default(),
@@ -50,7 +63,7 @@ impl Helpers {
             changes: watch::Sender::new(0),
         });
         let (to_disk, errands) = channel();
-        thread::Builder::new().name("terms".into()).spawn(move || run_errands(&errands, &file, &driver, &board))?;
+        thread::Builder::new().name("terms".into()).spawn(move || run_errands(&errands, &file, &driver, &board, &hook))?;
         let helpers = Helpers { shared };
         let follower = helpers.clone();
         // What makes a takeover known to others is as urgent as the takeover.
@@ -117,6 +130,7 @@ impl Helpers {
                     hand_on(to_disk, Errand::Write(State { reserved, last_term: last_term.0 }));
                 }
                 Helper::Log(past) => hand_on(to_disk, Errand::Log(past)),
+                Helper::Alarms(alarms) => hand_on(to_disk, Errand::Alarms(alarms)),
             }
         }
     }
@@ -126,6 +140,7 @@ impl Helpers {
 enum Errand {
     Write(State),
     Log(Past),
+    Alarms(Alarms),
 }
 
 fn hand_on(to_disk: &Sender<Errand>, errand: Errand) {
@@ -135,7 +150,7 @@ fn hand_on(to_disk: &Sender<Errand>, errand: Errand) {
 }
 
 /// Writes the newest state whenever there is a newer one; a disk that fails is tried again.
-fn run_errands(errands: &Receiver<Errand>, file: &StateFile, driver: &Handle, board: &Board) {
+fn run_errands(errands: &Receiver<Errand>, file: &StateFile, driver: &Handle, board: &Board, hook: &Hook) {
     let mut unwritten: Option<State> = None;
     loop {
         let errand = match unwritten {
@@ -145,7 +160,12 @@ fn run_errands(errands: &Receiver<Errand>, file: &StateFile, driver: &Handle, bo
         match errand {
             Ok(Errand::Write(state)) => unwritten = Some(state),
             Ok(Errand::Log(past)) => {
+                hook.tell(past.clone().into());
                 log(&past);
+                continue;
+            }
+            Ok(Errand::Alarms(alarms)) => {
+                put_up(alarms, board);
                 continue;
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -164,6 +184,35 @@ fn run_errands(errands: &Receiver<Errand>, file: &StateFile, driver: &Handle, bo
                 format!("terms are not on disk ({error}): if this node loses power now it may claim under a used one"),
             ),
         }
+    }
+}
+
+/// Raises what holds, and clears what does not (any more).
+fn put_up(alarms: Alarms, board: &Board) {
+    for alarm in Alarm::ALL {
+        board.set(Kind::Pair(alarm), "", alarms.holds(alarm), || sentence(alarm).to_owned());
+    }
+}
+
+/// What an alarm means, and what to do about it.
+fn sentence(alarm: Alarm) -> &'static str {
+    match alarm {
+        Alarm::NoHeartbeats => "the peer is heard on no HA link: it is dead, or all links are; show ha node says since when",
+        Alarm::UnknownKey => {
+            "the peer's heartbeats are signed with another password: set the same rpcnode passwords on both nodes"
+        }
+        Alarm::NobodyServes => "neither node serves, and this one may not: see its haStatus and health in show ha node",
+        Alarm::StickyPrimary => "this node serves although its monitors fail: failovers are used up (maxFlips, maxFlipTime)",
+        Alarm::FailSafe => "this node serves although it is not well, because its peer is not either (failSafe)",
+        Alarm::Isolated => "this node serves and reaches nobody on its legs: see their carrier, and the switch",
+        Alarm::TwoStayPrimary => "both nodes are STAYPRIMARY: the one order decides which serves; set one to ENABLED",
+        Alarm::BadSecondary => "the Secondary is not well, or may not take over: there is nobody to fail over to",
+        Alarm::WitnessSilent => "the witness does not answer: see that it runs, is reached, and has the password",
+        Alarm::AnnounceFailed => "floating addresses could not be announced: neighbours may still send to the other node",
+        Alarm::DeadIntervalShort => {
+            "the round trip to the peer is too long for the deadInterval; a longer one is in force: set ha node -deadInterval"
+        }
+        Alarm::PeerHung => "the peer's kernel lives, its daemon does not complete its loop: look for what stalls it",
     }
 }
 

@@ -30,6 +30,7 @@ use crate::datapath::{self, Datapath, Mode, Timeouts};
 use crate::ha::monitor::Monitor;
 use crate::ha::{Handle, Request};
 use crate::health::{self, Monitors};
+use crate::hook::{self, Hook};
 use crate::keys::heartbeat_key;
 use crate::net::address::LocalAddress;
 use crate::net::forwarding;
@@ -81,6 +82,7 @@ pub struct Live {
     missing: BTreeSet<String>,
     keyed: Option<KeyMaterial>,
     witness: Witness,
+    hook: Hook,
     ports: Vec<Link>,
     /// The haStatus in force; none before the configuration was read.
     status: Option<words::HaStatus>,
@@ -117,6 +119,8 @@ pub struct Parts {
     pub board: Board,
     /// Asks the witness.
     pub witness: witness::Client,
+    /// Tells others what happens.
+    pub hook: Hook,
 }
 
 impl Live {
@@ -137,6 +141,7 @@ impl Live {
             own,
             board,
             witness,
+            hook,
         } = parts;
         let since = Instant::now();
         let services = verdicts.into_iter().map(|(name, verdict)| (name, Known { verdict, since })).collect();
@@ -164,6 +169,7 @@ impl Live {
             missing: BTreeSet::new(),
             keyed: None,
             witness: Witness::new(witness),
+            hook,
             ports: Vec::new(),
             status: None,
             commits: 0,
@@ -446,6 +452,7 @@ impl Runtime for Live {
                 return Err(refused(format!("there is no interface {name} on this host")));
             }
         }
+        self.hook.set(config.hook_settings());
         self.set_pair(config)?;
         self.witness.follow(config)?;
         self.take_interfaces(config, &links)?;
@@ -511,6 +518,10 @@ impl Runtime for Live {
             mac: link.mac,
             attached,
         })
+    }
+
+    fn hook_status(&self) -> hook::Status {
+        self.hook.status()
     }
 
     fn save(&mut self, form: SavedForm) -> Outcome {

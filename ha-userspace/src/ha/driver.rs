@@ -8,6 +8,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, SystemTime};
 
 use ha_common::abi::{Event as KernelEvent, GROUPS, Link, MAX_LINKS, Term, event_kind};
+use ha_common::ha::alarm::Alarms;
 use ha_common::ha::event::{Action, Event, Refusal, Transition};
 use ha_common::ha::machine::{Machine, TERM_BLOCK};
 use ha_common::ha::settings::Settings;
@@ -68,6 +69,7 @@ pub struct Driver {
     silence: Option<Duration>,
     pending: Option<oneshot::Sender<Result<(), Refusal>>>,
     past: VecDeque<Past>,
+    alarms: Alarms,
     fed_asked: Nanos,
     links: [Link; MAX_LINKS],
     /// When the machine was last asked: what comes out of it is based on what was known then.
@@ -92,6 +94,7 @@ impl Driver {
             silence: None,
             pending: None,
             past: VecDeque::new(),
+            alarms: Alarms::default(),
             fed_asked: Nanos::NEVER,
             links: [Link::default(); MAX_LINKS],
             decided_at: Nanos::NEVER,
@@ -118,6 +121,7 @@ impl Driver {
         self.machine.handle_timeout(self.decided_at);
         self.carry_out();
         self.parts.shared.set_controller_at(clock::now());
+        self.put_up_alarms(now);
         self.show();
     }
 
@@ -309,6 +313,14 @@ impl Driver {
             self.past.pop_front();
         }
         self.past.push_back(past);
+    }
+
+    fn put_up_alarms(&mut self, now: Nanos) {
+        let alarms = self.machine.alarms(now);
+        if alarms != self.alarms {
+            self.alarms = alarms;
+            self.help(Helper::Alarms(alarms));
+        }
     }
 
     /// Never waits: a reader that holds the snapshot sees this turn's at the next one.

@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use ha_common::abi::Term;
+use ha_common::ha::alarm::Alarms;
 use ha_common::ha::event::{Refusal, Testimony};
 use ha_common::ha::settings::Settings;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -57,6 +58,8 @@ pub enum Helper {
     Withdraw,
     /// The role has changed: for the log.
     Log(super::Past),
+    /// What is wrong with the pair now: all of it.
+    Alarms(Alarms),
     /// Write to disk, then answer with [`Request::Reserved`].
     Persist {
         /// Term counters up to this one.

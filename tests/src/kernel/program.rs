@@ -130,6 +130,13 @@ impl Kernel {
         self.fill_hash("REVERSE", &tables.reverse.borrow())?;
         self.fill_hash("REVERSE_EMBRYONIC", &tables.reverse_embryonic.borrow())?;
         map::put_per_cpu(self.map("STRAYS")?, &0u32, &*tables.stray_budget.borrow())?;
+        for vrid in 0..=u8::MAX {
+            let flags = tables.vrids.get(&vrid).copied().unwrap_or(0);
+            map::put(self.map("VRIDS")?, &u32::from(vrid), &flags)?;
+        }
+        for (leg, sent) in tables.stray_legs.iter().enumerate() {
+            map::put_per_cpu(self.map("STRAY_LEGS")?, &(leg as u32), &*sent.borrow())?;
+        }
         for &reason in Reason::ALL {
             map::put_per_cpu(self.map("COUNTERS")?, &(reason as u32), &Counter::default())?;
         }
@@ -168,12 +175,21 @@ impl Kernel {
         Ok(counters)
     }
 
-    /// Takes every event out of the ring buffer.
+    /// Strays by leg, all CPUs together.
+    pub fn stray_legs(&self) -> Result<Vec<u64>> {
+        let map = self.map("STRAY_LEGS")?;
+        (0..MAX_LEGS as u32).map(|leg| Ok(map::get_per_cpu::<u32, u64>(map, &leg)?.iter().sum())).collect()
+    }
+
+    /// Takes every event out of both ring buffers.
     pub fn events(&mut self) -> Result<Vec<Event>> {
-        let mut ring = RingBuf::try_from(self.ebpf.map_mut("EVENTS").context("map EVENTS")?)?;
         let mut events = Vec::new();
-        while let Some(record) = ring.next() {
-            events.push(map::record::<Event>(&record));
+        for name in ["RULINGS", "EVENTS"] {
+            let map = self.ebpf.map_mut(name).with_context(|| format!("map {name}"))?;
+            let mut ring = RingBuf::try_from(map)?;
+            while let Some(record) = ring.next() {
+                events.push(map::record::<Event>(&record));
+            }
         }
         Ok(events)
     }

@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ha_common::abi::Reason;
+use etherparse::IpNumber;
+use ha_common::abi::{Reason, vrid_flags};
 
-use super::Vector;
 use super::forward::request;
-use super::frames::{Frame, echo, link, tcp, udp};
+use super::frames::{Body, Frame, echo, link, tcp, udp};
 use super::world::*;
+use super::{Changes, Vector};
 
 /// The vectors of this theme.
 pub fn vectors() -> Vec<Vector> {
@@ -17,7 +18,31 @@ pub fn vectors() -> Vec<Vector> {
         to: [0x33, 0x33, 0, 0, 0, 0xfb],
         ..request(IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb)), udp(5353, 5353))
     };
+    let advert = |to: IpAddr, kind: u8, vrid: u8| Frame {
+        ttl: 255,
+        ..request(to, Body::Other(IpNumber(112), vec![kind, vrid, 100, 1, 0, 100, 0, 0]))
+    };
+    let routers = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
+    let routers6 = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12));
+    let hears = |name, frame: &Frame| {
+        comes(name, frame)
+            .with(|tables| tables.vrids.extend([(7, vrid_flags::V4), (9, vrid_flags::V6)]))
+            .passes(Reason::NotOurs)
+    };
+    let overheard = Changes { events: 1, ..Changes::default() };
     vec![
+        hears("vrrp: an advertisement of a VRID of the pair is told and passed on", &advert(routers, 0x31, 7))
+            .changing(overheard),
+        hears("vrrp: one of version 2, too", &advert(routers, 0x21, 7)).changing(overheard),
+        hears("vrrp v6: an advertisement of a VRID of the pair is told and passed on", &advert(routers6, 0x31, 9))
+            .changing(overheard),
+        hears("vrrp: a VRID that only IPv6 uses here", &advert(routers, 0x31, 9)),
+        hears("vrrp: a VRID of others", &advert(routers, 0x31, 8)),
+        hears("vrrp: no advertisement", &advert(routers, 0x32, 7)),
+        hears("vrrp: from beyond a router", &Frame { ttl: 254, ..advert(routers, 0x31, 7) }),
+        hears("vrrp: a packet that ends too early", &request(routers, Body::Other(IpNumber(112), vec![0x31, 7, 1]))),
+        comes("vrrp: to a floating address it is a protocol that is not served", &advert(VIP, 0x31, 7))
+            .drops(Reason::ProtocolNotServed),
         comes("host: a connection to its own address", &request(OWN, tcp(4000, 22, "S"))).passes(Reason::NotOurs),
         comes("host: a connection to its NSIP", &request(NSIP.into(), tcp(4000, 3010, "S"))).passes(Reason::NotOurs),
         comes("host: a datagram to somebody else", &request(STRANGER, udp(4000, 53))).passes(Reason::NotOurs),

@@ -8,7 +8,7 @@ use ha_common::pipeline::Action;
 use super::forward::request;
 use super::frames::{Arp, Body, Frame, Mac, advertisement, solicitation};
 use super::world::*;
-use super::{Vector, frames};
+use super::{Changes, Vector, frames};
 
 /// An IPv4 address, which `addr` is.
 pub fn v4(addr: IpAddr) -> Ipv4Addr {
@@ -51,7 +51,10 @@ fn arp() -> Vec<Vector> {
     let unicast = Arp { to: CLIENT_LEG_MAC, ..question(VIP) };
     let announced = Arp { sender: (CLIENT_MAC, v4(VIP)), ..question(VIP) };
     let replied = Arp { reply: true, ..question(VIP) };
+    let taken = Arp { reply: true, ..announced.clone() };
+    let ours = Arp { sender: (CLIENT_LEG_MAC, v4(VIP)), ..question(VIP) };
     let own = Arp { sender: (CLIENT_MAC, v4(LOCAL_VIP)), ..question(VIP) };
+    let overheard = Changes { events: 1, ..Changes::default() };
     let mut token_ring = asked.bytes();
     token_ring[15] = 6;
     let asks = |name, arp: &Arp| Vector::new(name).received(CLIENT_LEG, arp.bytes());
@@ -71,9 +74,14 @@ fn arp() -> Vec<Vector> {
             .received(SERVER_LEG, question(OWN).bytes())
             .passes(Reason::NotOurs),
         asks("arp: a VIP that is not to be heard is silent", &question(MUTE_VIP)).drops(Reason::NeighbourIgnored),
-        asks("arp: an announcement is the daemon's", &announced).passes(Reason::NotOurs),
+        asks("arp: an announcement of a VIP by another station is told and passed on", &announced)
+            .passes(Reason::NotOurs)
+            .changing(overheard),
+        asks("arp: a reply of another station that it has a VIP is told", &taken).passes(Reason::NotOurs).changing(overheard),
+        asks("arp: an own announcement that comes back is not told", &ours).passes(Reason::NotOurs),
+        Vector::new("arp: what is no leg is not listened to").received(HA_LINK, announced.bytes()).passes(Reason::NotOurs),
         asks("arp: a reply is the host's", &replied).passes(Reason::NotOurs),
-        asks("arp: a question from a floating address is a loop", &own).drops(Reason::Loop),
+        asks("arp: a question from a floating address is a loop, and told", &own).drops(Reason::Loop).changing(overheard),
         Vector::new("arp: another hardware type is the host's").received(CLIENT_LEG, token_ring).passes(Reason::NotOurs),
         Vector::new("arp: a packet that ends too early is the host's")
             .received(CLIENT_LEG, asked.bytes()[..40].to_vec())
@@ -129,6 +137,15 @@ fn discovery() -> Vec<Vector> {
         },
         ..asked.clone()
     };
+    let claimed = |target, to_all: bool| Frame {
+        from: CLIENT_MAC,
+        to: if to_all { [0x33, 0x33, 0, 0, 0, 1] } else { CLIENT_LEG_MAC },
+        source: CLIENT6,
+        destination: if to_all { Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).into() } else { SNIP6 },
+        ttl: 255,
+        ..request(target, advertisement(v6(target), CLIENT_MAC, !to_all))
+    };
+    let overheard = Changes { events: 1, ..Changes::default() };
     let asks = |name, frame: &Frame| Vector::new(name).received(CLIENT_LEG, frame.bytes());
     let here = |vector: Vector, frame: &Frame| vector.leaves(Action::Transmit, Reason::NeighbourAdvertisement, frame.bytes());
     vec![
@@ -137,6 +154,13 @@ fn discovery() -> Vec<Vector> {
         here(asks("discovery: a question without an option is answered with one", &bare), &advertise(&bare, VIP6)),
         here(asks("discovery: a question with more options is answered with one", &nonce), &advertise(&nonce, VIP6)),
         here(asks("discovery: a VIP is defended against a station without an address", &detecting), &to_all),
+        asks("discovery: an advertisement of a VIP by another station is told and passed on", &claimed(VIP6, true))
+            .passes(Reason::NotOurs)
+            .changing(overheard),
+        asks("discovery: an advertisement from beyond a router is not told", &Frame { ttl: 254, ..claimed(VIP6, true) })
+            .passes(Reason::NotOurs),
+        asks("discovery: a neighbour's answer to a floating address is judged as before", &claimed(CLIENT6, false))
+            .drops(Reason::IcmpIgnored),
         asks("discovery: an address of somebody else", &solicit(CLIENT6, Some(CLIENT_MAC))).passes(Reason::NotOurs),
         asks("discovery: a VIP that is not to be heard is silent", &solicit(MUTE_VIP6, Some(CLIENT_MAC)))
             .drops(Reason::NeighbourIgnored),

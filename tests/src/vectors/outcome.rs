@@ -45,7 +45,9 @@ pub struct Outcome {
     pub reverse: HashMap<ReverseKey, FlowKey>,
     /// `REVERSE_EMBRYONIC`.
     pub reverse_embryonic: HashMap<ReverseKey, FlowKey>,
-    /// `EVENTS`.
+    /// `STRAY_LEGS`.
+    pub stray_legs: Vec<u64>,
+    /// `EVENTS` and `RULINGS`.
     pub events: Vec<Event>,
 }
 
@@ -61,6 +63,7 @@ impl Outcome {
             exceptions: tables.exceptions.borrow().clone(),
             reverse: tables.reverse.borrow().clone(),
             reverse_embryonic: tables.reverse_embryonic.borrow().clone(),
+            stray_legs: tables.stray_legs.iter().map(|sent| *sent.borrow()).collect(),
             events: tables.events.borrow().clone(),
         }
         .without_times()

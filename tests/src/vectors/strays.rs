@@ -73,6 +73,14 @@ fn standing_by(tables: &mut HostTables) {
     *tables.stray_budget.borrow_mut() = StrayBudget { tokens: 10, refilled_at: tables.now.get(), seq: 0 };
 }
 
+#[test]
+fn a_stray_is_counted_by_its_leg() {
+    for vector in sending() {
+        let outcome = vector.run_on_host(&vector.tables(Nanos(10_000_000_000)));
+        assert_eq!(outcome.stray_legs.iter().sum::<u64>(), 1);
+    }
+}
+
 /// The vectors of this theme.
 pub fn vectors() -> Vec<Vector> {
     let mut vectors = sending();

@@ -125,6 +125,31 @@ fn own_frame_looped_back_is_no_life() {
 }
 
 #[test]
+fn frame_of_another_machine_from_the_own_address_is_named_whatever_its_key() {
+    let (a, mut other) = (tables(1, 11), tables(1, 12));
+    other.node.tx_key = key(9);
+    let mut frame = request(&mut other);
+    frame.store(ETH_SOURCE, [2u8, 0, 0, 0, 0, 7]).unwrap();
+    let before = *a.links[0].borrow();
+    assert_eq!(take(&a, &mut frame), Reason::HeartbeatDuplicate);
+    let link = a.links[0].borrow();
+    assert_eq!((link.duplicates, link.duplicate_mac, link.looped), (1, 0x0200_0000_0007, 0));
+    assert_eq!((link.unknown_keys, link.said), (0, before.said), "it says nothing of the peer");
+}
+
+#[test]
+fn peer_with_this_interfaces_mac_is_noted_and_still_heard() {
+    let (mut a, b) = (tables(1, 11), tables(2, 22));
+    let mut frame = request(&mut a);
+    frame.store(ETH_SOURCE, MACS[1]).unwrap();
+    assert_eq!(take(&b, &mut frame), Reason::HeartbeatEchoed);
+    assert_eq!(b.links[0].borrow().twins, 1);
+    let mut frame = request(&mut a);
+    assert_eq!(take(&b, &mut frame), Reason::HeartbeatEchoed);
+    assert_eq!(b.links[0].borrow().twins, 1);
+}
+
+#[test]
 fn echo_is_never_echoed() {
     let (mut a, b) = (tables(1, 11), tables(2, 22));
     let mut packet = request(&mut a);

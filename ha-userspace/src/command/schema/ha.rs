@@ -6,7 +6,7 @@ use super::attribute::{flag, key, named_key, optional_key, position, view};
 use super::{Entity, Kind, Scope, Style, Verb};
 use crate::command::error::code;
 use crate::command::span::Unit;
-use crate::command::value::NONE;
+use crate::command::value::{LOCAL, NONE};
 use crate::command::words::HaStatus;
 
 const fn interval(unit: Unit, min_ms: u64) -> Kind {
@@ -114,6 +114,26 @@ pub static ROUTE_MONITOR: Entity = Entity {
             .help("0 is this node, the only one whose monitors can be changed here"),
         named_key("routeMonitor", "routemonitor", Kind::Route)
             .help("the main routing table must have a route to exactly this network; * is a default route"),
+    ],
+};
+
+/// `set|unset|show ha hook`: who is told of transitions and alarms.
+pub static HOOK: Entity = Entity {
+    group: "ha",
+    word: "hook",
+    noun: "hook",
+    rest: "hahook",
+    verbs: &[Verb::Set, Verb::Unset, Verb::Show],
+    scope: Scope::Node,
+    attributes: &[
+        flag("syslog", "syslog", Kind::Endpoint { words: &[LOCAL, NONE], port: 514 })
+            .or(NONE)
+            .help("RFC 5424 lines to a server by UDP, or to the host's own syslog"),
+        flag("program", "program", Kind::Path).help("is started for each event, with JSON on its standard input"),
+        flag("webhook", "webhook", Kind::Url).help("the same JSON is posted there"),
+        flag("timeout", "timeout", interval(Unit::Seconds, 100))
+            .or("10")
+            .help("how long one delivery may take; a program is killed then"),
     ],
 };
 

@@ -76,6 +76,10 @@ pub enum Kind {
         /// Longest allowed.
         max: Duration,
     },
+    /// An absolute path of a file on this host.
+    Path,
+    /// An http or https URL. What follows its host may be a secret.
+    Url,
     /// A password.
     Secret,
     /// A flag without a value.
@@ -110,6 +114,8 @@ impl Kind {
             Kind::Port => number(text).filter(|port| (1..=65_535).contains(port)).map(Value::Number),
             Kind::Number { min, max } => number(text).filter(|number| (min..=max).contains(number)).map(Value::Number),
             Kind::Span { unit, min, max } => span::read(text, unit).filter(|span| (min..=max).contains(span)).map(Value::Span),
+            Kind::Path => is_path(text).then(|| Value::Text(text.to_owned())),
+            Kind::Url => is_url(text).then(|| Value::Text(text.to_owned())),
             Kind::Secret => (1..=127).contains(&text.len()).then(|| Value::Secret(Secret::new(text))),
             Kind::Present => None,
             Kind::Interfaces => is_interface(text).then(|| Value::List(vec![text.to_owned()])),
@@ -156,6 +162,8 @@ impl Kind {
                     unit.suffix()
                 )
             }
+            Kind::Path => "a path from the root is needed, such as /usr/local/bin/notify".into(),
+            Kind::Url => "a URL is needed, such as https://hooks.example/understudy".into(),
             Kind::Secret => "a password is 1 to 127 bytes".into(),
             Kind::Present => "this flag takes no value".into(),
             Kind::Probe => "an IPv4 or IPv6 address is needed, or GATEWAY, or NONE".into(),
@@ -179,6 +187,15 @@ impl Kind {
             (_, Value::List(names)) => names.join(" "),
             (_, Value::Route(route)) => route.to_string(),
             (_, Value::Switch(_) | Value::Span(_) | Value::Present) => String::new(),
+        }
+    }
+
+    /// Prints the value for a screen or a log: as [`Kind::print`] does, but nothing that may be a secret.
+    pub fn print_hidden(&self, value: &Value) -> String {
+        match (self, value) {
+            (Kind::Secret, _) => HIDDEN.to_owned(),
+            (Kind::Url, Value::Text(url)) => format!("{}/{HIDDEN}", crate::hook::server(url)),
+            _ => self.print(value),
         }
     }
 
@@ -208,6 +225,8 @@ impl Kind {
             Kind::Port => "<port>".into(),
             Kind::Number { min, max } => format!("<{min}-{max}>"),
             Kind::Span { unit, .. } => format!("<{}>", unit.suffix()),
+            Kind::Path => "<path>".into(),
+            Kind::Url => "<url>".into(),
             Kind::Secret => "<password>".into(),
             Kind::Present => String::new(),
             Kind::Interfaces => "<name> ...".into(),
@@ -252,6 +271,21 @@ fn is_interface(text: &str) -> bool {
     (1..=15).contains(&text.len())
         && ![".", ".."].contains(&text)
         && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"/:".contains(&byte))
+}
+
+/// What stands for a secret.
+const HIDDEN: &str = "******";
+
+fn is_path(text: &str) -> bool {
+    text.len() < 4096 && text.len() > 1 && text.starts_with('/') && !text.chars().any(char::is_control)
+}
+
+fn is_url(text: &str) -> bool {
+    let uri = text.parse::<ureq::http::Uri>().ok();
+    text.len() < 2048
+        && uri.is_some_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+        })
 }
 
 fn endpoint(text: &str, port: u16) -> Option<SocketAddr> {

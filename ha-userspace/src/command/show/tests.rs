@@ -17,6 +17,7 @@ const NODE: &str = "
     disable interface spare
     add ha node 1 192.0.2.12
     set ns rpcNode 192.0.2.11 -password secret
+    set ha hook -syslog 192.0.2.5 -program /usr/local/bin/notify -webhook https://hooks.example/T0/secret
     add ns ip 10.1.0.100 255.255.255.255 -type VIP
     add ns ip 10.2.0.1 255.255.255.0 -arp DISABLED
     add ns ip6 2001:db8::1/128 -type VIP
@@ -93,6 +94,7 @@ fn is_golden(name: &str, shown: &str) {
 fn shows_print_the_public_layout_and_json_the_tables_keys() {
     let shows = [
         ("show ha node", "ha_node"),
+        ("show ha hook", "ha_hook"),
         ("show ns rpcNode", "rpc_node"),
         ("show ns ip", "ip"),
         ("show ns ip6", "ip6"),

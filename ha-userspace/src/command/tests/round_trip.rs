@@ -39,6 +39,8 @@ fn value(kind: Kind) -> BoxedStrategy<Value> {
                 .prop_map(|us| Value::Span(Duration::from_micros(us)))
                 .boxed()
         }
+        Kind::Path => text("/[ -~]{1,30}"),
+        Kind::Url => text("https?://[a-z0-9]{1,10}(:[1-9][0-9]{0,3})?/[a-zA-Z0-9?=&%/-]{0,20}"),
         Kind::Secret => "\\PC{1,20}".prop_map(|text| Value::Secret(Secret::new(text))).boxed(),
         Kind::Present => Just(Value::Present).boxed(),
         Kind::Interfaces => prop::collection::btree_set("[a-z][a-z0-9]{0,9}", 1..4)
