@@ -13,6 +13,7 @@
 mod driver;
 mod handle;
 pub mod public;
+pub mod record;
 mod snapshot;
 pub mod state;
 

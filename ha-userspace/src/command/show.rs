@@ -6,6 +6,8 @@ mod lb;
 mod node;
 mod text;
 
+pub use text::moment;
+
 #[cfg(test)]
 mod tests;
 
