@@ -90,6 +90,8 @@ pub mod machine;
 pub mod monitor;
 mod order;
 pub mod reach;
+#[cfg(any(test, feature = "std"))]
+pub mod record;
 pub mod settings;
 pub mod view;
 

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 /// Nanoseconds of `CLOCK_MONOTONIC`. Zero means "never".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[repr(transparent)]
 pub struct Nanos(pub u64);
 

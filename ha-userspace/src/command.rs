@@ -31,7 +31,7 @@ pub use help::help;
 pub use parse::{parse, parse_line};
 pub use print::Secrets;
 pub use runtime::{Outcome, Runtime};
-pub(crate) use show::moment;
+pub use show::moment;
 pub use tokens::{Token, tokens};
 
 use schema::{Attribute, Entity, Verb};

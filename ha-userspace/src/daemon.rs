@@ -9,6 +9,7 @@
 //!   witness (FIFO 47)           asks the witness when the driver wants it                      crate::witness
 //!   hook-…                      tell syslog, a program, a web server what happens              crate::hook
 //!   terms                       disk and log, which the driver must not wait for               helpers
+//!   record                      what the machine saw and did, for `understudy replay`          crate::ha::record
 //!   tokio (one thread)          socket ─▶ executor ─▶ Live: configuration ─▶ maps, keys, links  live
 //!                               monitors, next hops, flow ageing, floating addresses of the host
 //! ```
@@ -49,6 +50,7 @@ use crate::command::runtime::Runtime;
 use crate::config::{self, Change, Config, Indices, Store};
 use crate::datapath::{self, Datapath, Shared};
 use crate::ha::monitor::Monitor;
+use crate::ha::record::Pages;
 use crate::ha::state::{State, StateFile};
 use crate::ha::{Driver, Handle, Parts as DriverParts, Request};
 use crate::health::Monitors;
@@ -132,6 +134,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
         helpers: orders,
         witness: witness.clone(),
         others,
+        record: record(options, &board)?,
     };
     let to_driver = driver.clone();
     let tell = move |facts| to_driver.send(Request::Health(facts));
@@ -253,6 +256,15 @@ fn reserve(file: &StateFile) -> anyhow::Result<State> {
         warn!(%error, "terms are not on disk: if this node loses power now it may claim under a used one");
     }
     Ok(state)
+}
+
+/// The record of the HA machine's inputs, unless it is switched off.
+fn record(options: &Options, board: &Board) -> anyhow::Result<Option<Pages>> {
+    if options.record == 0 {
+        return Ok(None);
+    }
+    let pages = Pages::spawn(&options.state, options.record, board.clone()).context("cannot start the record's thread")?;
+    Ok(Some(pages))
 }
 
 /// A kernel that holds no life of this node yet gets one.

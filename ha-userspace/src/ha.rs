@@ -14,6 +14,7 @@ mod driver;
 mod handle;
 pub mod monitor;
 pub mod public;
+pub mod record;
 mod snapshot;
 pub mod state;
 

@@ -1,5 +1,5 @@
 //! Understudy's daemon as a library: the language, the running configuration, the socket by which operators reach it, the kernel's
-//! side, the HA driver, and the examination of a host.
+//! side, the HA driver and the record of it, and the examination of a host.
 
 pub mod alarm;
 pub mod api;
@@ -17,4 +17,5 @@ pub mod keys;
 pub mod net;
 pub mod options;
 pub mod realtime;
+pub mod replay;
 pub mod witness;

@@ -1,4 +1,4 @@
-//! The one program: the daemon (`run`), and the command line that speaks to it.
+//! The one program: the daemon (`run`), what examines a host or a record, and the command line that speaks to it.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use understudy::command::{Reply, Token};
 use understudy::config::{self, Indices};
 use understudy::options::{DEFAULT_SOCKET, Options};
-use understudy::{api, doctor, witness};
+use understudy::{api, doctor, replay, witness};
 
 /// Exit code when no daemon answered or could be started; 1 is a refused command.
 const NOT_STARTED: u8 = 2;
@@ -51,6 +51,12 @@ enum Command {
     },
     /// Run a witness: on a third host, says which node may serve when neither hears the other
     Witness(witness::Options),
+    /// Repeat what the HA machine saw (STATE/record.old, STATE/record): every change of role with its cause; 1 if it acts differently
+    Replay {
+        /// The records, the oldest first
+        #[arg(required = true, value_name = "FILE")]
+        records: Vec<PathBuf>,
+    },
     /// Any command of the language: help, show ha node, add lb vserver …, stop [-force]
     #[command(external_subcommand)]
     Words(Vec<String>),
@@ -62,6 +68,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run(&options),
         Command::Witness(options) => ended(witness::run(&options)),
         Command::Doctor { config, interfaces } => doctor(config.as_deref(), interfaces, json),
+        Command::Replay { records } => replay(&records),
         Command::Words(words) => speak(&socket, json, words),
     }
 }
@@ -113,6 +120,20 @@ fn doctor(config: Option<&Path>, mut interfaces: Vec<String>, json: bool) -> Exi
         print!("{report}")
     }
     ExitCode::from(report.exit_code())
+}
+
+/// Repeats what the HA machine of a daemon saw and did.
+fn replay(records: &[PathBuf]) -> ExitCode {
+    match replay::replay(records, &mut std::io::stdout().lock()) {
+        Ok(summary) => {
+            println!("{summary}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("ERROR: {failure}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Has the daemon execute `words`, and prints its reply.

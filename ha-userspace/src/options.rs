@@ -17,6 +17,9 @@ pub struct Options {
     /// Directory in a bpf file system where programs, links and maps are pinned
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/understudy")]
     pub pins: PathBuf,
+    /// How much of the HA machine's inputs is kept in the state directory, for `understudy replay`; 0 for nothing
+    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = clap::value_parser!(u64).range(..=4096))]
+    pub record: u64,
 }
 
 /// Where the daemon listens and the client connects unless told otherwise.

@@ -2,6 +2,7 @@
 
 /// A claim's number: `counter << 8 | node id`, so no two nodes ever hold the same one. Zero is "none".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[repr(transparent)]
 pub struct Term(pub u64);
 

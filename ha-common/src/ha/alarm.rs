@@ -2,6 +2,7 @@
 
 /// Something that an operator should know as long as it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[repr(u8)]
 pub enum Alarm {
     /// No heartbeat of the peer on any link.
@@ -50,6 +51,7 @@ impl Alarm {
 
 /// A set of alarms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Alarms(u16);
 
 impl Alarms {

@@ -25,6 +25,7 @@ const DEAF_PATIENCE: Duration = Duration::from_millis(5);
 
 /// What a frame has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Ruling {
     /// Nothing.
     Stands,

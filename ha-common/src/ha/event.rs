@@ -11,6 +11,7 @@ use crate::time::Nanos;
 
 /// Which of the monitored interfaces and failover interface sets work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Interfaces {
     /// All of them.
     Work,
@@ -22,6 +23,7 @@ pub enum Interfaces {
 
 /// How the node itself is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Health {
     /// Interfaces and failover interface sets.
     pub interfaces: Interfaces,
@@ -40,6 +42,7 @@ impl Health {
 
 /// What the witness answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Testimony {
     /// This node came first and may serve alone.
     Granted,
@@ -51,6 +54,7 @@ pub enum Testimony {
 
 /// Something that happened. Facts, not orders: what follows from them is the machine's business.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event {
     /// The kernel's records were read: what was heard, and the term under which the own kernel serves.
     Heard {
@@ -110,6 +114,7 @@ pub enum Event {
 
 /// What the node says of itself in its frames.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Said {
     /// `wire::heartbeat::flags`.
     pub flags: u16,
@@ -125,6 +130,7 @@ pub struct Said {
 
 /// Something to do. Executed in order, each before the next.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Action {
     /// Put this into the kernel's record and so into every frame.
     Publish(Said),
@@ -164,6 +170,7 @@ pub enum Action {
 
 /// A role, as the operator sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RoleName {
     /// Does not serve.
     Secondary,
@@ -188,6 +195,7 @@ impl fmt::Display for RoleName {
 
 /// A change of role and why.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Transition {
     /// When.
     pub at: Nanos,
@@ -203,6 +211,7 @@ pub struct Transition {
 
 /// Why a role changed: the rule, and the facts it was applied to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Cause {
     /// There is no peer.
     Standalone,
@@ -310,6 +319,7 @@ impl fmt::Display for Cause {
 
 /// Why a command is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Refusal {
     /// There is no peer.
     Standalone,

@@ -22,6 +22,7 @@ const WINDOW: u8 = 16;
 
 /// What has been asked since the last echo.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Liveness {
     /// Last echo, or the start of listening.
     last: Nanos,

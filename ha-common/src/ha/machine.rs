@@ -74,6 +74,7 @@ const JOIN_MIN: Duration = Duration::from_secs(3);
 const STALL: Duration = Duration::from_millis(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 enum Role {
     Secondary,
     Claiming { term: Term, over: Term, until: Nanos },
@@ -83,6 +84,7 @@ enum Role {
 
 /// A command of the operator that waits for its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 enum Pending {
     Force { force: bool, until: Nanos },
     Stop { force: bool, until: Nanos },
@@ -97,6 +99,7 @@ struct Ground {
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Machine {
     settings: Settings,
     role: Role,

@@ -19,6 +19,7 @@ pub mod merits {
 /// A node's place in the one order, the same for election and dispute, carried in every frame. Compared word by word:
 /// a valid grant, [`merits`], the newer commit, who was Primary last (in a dispute: the lower term), the lower id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[repr(C)]
 pub struct Standing {
     /// The peer's term that this node's term was granted over (forced failover, hung controller); counts against no other.

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 /// Whether a node takes part in failover (the public product's `-haStatus`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum HaStatus {
     /// Normal election and failover.
     #[default]
@@ -18,6 +19,7 @@ pub enum HaStatus {
 
 /// The settings. Durations are spans of this node's clock.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Settings {
     /// Own id in the pair: 1 for the lower NSIP, 2 for the higher; 0 without a peer.
     pub node_id: u8,

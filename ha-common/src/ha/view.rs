@@ -6,6 +6,7 @@ use crate::wire::heartbeat::Extension;
 
 /// The kernel's link records, merged. Instants are by this node's clock; [`Nanos::NEVER`] where nothing came.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PeerView {
     /// By link: when the last fresh frame came.
     pub heard_at: [Nanos; MAX_LINKS],

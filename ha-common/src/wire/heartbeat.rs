@@ -83,6 +83,7 @@ pub mod flags {
 
 /// A group's part of the extension.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[repr(C)]
 pub struct GroupState {
     /// Term under which the sender's kernel serves; none when it does not.
@@ -97,6 +98,7 @@ pub struct GroupState {
 
 /// The authenticated extension: 168 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[repr(C)]
 pub struct Extension {
     /// [`MAGIC`].

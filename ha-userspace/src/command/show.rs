@@ -7,11 +7,12 @@ mod lb;
 mod node;
 mod text;
 
+pub use text::moment;
+
 #[cfg(test)]
 mod tests;
 
 use serde_json::Value;
-pub(crate) use text::moment;
 
 use super::executor::Reply;
 use super::runtime::Runtime;

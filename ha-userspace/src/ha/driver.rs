@@ -22,6 +22,7 @@ use tracing::error;
 
 use super::handle::{Ends, Helper, Request};
 use super::monitor::Facts;
+use super::record::{Pages, Recorder};
 use super::snapshot::{PAST_MAX, Past, Snapshot};
 use super::{public, state::State};
 use crate::clock;
@@ -56,12 +57,14 @@ pub struct Parts {
     pub witness: crate::witness::Client,
     /// Whoever reads kernel events that are not about roles.
     pub others: tokio::sync::mpsc::Sender<KernelEvent>,
+    /// Where the machine's inputs are recorded, if they are.
+    pub record: Option<Pages>,
 }
 
 /// See the module.
 pub struct Driver {
     parts: Parts,
-    machine: Machine,
+    machine: Recorder,
     state: State,
     start: u32,
     commits: u64,
@@ -80,9 +83,11 @@ pub struct Driver {
 impl Driver {
     /// A driver that takes up from `state`, whose last [`TERM_BLOCK`] of reserved counters are this driver's own.
     #[must_use]
-    pub fn new(parts: Parts, settings: Settings, state: State) -> Driver {
+    pub fn new(mut parts: Parts, settings: Settings, state: State) -> Driver {
         let used = state.reserved.saturating_sub(TERM_BLOCK);
-        let machine = Machine::new(clock::now(), settings, used, state.reserved, state.last_term());
+        let now = clock::now();
+        let machine = Machine::new(now, settings, used, state.reserved, state.last_term());
+        let machine = Recorder::new(now, machine, parts.record.take());
         let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
         Driver {
             parts,
@@ -109,6 +114,7 @@ impl Driver {
             self.turn();
             self.wait();
         }
+        self.machine.finish(clock::now());
     }
 
     /// One loop: the kernel first, then everybody else, then time.
@@ -121,7 +127,7 @@ impl Driver {
         self.machine.handle_timeout(self.decided_at);
         self.carry_out();
         self.parts.shared.set_controller_at(clock::now());
-        self.put_up_alarms(now);
+        self.put_up_alarms(clock::now());
         self.show();
     }
 

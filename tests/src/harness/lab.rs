@@ -102,9 +102,9 @@ impl Lab {
         self.run.name()
     }
 
-    /// Starts both daemons at once and waits until they answer.
+    /// Starts the daemons that do not run, at once, and waits until both answer.
     pub fn start_nodes(&mut self) -> Result<()> {
-        self.nodes.iter_mut().try_for_each(Node::start)?;
+        self.nodes.iter_mut().filter(|node| !node.is_started()).try_for_each(Node::start)?;
         self.nodes.iter_mut().try_for_each(Node::wait_ready)
     }
 
@@ -138,6 +138,21 @@ impl Lab {
             );
             std::thread::sleep(ASK_EVERY);
         }
+    }
+
+    /// Waits until `host` says that it has `role`, whatever its peer says.
+    pub fn wait_role(&self, host: Host, role: Role) -> Result<()> {
+        let deadline = Instant::now() + SETTLE_WITHIN;
+        while !self.node(host).role().is_ok_and(|now| now == role) {
+            ensure!(
+                Instant::now() < deadline,
+                "node {} is not {role:?} within {SETTLE_WITHIN:?}\n{}",
+                host.name(),
+                self.logs()
+            );
+            std::thread::sleep(ASK_EVERY);
+        }
+        Ok(())
     }
 
     /// Starts probes, capture and connections, and waits until all is quiet.

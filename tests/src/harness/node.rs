@@ -204,6 +204,11 @@ impl Node {
         self.dir.join("state")
     }
 
+    /// Whether the daemon was started and not ended by this harness.
+    pub fn is_started(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// Process id of the daemon, which must run.
     pub fn pid(&self) -> Result<u32> {
         self.child.as_ref().map(Child::id).with_context(|| format!("node {} does not run", self.host.name()))

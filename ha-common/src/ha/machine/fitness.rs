@@ -13,6 +13,7 @@ use super::*;
 
 /// What a node is fit for now; kept because what it says of itself must not change between two looks at the clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Fitness {
     /// Interfaces and judged routes work.
     pub well: bool,
@@ -26,6 +27,7 @@ pub(super) struct Fitness {
 
 /// Failovers for missing routes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Flips {
     /// How often this node has left the role for them.
     pub count: u32,

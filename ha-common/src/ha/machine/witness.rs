@@ -14,6 +14,7 @@ pub(super) const RELEASE_PACE: Duration = Duration::from_secs(10);
 
 /// What is known of the witness.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Consultation {
     /// Its last answer since the peer fell silent.
     pub testimony: Option<Testimony>,

@@ -36,10 +36,10 @@ pub fn full_disks(lab: &mut Lab, primary: Host) -> Result<Event> {
     Ok(Event { end, ..event })
 }
 
-/// Waits until the node says that its disk failed.
+/// Waits until the node says that its disk does not take its terms.
 fn wait_alarm(lab: &Lab, host: Host) -> Result<()> {
     let deadline = Instant::now() + ALARM_WITHIN;
-    while !lab.node(host).log()?.contains("alarm=DiskFailed") {
+    while !lab.node(host).log()?.contains("alarm=DiskFailed subject=\"\"") {
         ensure!(Instant::now() < deadline, "node {} is not alarmed although its disk is full", host.name());
         std::thread::sleep(Duration::from_millis(20));
     }
