@@ -94,9 +94,9 @@ impl Machine {
         self.fitness.connected
     }
 
-    /// Why this node, which serves, is not fit to.
+    /// Why this node, which serves, is not fit to; nothing is known against one that has just come up.
     pub(super) fn unfit(&self) -> Option<Cause> {
-        let interfaces = self.health.map_or(Interfaces::Work, |health| health.interfaces);
+        let interfaces = self.health?.interfaces;
         match self.fitness {
             Fitness { connected: false, .. } => Some(Cause::Isolated),
             _ if interfaces != Interfaces::Work => Some(Cause::Unhealthy),

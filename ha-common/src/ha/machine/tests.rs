@@ -266,6 +266,19 @@ fn terms_are_reserved_before_they_are_used_and_never_used_twice() {
 }
 
 #[test]
+fn restarted_daemon_that_does_not_know_its_health_yet_keeps_the_role() {
+    let own = Term::new(9, 1);
+    let settings = Settings { node_id: 1, paired: true, hello: ms(10), dead: DEAD, ..Settings::default() };
+    let now = Nanos(1_000_000_000_000);
+    let machine = Machine::new(now, settings, 100, 100 + TERM_BLOCK, own);
+    let mut bench = Bench { now, machine, done: Vec::new(), serving: own, view: PeerView::default() };
+    bench.feed(Event::MirrorReady(true));
+    bench.hear(peer(Term::NONE), ms(300));
+    assert_eq!(bench.machine.role().0, RoleName::Primary);
+    assert_eq!(bench.serving, own);
+}
+
+#[test]
 fn isolated_node_does_not_claim() {
     let mut bench = Bench::new(1, HaStatus::Enabled);
     bench.feed(Event::Health(Health { interfaces: Interfaces::AllFail, connected: false, ..Health::WELL }));
