@@ -7,6 +7,7 @@
 //!   probe (FIFO 48)             asks a gateway on each leg of clients                           crate::net::probe
 //!   role, announce (FIFO 47)    announcements: a takeover counts once it is known              helpers
 //!   witness (FIFO 47)           asks the witness when the driver wants it                      crate::witness
+//!   overheard                   takes the kernel's events that are not about roles              overheard
 //!   hook-…                      tell syslog, a program, a web server what happens              crate::hook
 //!   terms                       disk and log, which the driver must not wait for               helpers
 //!   record                      what the machine saw and did, for `understudy replay`          crate::ha::record
@@ -17,9 +18,11 @@
 //! SIGTERM ends the process and touches nothing: programs, maps and links are pinned, the kernel goes on serving, and the next
 //! daemon adopts them. Leaving the pair is `understudy stop`.
 
+mod conflicts;
 mod floating;
 mod helpers;
 mod live;
+mod overheard;
 mod probing;
 mod status;
 mod watched;
@@ -31,6 +34,7 @@ use std::fs::File;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use futures::StreamExt;
@@ -68,6 +72,9 @@ use live::{Live, Parts};
 
 /// Kernel events that wait for the tasks; more are dropped.
 const KERNEL_EVENTS: usize = 4096;
+
+/// How often is looked for others who use what is this pair's.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 type Node = Rc<RefCell<Executor<Live>>>;
 
@@ -125,15 +132,16 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
         .context("cannot start the thread that asks the witness")?;
     let to_driver = driver.clone();
     let probes = Probes::spawn(move || to_driver.wake()).context("cannot probe the legs of clients")?;
+    let events = datapath.events().context("cannot read the kernel's events")?;
+    overheard::spawn(events, others).context("cannot start the thread that takes the kernel's events")?;
     let parts = DriverParts {
         shared: Arc::clone(&shared),
         requests: Arc::clone(&requests),
-        events: datapath.events().context("cannot read the kernel's events")?,
+        events: datapath.rulings().context("cannot read the kernel's rulings")?,
         ends,
         reach: probes.reach(),
         helpers: orders,
         witness: witness.clone(),
-        others,
         record: record(options, &board)?,
     };
     let to_driver = driver.clone();
@@ -175,6 +183,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     let mut interrupted = signal(SignalKind::interrupt())?;
     let serving = serve(socket.listener(), Rc::clone(&node));
     tokio::pin!(serving);
+    let mut looks = tokio::time::interval(LOOK_EVERY);
     let stopped = loop {
         let due = due(&node);
         tokio::select! {
@@ -199,7 +208,11 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
                 Ok(own) => with(&node, |config, live| live.know_host(config, own)),
                 Err(error) => warn!(%error, "cannot list the host's addresses"),
             },
-            Some(event) = kernel_events.recv() => note(&event, &neighbours),
+            Some(event) = kernel_events.recv() => {
+                note(&event, &neighbours);
+                with(&node, |_, live| live.overhear(&event));
+            }
+            _ = looks.tick() => with(&node, |config, live| live.look_for_conflicts(config)),
             () = due => with(&node, |config, live| live.project_or_log(config)),
         }
     };

@@ -120,12 +120,20 @@ impl Datapath {
         Arc::clone(&self.maps.shared)
     }
 
-    /// The kernel's events. One reader only: a second one takes events from the first.
+    /// What the kernel decided about roles. One reader only: a second one takes events from the first.
+    ///
+    /// # Errors
+    /// When the ring buffer cannot be mapped.
+    pub fn rulings(&self) -> io::Result<Events> {
+        Events::open(&self.pins.maps(), "RULINGS")
+    }
+
+    /// The kernel's other events. One reader only, as above.
     ///
     /// # Errors
     /// When the ring buffer cannot be mapped.
     pub fn events(&self) -> io::Result<Events> {
-        Events::open(&self.pins.maps())
+        Events::open(&self.pins.maps(), "EVENTS")
     }
 
     /// What forgets flows that are over. `None` when it was asked for before: one is enough.

@@ -6,6 +6,7 @@ pub mod api;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod conflict;
 pub mod daemon;
 pub mod datapath;
 pub mod disk;

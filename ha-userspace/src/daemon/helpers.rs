@@ -1,6 +1,7 @@
 //! What the HA driver must not wait for: announcements, floating addresses of the host, the disk.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -106,6 +107,11 @@ impl Helpers {
 
     fn floating(&self) -> std::sync::MutexGuard<'_, Floating> {
         self.shared.floating.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Another station announces `held`, too: while there is any, nothing is refreshed, or both would tear at every table of the segment.
+    pub fn hold_refresh(&self, held: &BTreeSet<IpAddr>) {
+        self.shared.announcements.hold_refresh(!held.is_empty());
     }
 
     fn announce(&self) {

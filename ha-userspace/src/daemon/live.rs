@@ -26,6 +26,7 @@ use crate::clock;
 use crate::command::runtime::{Health, InterfaceState, Outcome, PairStatus, Runtime, ServiceState};
 use crate::command::{CommandError, words};
 use crate::config::{Change, Config, Pair, SavedForm, Store, Touched};
+use crate::conflict::Conflicts;
 use crate::datapath::{self, Datapath, Mode, Timeouts};
 use crate::ha::monitor::Monitor;
 use crate::ha::{Handle, Request};
@@ -73,8 +74,8 @@ pub struct Live {
     pub(super) next_hops: NextHops,
     pub(super) store: Arc<Store>,
     pub(super) own: Vec<LocalAddress>,
-    /// What is wrong.
-    pub(super) board: Board,
+    /// Who else uses what is this pair's.
+    pub(super) conflicts: Conflicts,
     timeouts: watch::Sender<Timeouts>,
     services: HashMap<String, Known>,
     modes: BTreeMap<String, Mode>,
@@ -159,7 +160,7 @@ impl Live {
             wanted,
             store,
             own,
-            board,
+            conflicts: Conflicts::new(board),
             timeouts,
             services,
             next_hops: inherited.clone(),

@@ -16,6 +16,8 @@ pub struct Desired {
     pub legs: [u32; MAX_LEGS],
     /// Interface index by heartbeat link number; zero for none.
     pub links: [u32; MAX_LINKS],
+    /// `vrid_flags` by VRID that the pair uses.
+    pub vrids: BTreeMap<u32, u32>,
     /// Every floating address.
     pub addresses: HashMap<AddressKey, Address>,
     /// By index. A backend without [`backend_flags::UP`] is down.
@@ -45,6 +47,7 @@ impl Default for Desired {
             interfaces: HashMap::new(),
             legs: [0; MAX_LEGS],
             links: [0; MAX_LINKS],
+            vrids: BTreeMap::new(),
             addresses: HashMap::new(),
             backends: BTreeMap::new(),
             vservers: BTreeMap::new(),

@@ -8,7 +8,7 @@ use std::path::Path;
 use aya::maps::{Map, MapData, RingBuf};
 use ha_common::abi::Event;
 
-/// The reading end of `EVENTS`.
+/// The reading end of `EVENTS` or `RULINGS`.
 pub struct Events {
     ring: RingBuf<MapData>,
 }
@@ -20,8 +20,8 @@ impl std::fmt::Debug for Events {
 }
 
 impl Events {
-    pub(super) fn open(maps: &Path) -> io::Result<Self> {
-        let map = MapData::from_pin(maps.join("EVENTS")).and_then(Map::from_map_data).map_err(io::Error::other)?;
+    pub(super) fn open(maps: &Path, name: &str) -> io::Result<Self> {
+        let map = MapData::from_pin(maps.join(name)).and_then(Map::from_map_data).map_err(io::Error::other)?;
         let ring = RingBuf::try_from(map).map_err(io::Error::other)?;
         Ok(Events { ring })
     }

@@ -77,7 +77,9 @@ pub struct Maps {
     rings: Array<u32>,
     backends: Array<Backend>,
     owners: Table<ServiceKey, Owner>,
+    vrids: Table<u32, u32>,
     counters: PerCpuArray<MapData, [u64; 2]>,
+    stray_legs: PerCpuArray<MapData, u64>,
 }
 
 impl std::fmt::Debug for Maps {
@@ -92,10 +94,6 @@ impl Maps {
     /// # Errors
     /// When one is missing.
     pub(super) fn open(dir: &Path) -> Result<Self, OpenError> {
-        let counters = pinned(dir, "COUNTERS")?;
-        let counters = aya::maps::Map::from_map_data(counters)
-            .and_then(PerCpuArray::try_from)
-            .map_err(|source| OpenError::Pin { name: "COUNTERS", source })?;
         Ok(Maps {
             shared: Arc::new(Shared::new(array(dir, "NODE", true)?, array(dir, "FENCE", false)?, array(dir, "LINKS", false)?)),
             flows: table(dir, "FLOWS")?,
@@ -110,7 +108,9 @@ impl Maps {
             rings: array(dir, "RINGS", true)?,
             backends: array(dir, "BACKENDS", true)?,
             owners: table(dir, "BACKEND_INDEX")?,
-            counters,
+            vrids: table(dir, "VRIDS")?,
+            counters: per_cpu(dir, "COUNTERS")?,
+            stray_legs: per_cpu(dir, "STRAY_LEGS")?,
         })
     }
 
@@ -136,6 +136,14 @@ impl Maps {
         Ok(sums)
     }
 
+    /// Strays that were sent to the peer since the maps were made, by the number of the leg that they came in on.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn stray_legs(&self) -> Result<Vec<u64>, MapError> {
+        self.stray_legs.iter().map(|values| Ok(values?.iter().sum())).collect()
+    }
+
     /// Everything that [`Self::execute`] may have written before.
     ///
     /// # Errors
@@ -150,6 +158,7 @@ impl Maps {
             backends: records(&self.backends),
             ..Present::default()
         };
+        present.vrids = self.vrids.entries()?.into_iter().filter(|(_, flags)| *flags != 0).collect();
         for (numbers, table) in [(&mut present.legs[..], &self.legs), (&mut present.links[..], &self.links)] {
             for (number, ifindex) in table.entries()? {
                 if let Some(place) = numbers.get_mut(number as usize) {
@@ -194,6 +203,7 @@ impl Maps {
             }
             Write::DeleteInterface(_) => ("INTERFACES", self.interfaces.delete(&collect!(Write::DeleteInterface(key) => *key))),
             Write::Leg(..) => ("LEG_IFINDEX", self.legs.put(&collect!(Write::Leg(key, value) => (*key, *value)))),
+            Write::Vrid(..) => ("VRIDS", self.vrids.put(&collect!(Write::Vrid(key, value) => (*key, *value)))),
             Write::Link(..) => ("LINK_IFINDEX", self.links.put(&collect!(Write::Link(key, value) => (*key, *value)))),
             Write::PutOwner(..) => ("BACKEND_INDEX", self.owners.put(&collect!(Write::PutOwner(key, value) => (*key, *value)))),
             Write::DeleteOwner(_) => ("BACKEND_INDEX", self.owners.delete(&collect!(Write::DeleteOwner(key) => *key))),
@@ -308,6 +318,11 @@ fn pinned(dir: &Path, name: &'static str) -> Result<MapData, OpenError> {
 
 fn owned(map: &MapData, name: &'static str) -> Result<OwnedFd, OpenError> {
     map.fd().as_fd().try_clone_to_owned().map_err(|source| OpenError::Memory { name, source })
+}
+
+fn per_cpu<T: aya::Pod>(dir: &Path, name: &'static str) -> Result<PerCpuArray<MapData, T>, OpenError> {
+    let map = pinned(dir, name)?;
+    aya::maps::Map::from_map_data(map).and_then(PerCpuArray::try_from).map_err(|source| OpenError::Pin { name, source })
 }
 
 fn table<K: Plain + Clone + Default, V: Plain + Clone + Default>(

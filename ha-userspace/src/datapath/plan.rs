@@ -5,7 +5,7 @@
 //! flipped to it by one store, and the old place rests for a while. Pure: the writes are carried out elsewhere, so every prefix
 //! of a plan can be tested.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub enum Write {
     Leg(u32, u32),
     /// `LINK_IFINDEX[number]`.
     Link(u32, u32),
+    /// `VRIDS[id]`; zero to remove it.
+    Vrid(u32, u32),
     /// `BACKENDS[index]`; all zero to remove it.
     Backend(u32, Backend),
     /// The slots of a ring in `RINGS`.
@@ -63,6 +65,8 @@ pub struct Present {
     pub legs: [u32; MAX_LEGS],
     /// `LINK_IFINDEX`.
     pub links: [u32; MAX_LINKS],
+    /// `VRIDS`, those that are not zero.
+    pub vrids: BTreeMap<u32, u32>,
     /// `ADDRESSES`.
     pub addresses: HashMap<AddressKey, Address>,
     /// `VSERVER_INDEX`.
@@ -81,6 +85,7 @@ impl Default for Present {
             interfaces: HashMap::new(),
             legs: [0; MAX_LEGS],
             links: [0; MAX_LINKS],
+            vrids: BTreeMap::new(),
             addresses: HashMap::new(),
             vserver_keys: HashMap::new(),
             owners: HashMap::new(),
@@ -98,6 +103,8 @@ impl Present {
             Write::DeleteInterface(ifindex) => drop(self.interfaces.remove(&ifindex)),
             Write::Leg(number, ifindex) => self.legs[number as usize] = ifindex,
             Write::Link(number, ifindex) => self.links[number as usize] = ifindex,
+            Write::Vrid(id, 0) => drop(self.vrids.remove(&id)),
+            Write::Vrid(id, flags) => drop(self.vrids.insert(id, flags)),
             Write::Backend(index, backend) if backend == Backend::default() => drop(self.backends.remove(&index)),
             Write::Backend(index, backend) => drop(self.backends.insert(index, backend)),
             Write::Ring(..) => {}
@@ -201,6 +208,16 @@ impl Draft {
         self.writes.push(write);
     }
 
+    fn put_vrids(&mut self, desired: &Desired) {
+        let ids: BTreeSet<u32> = desired.vrids.keys().chain(self.next.present.vrids.keys()).copied().collect();
+        for id in ids {
+            let flags = desired.vrids.get(&id).copied().unwrap_or(0);
+            if self.next.present.vrids.get(&id).copied().unwrap_or(0) != flags {
+                self.write(Write::Vrid(id, flags));
+            }
+        }
+    }
+
     fn put(&mut self, now: Nanos, desired: &Desired) -> Result<(), PoolFull> {
         for (ifindex, interface) in missing(&desired.interfaces, &self.next.present.interfaces) {
             self.write(Write::PutInterface(ifindex, interface));
@@ -215,6 +232,7 @@ impl Draft {
                 self.write(Write::Link(number as u32, desired.links[number]));
             }
         }
+        self.put_vrids(desired);
         self.put_backends(desired, false);
         self.put_vservers(now, desired)?;
         for (key, owner) in missing(&desired.owners(), &self.next.present.owners) {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, SystemTime};
 
-use ha_common::abi::{Event as KernelEvent, GROUPS, Link, MAX_LINKS, Term, event_kind};
+use ha_common::abi::{GROUPS, Link, MAX_LINKS, Term, event_kind};
 use ha_common::ha::alarm::Alarms;
 use ha_common::ha::event::{Action, Event, Refusal, Transition};
 use ha_common::ha::machine::{Machine, TERM_BLOCK};
@@ -33,7 +33,7 @@ use crate::net::probe::Reach;
 /// Group 0: the whole node.
 const GROUP: usize = GROUPS - 1;
 
-/// Kernel events taken in one turn: flows that open and close must not keep the machine from its turn.
+/// Rulings taken in one turn: however many come, the machine has its turn.
 const EVENTS_MAX: usize = 1_000;
 
 /// A decision to take the role that is older than this when it could be carried out is not: the machine decides anew.
@@ -45,7 +45,7 @@ pub struct Parts {
     pub shared: Arc<Shared>,
     /// The way out for requests.
     pub requests: Arc<Requests>,
-    /// The kernel's events.
+    /// The kernel's rulings.
     pub events: Events,
     /// The ends of a handle.
     pub ends: Ends,
@@ -55,8 +55,6 @@ pub struct Parts {
     pub helpers: Sender<Helper>,
     /// Asks the witness.
     pub witness: crate::witness::Client,
-    /// Whoever reads kernel events that are not about roles.
-    pub others: tokio::sync::mpsc::Sender<KernelEvent>,
     /// Where the machine's inputs are recorded, if they are.
     pub record: Option<Pages>,
 }
@@ -127,7 +125,7 @@ impl Driver {
         self.machine.handle_timeout(self.decided_at);
         self.carry_out();
         self.parts.shared.set_controller_at(clock::now());
-        self.put_up_alarms(clock::now());
+        self.put_up_alarms(self.decided_at);
         self.show();
     }
 
@@ -187,11 +185,9 @@ impl Driver {
     fn take_kernel_events(&mut self) {
         for _ in 0..EVENTS_MAX {
             let Some(event) = self.parts.events.next() else { return };
-            match event.kind {
-                event_kind::RULING => self.feed(Event::Ruled(ruling_code::ruling(event.detail, Term(event.words[0])))),
-                event_kind::PEER_CHANGED => {}
-                // Whoever reads them does not keep up: a wanted next hop is wanted again, a flow's log entry is lost.
-                _ => drop(self.parts.others.try_send(event)),
+            // The other kind only wakes: the records themselves are read next.
+            if event.kind == event_kind::RULING {
+                self.feed(Event::Ruled(ruling_code::ruling(event.detail, Term(event.words[0]))));
             }
         }
     }
