@@ -52,6 +52,8 @@ fn settings() -> Settings {
         hello: TICK - MARGIN,
         dead: TICK * DEAD_TICKS - MARGIN,
         controller_dead: TICK * HUNG_TICKS - MARGIN,
+        isolation_hold: TICK * DEAD_TICKS - MARGIN,
+        route_hold: Duration::ZERO,
         ..Settings::default()
     }
 }

@@ -27,7 +27,7 @@ pub struct Fence {
     /// When the peer said the newest thing that was heard of it, by its clock. What it said before, and comes later over another
     /// link, is not listened to.
     pub peer_said_at: AtomicU64,
-    /// Since when the peer, which serves, says that it hears nothing of this node, by the own clock; zero while it hears it.
+    /// Since when the peer, which serves as well, owes a proof that it hears this node, by the own clock; zero while it owes none.
     pub deaf_since: AtomicU64,
 }
 

@@ -12,6 +12,10 @@
 //! 4. **Deaf peer** — the peer serves, is connected, and hears nothing of this node on any link, not even the echoes of what it
 //!    asks: this node is the only one who can know that both serve, and stops. (Right after a cut both say that they hear
 //!    nothing, and are about to: that is no deafness, and rule 3 decides.)
+//!
+//! Rules 3 and 4 must not cross on a link that just begins to work, or both would stop. So a node that hears such a thing *doubts*
+//! until the peer has proved that it hears it, and says so; while either doubts, the lower id keeps no verdict and makes none. Who
+//! doubts stops only after longer than a frame takes: by then what was decided before has arrived.
 
 use core::time::Duration;
 
@@ -20,7 +24,7 @@ use crate::time::Nanos;
 use crate::wire::heartbeat::{Extension, flags, kind};
 use crate::word::{compare_exchange, load, store};
 
-/// How long an echo may be on its way to a peer that says it hears nothing.
+/// How long a frame may be on its way: what a peer that says it hears nothing has not heard by then, it does not hear.
 const DEAF_PATIENCE: Duration = Duration::from_millis(5);
 
 /// What a frame has changed.
@@ -48,6 +52,9 @@ pub fn judge(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: N
         return Ruling::Stands;
     };
     let mine = fence.serving_term(node, group);
+    if mine.is_none() || theirs.term.is_none() {
+        store(&fence.deaf_since, 0);
+    }
     if mine.is_none() {
         let armed = !own.armed_term.is_none() && frame.standing.last_term == own.armed_over;
         // Two nodes that are armed over each other: only the one that goes before the other takes the proof.
@@ -71,7 +78,8 @@ pub fn judge(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: N
     if theirs.term.is_none() {
         return Ruling::Stands;
     }
-    if frame.kind != kind::ECHO && is_deaf(fence, frame, now) {
+    let hearing = hearing(node, fence, frame, group, now);
+    if matches!(hearing, Hearing::Deaf) {
         fence.stop(group, mine);
         return Ruling::Unheard(mine);
     }
@@ -82,22 +90,49 @@ pub fn judge(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: N
         }
         return Ruling::Stands;
     }
+    if matches!(hearing, Hearing::Doubtful) || frame.flags & flags::DOUBTS != 0 {
+        return Ruling::Stands;
+    }
     decide(node, fence, frame, group, mine, theirs.term)
 }
 
-/// Whether the peer has missed the echo of an earlier request of its own, too.
+/// Whether the peer, which serves as well, hears this node.
+enum Hearing {
+    Proved,
+    Doubtful,
+    Deaf,
+}
+
+/// Judges it by what both sides say and, once one of them has said that it hears nothing, by proof: that the peer names something
+/// that this kernel said since. What it can always name is the echo of its own request, so doubts begin with a request.
 #[inline(always)]
-fn is_deaf(fence: &Fence, frame: &Extension, now: Nanos) -> bool {
-    if frame.hears != 0 || frame.flags & flags::ISOLATED != 0 {
-        store(&fence.deaf_since, 0);
-        return false;
-    }
+fn hearing(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: Nanos) -> Hearing {
     let since = load(&fence.deaf_since);
-    if since == 0 || frame.heard_at >= since {
+    let asks = frame.kind != kind::ECHO;
+    if since == 0 {
+        if !asks || frame.hears != 0 && node.hears != 0 {
+            return Hearing::Proved;
+        }
         store(&fence.deaf_since, now.0);
-        return false;
+        // The verdict may have been lost on its way, and must not arrive once this node has stopped itself.
+        if let Some(verdict) = fence.stopped_term.get(group) {
+            store(verdict, Term::NONE.0);
+        }
+        return Hearing::Doubtful;
     }
-    now.since(Nanos(since)) >= DEAF_PATIENCE
+    if frame.heard_at >= since {
+        store(&fence.deaf_since, 0);
+        return Hearing::Proved;
+    }
+    if !asks || frame.hears != 0 || frame.flags & flags::ISOLATED != 0 || now.since(Nanos(since)) < DEAF_PATIENCE {
+        return Hearing::Doubtful;
+    }
+    if node.hears == 0 {
+        // Nothing that the peer asked came here lately: the link may just have begun to work, in both directions.
+        store(&fence.deaf_since, now.0);
+        return Hearing::Doubtful;
+    }
+    Hearing::Deaf
 }
 
 /// The lower id's comparison: once per pair of terms.
@@ -126,3 +161,6 @@ fn decide(node: &Node, fence: &Fence, frame: &Extension, group: usize, mine: Ter
     fence.stop(group, mine);
     Ruling::Lost(mine)
 }
+
+#[cfg(test)]
+mod tests;

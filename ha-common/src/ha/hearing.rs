@@ -16,7 +16,7 @@ use core::time::Duration;
 use super::dispute::{Ruling, judge};
 use crate::abi::{Fence, GROUPS, Link, Node, Term};
 use crate::time::Nanos;
-use crate::wire::heartbeat::{Extension, GroupState, MAGIC, VERSION, kind};
+use crate::wire::heartbeat::{Extension, GroupState, MAGIC, VERSION, flags, kind};
 use crate::word::{load, store};
 
 /// How old the thing may be by whose name a new life of the peer proves itself: longer than a hello and a round trip, shorter
@@ -153,7 +153,7 @@ fn note_unproved(link: &mut Link, frame: &Extension, now: Nanos) {
 #[inline(always)]
 fn says_more(old: &Extension, new: &Extension) -> bool {
     let mut differs = old.sender_nonce != new.sender_nonce
-        || old.flags != new.flags
+        || (old.flags ^ new.flags) & !flags::DOUBTS != 0
         || old.standing.merits != new.standing.merits
         || old.standing.last_term != new.standing.last_term;
     for group in 0..GROUPS {
@@ -174,7 +174,10 @@ pub fn compose(node: &Node, fence: &Fence, frame: &mut Extension, now: Nanos) {
     frame.sender = node.node_id as u8;
     frame.receiver = node.peer_id as u8;
     frame.key_id = node.tx_key.id;
-    frame.flags = node.said_flags as u16;
+    frame.flags = node.said_flags as u16 & !flags::DOUBTS;
+    if load(&fence.deaf_since) != 0 {
+        frame.flags |= flags::DOUBTS;
+    }
     frame.hears = node.hears as u8;
     frame.said_at = now.0;
     frame.heard_at = load(&fence.peer_said_at);

@@ -79,6 +79,8 @@ pub mod flags {
     pub const QUIET: u16 = 1 << 9;
     /// The sender is not well and would serve all the same, if its peer is no better (failSafe).
     pub const LAST_RESORT: u16 = 1 << 10;
+    /// Both serve, and the sender's kernel has no proof yet that the receiver hears it. Set by the kernel, not the daemon.
+    pub const DOUBTS: u16 = 1 << 15;
 }
 
 /// A group's part of the extension.

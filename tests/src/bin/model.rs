@@ -15,6 +15,9 @@ struct Options {
     /// Changes of each direction of a link.
     #[arg(long, default_value_t = 0)]
     cuts: u8,
+    /// Changes of a whole link, between exchanges.
+    #[arg(long, default_value_t = 0)]
+    parts: u8,
     /// Stalls of a daemon.
     #[arg(long, default_value_t = 0)]
     stalls: u8,
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
     let o = Options::parse();
     let bounds = Bounds {
         crashes: o.crashes,
+        parts: o.parts,
         stalls: o.stalls,
         kills: o.kills,
         legs: o.legs,

@@ -10,6 +10,8 @@ pub struct Bounds {
     pub crashes: u8,
     /// Changes of each direction of each link, cut or joined.
     pub cuts: [u8; QUEUES],
+    /// Changes of a whole link, cut or joined in both directions at once, between exchanges.
+    pub parts: u8,
     /// Stalls of a daemon, between its turns or in the middle of one. Its end is free.
     pub stalls: u8,
     /// Daemons that are killed. Their start is free.
@@ -35,6 +37,7 @@ impl Bounds {
     pub const NONE: Bounds = Bounds {
         crashes: 0,
         cuts: [0; QUEUES],
+        parts: 0,
         stalls: 0,
         kills: 0,
         legs: 0,

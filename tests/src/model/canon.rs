@@ -94,6 +94,11 @@ fn walk_node(node: &mut SimNode, id: usize, now: Nanos, visit: &mut impl Visit) 
         for term in [&mut group.role_term, &mut group.armed_term, &mut group.armed_over, &mut group.consent] {
             visit.term(&mut term.0);
         }
+        // An answer to a claim is told by its order; one that is over tells nothing.
+        if group.armed_term.is_none() {
+            group.armed_at = Nanos::NEVER;
+        }
+        visit.order(id, &mut group.armed_at.0);
     }
     let standing = &mut node.kernel.standing;
     for term in [&mut standing.granted_over, &mut standing.commit_term, &mut standing.last_term] {
@@ -118,6 +123,7 @@ fn walk_fence(fence: &mut Fence, id: usize, life: u64, visit: &mut impl Visit) {
     visit.nonce(1 - id, fence.peer_nonce.get_mut());
     visit.order(id, fence.peer_nonce_at.get_mut());
     visit.order(1 - id, fence.peer_said_at.get_mut());
+    visit.order(id, fence.deaf_since.get_mut());
 }
 
 fn walk_link(link: &mut Link, id: usize, life: u64, dead: Duration, visit: &mut impl Visit) {

@@ -13,8 +13,13 @@ use super::{DEAD_TICKS, HUNG_TICKS};
 /// request's patience.
 const REACH_TICKS: u8 = DEAD_TICKS as u8 + 1;
 
-/// Ticks through which both may serve over a working link: one hello to prove each other's lives, one to be judged.
-const BOTH_TICKS: u8 = 2;
+/// Ticks through which both may serve over a working link: one exchange to prove each other's lives, one in which they still say that
+/// they hear nothing, one to prove that they hear, one to be judged. (The first waits for a hello; a dispute's own pace, which is no
+/// part of the model, brings the others a millisecond apart.)
+const BOTH_TICKS: u8 = 4;
+
+/// Ticks through which both may serve while only one can hear the other: the deaf one takes a dead interval to say so, then as above.
+const ONE_WAY_TICKS: u8 = DEAD_TICKS as u8 + BOTH_TICKS;
 
 /// Ticks after which a serving node is known as such to whoever can hear it: two that never heard of a Primary may take the role at
 /// once, until the first frame of either arrives.
@@ -29,10 +34,14 @@ pub struct Ghost {
     pub heard_ticks: [u8; 2],
     /// By node: whether it got one in this tick.
     pub heard_now: [bool; 2],
+    /// By node: whether its armed term came into force in this tick.
+    pub granted_now: [bool; 2],
     /// By node: ticks for which it has served.
     pub served_ticks: [u8; 2],
     /// Ticks for which both have served over an open, undisturbed link with somebody asking.
     pub both_ticks: u8,
+    /// By node: ticks for which both have served, lives proved, although it heard the other, and the other, which was well, did not hear it.
+    pub unheard_ticks: [u8; 2],
     /// Whether a frame was lost or came late in this tick.
     pub disturbed: bool,
     /// By node: ticks since its daemon last completed a turn.
@@ -119,7 +128,7 @@ impl Pair {
         }
         // A decision that was right when the daemon was stopped may take effect when it goes on. Rules 3 to 5 bound what comes of it.
         let late = self.ghost.broken_off[id];
-        let known = self.ghost.served_ticks[peer] >= KNOWN_TICKS;
+        let known = self.ghost.served_ticks[peer] >= KNOWN_TICKS && self.nodes[peer].health.connected;
         let beside = known && !late && before[id].is_none() && !before[peer].is_none() && !after[peer].is_none();
         if beside && self.ghost.open_ticks >= REACH_TICKS {
             self.fail("took over from a Primary in reach");
@@ -148,6 +157,12 @@ impl Pair {
         if matches!(ruling, Ruling::Yielded(term) if consented != term) && self.ghost.idle_ticks[id] < HUNG_TICKS as u8 {
             self.fail("a claim over a running controller was obeyed");
         }
+        if matches!(ruling, Ruling::Granted(_)) {
+            self.ghost.granted_now[id] = true;
+            if self.ghost.granted_now == [true; 2] && !self.serving()[1 - id].is_none() {
+                self.fail("each took the role on the other's proof");
+            }
+        }
         let own = &self.nodes[id].kernel.standing;
         let worse = match ruling {
             Ruling::Lost(term) if id == 0 && verdict != term => {
@@ -168,10 +183,24 @@ impl Pair {
         let open = powered && known && (0..2).any(|link| self.is_open(link));
         let serves = self.serving().map(|term| !term.is_none());
         let both = serves == [true; 2];
-        let asking = (0..2).any(|id| self.runs(id));
+        let runs = [self.runs(0), self.runs(1)];
+        let asking = runs.contains(&true);
+        let used = 0..usize::from(self.left.links);
+        let unheard: [bool; 2] = std::array::from_fn(|id| {
+            let reaches = |from: usize| used.clone().any(|link| !self.cut[link * 2 + from]);
+            let fit = runs == [true; 2] && self.nodes[1 - id].health.connected;
+            // What comes from a life that never was proved may be a recording: nobody stops for that.
+            let proved = (0..2).all(|id| self.nodes[id].knows_life_of(&self.nodes[1 - id]));
+            both && powered && known && fit && proved && reaches(1 - id) && !reaches(id)
+        });
         let ghost = &mut self.ghost;
         ghost.open_ticks = if open { (ghost.open_ticks + 1).min(REACH_TICKS) } else { 0 };
         ghost.both_ticks = if both && open && asking && !ghost.disturbed { ghost.both_ticks + 1 } else { 0 };
+        for (ticks, unheard) in ghost.unheard_ticks.iter_mut().zip(unheard) {
+            *ticks = if unheard && !ghost.disturbed { *ticks + 1 } else { 0 };
+        }
+        let unheard = ghost.unheard_ticks.iter().any(|&ticks| ticks > ONE_WAY_TICKS);
+        ghost.granted_now = [false; 2];
         ghost.disturbed = false;
         for (id, &served) in serves.iter().enumerate() {
             let heard = std::mem::take(&mut ghost.heard_now[id]);
@@ -183,6 +212,9 @@ impl Pair {
         }
         if ghost.both_ticks > BOTH_TICKS {
             self.fail("both serve over a working link");
+        }
+        if unheard {
+            self.fail("both serve although one hears the other");
         }
     }
 }

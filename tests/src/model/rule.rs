@@ -27,13 +27,17 @@ pub enum Rule {
     UnknownKey,
     /// Of two nodes armed over each other only one takes the proof that the other does not serve.
     Rival,
+    /// What the peer said before it heard of a claim proves nothing to the claimant.
+    Answer,
+    /// While one side has no proof that it is heard, nothing is decided.
+    Doubt,
     /// A peer is dead only after three unanswered requests.
     ThreeAsks,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 8] = [
+    pub const ALL: [Rule; 10] = [
         Rule::Fence,
         Rule::OneDecision,
         Rule::Veto,
@@ -41,6 +45,8 @@ impl Rule {
         Rule::GrantScope,
         Rule::UnknownKey,
         Rule::Rival,
+        Rule::Answer,
+        Rule::Doubt,
         Rule::ThreeAsks,
     ];
 }
@@ -64,28 +70,40 @@ pub fn receive(node: &mut SimNode, now: Nanos, link: usize, frame: &Extension, o
         Some(Rule::Rival) if mine.is_none() => seen.groups[0].armed_over = Term(u64::MAX),
         _ => {}
     }
+    let armed_at = node.kernel.groups[0].armed_at;
+    if off == Some(Rule::Answer) {
+        node.kernel.groups[0].armed_at = Nanos::NEVER;
+    }
     let mut received = node.receive(now, link, seen);
     node.kernel.standing = own;
+    node.kernel.groups[0].armed_at = armed_at;
     let kept = &mut node.links[link].said;
     if kept.said_at == frame.said_at && kept.sender_nonce == frame.sender_nonce {
         *kept = *frame;
     }
     match off {
         Some(Rule::Fence) => *node.fence.fence_term[0].get_mut() = 0,
-        Some(Rule::OneDecision) => compare_again(node, frame, mine, &mut received),
+        Some(Rule::OneDecision) if node.kernel.node_id > node.kernel.peer_id => {
+            compare_again(node, frame, mine, &mut received);
+        }
+        Some(Rule::Doubt) if node.kernel.node_id < node.kernel.peer_id => compare_again(node, frame, mine, &mut received),
         _ => {}
     }
     received
 }
 
-/// The higher id compares for itself, too.
+/// `node` compares although it is not the one to do so, or not yet: the higher id for itself, or the lower one that still doubts.
 fn compare_again(node: &mut SimNode, frame: &Extension, mine: Term, received: &mut Received) {
     let theirs = frame.groups[0].term;
     let newest = *node.fence.peer_said_at.get_mut() == frame.said_at && frame.receiver_nonce == node.kernel.boot_nonce;
-    if node.kernel.node_id < node.kernel.peer_id || !newest || mine.is_none() || theirs.is_none() || node.serving().is_none() {
+    if !newest || mine.is_none() || theirs.is_none() || node.serving().is_none() {
         return;
     }
-    if !node.kernel.standing.goes_before(mine, &frame.standing, theirs) {
+    let wins = node.kernel.standing.goes_before(mine, &frame.standing, theirs);
+    if node.kernel.node_id < node.kernel.peer_id {
+        *node.fence.stopped_term[0].get_mut() = if wins { theirs.0 } else { mine.0 };
+    }
+    if !wins {
         node.fence.stop(0, mine);
         *received = Received { ruling: Ruling::Lost(mine), news: true, echo: received.echo };
         node.rulings.push(Ruling::Lost(mine));

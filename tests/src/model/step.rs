@@ -34,6 +34,8 @@ pub enum Step {
     Cut(usize),
     /// It works again.
     Join(usize),
+    /// A link is cut in both directions, or joined.
+    Part(usize),
     /// Loss of power.
     PowerOff(usize),
     /// Power is back.
@@ -105,6 +107,11 @@ pub fn possible(pair: &Pair, steps: &mut Vec<Step>) {
 fn quiet(pair: &Pair, steps: &mut Vec<Step>) {
     let left = &pair.left;
     steps.push(Step::Tick { broken_off: None });
+    for link in 0..usize::from(left.links) {
+        if pair.cut[link * 2] == pair.cut[link * 2 + 1] {
+            offer(steps, left.parts, Step::Part(link));
+        }
+    }
     for id in 0..2 {
         let node = &pair.nodes[id];
         if pair.runs(id) {
@@ -161,6 +168,7 @@ impl Pair {
             Step::Lose(_) => &mut left.losses,
             Step::Delay(_) | Step::Record(_) => &mut left.lates,
             Step::Cut(queue) | Step::Join(queue) => &mut left.cuts[queue],
+            Step::Part(_) => &mut left.parts,
             Step::PowerOff(_) => &mut left.crashes,
             Step::Stall(_) | Step::BreakOff(_) | Step::Tick { broken_off: Some(_) } => &mut left.stalls,
             Step::Kill(_) => &mut left.kills,
@@ -201,14 +209,14 @@ impl Pair {
             Step::Record(queue) => self.late[queue] = Some(Box::new(self.wires[queue][0])),
             Step::Turn(id) => self.turn(id, now, off),
             Step::Tick { broken_off } => self.tick(broken_off, now, off),
-            Step::Cut(queue) => {
-                self.cut[queue] = true;
-                if !(0..2).any(|link| self.is_open(link)) {
-                    self.ghost.open_ticks = 0;
-                }
-                self.ghost.disturbed = true;
-            }
+            Step::Cut(queue) => self.cut(queue),
             Step::Join(queue) => self.cut[queue] = false,
+            Step::Part(link) => {
+                let cut = self.cut[link * 2];
+                for queue in [link * 2, link * 2 + 1] {
+                    if cut { self.cut[queue] = false } else { self.cut(queue) }
+                }
+            }
             Step::PowerOff(id) => {
                 self.node_mut(id).power_off();
                 self.ghost.open_ticks = 0;
@@ -251,6 +259,14 @@ impl Pair {
                 self.woken[id] = true;
             }
         }
+    }
+
+    fn cut(&mut self, queue: usize) {
+        self.cut[queue] = true;
+        if !(0..2).any(|link| self.is_open(link)) {
+            self.ghost.open_ticks = 0;
+        }
+        self.ghost.disturbed = true;
     }
 
     fn tick(&mut self, broken_off: Option<usize>, now: Nanos, off: Option<Rule>) {

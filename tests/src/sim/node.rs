@@ -157,6 +157,11 @@ impl SimNode {
         self.powered && !self.kernel.groups[0].armed_term.is_none()
     }
 
+    /// Whether the present life of `peer` was proved to this node.
+    pub fn knows_life_of(&self, peer: &SimNode) -> bool {
+        self.fence.peer_nonce.load(Relaxed) == peer.kernel.boot_nonce
+    }
+
     pub fn is_running(&self, now: Nanos) -> bool {
         self.powered && self.machine.is_some() && now >= self.stalled_until
     }
