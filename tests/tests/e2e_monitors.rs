@@ -205,7 +205,10 @@ fn probes_until_cut(own: Option<&str>, address: &str, cut: impl Fn(&Machine), jo
     join(&machine);
     let leg0 = link::link("leg0").unwrap();
     let (turned, turns) = channel();
-    let probes = Probes::spawn(move || drop(turned.send(()))).unwrap();
+    let probes = Probes::spawn(move || {
+        let _ = turned.send(());
+    })
+    .unwrap();
     let reach = probes.reach();
     assert_eq!(reach.silence(), None, "nobody is asked");
     let target = Target {
