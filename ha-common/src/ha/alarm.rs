@@ -1,5 +1,12 @@
 //! What is wrong with the pair, as the machine sees it: facts that last, not events.
 
+use core::time::Duration;
+
+use crate::time::Nanos;
+
+/// How long something is wrong before an operator is told: a change of role passes through many states.
+pub const STEADY_AFTER: Duration = Duration::from_millis(500);
+
 /// Something that an operator should know as long as it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -71,5 +78,53 @@ impl Alarms {
     /// Those that hold.
     pub fn iter(self) -> impl Iterator<Item = Alarm> {
         Alarm::ALL.into_iter().filter(move |&alarm| self.holds(alarm))
+    }
+}
+
+/// Which alarms have held for [`STEADY_AFTER`]. One that ends is over at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Steady {
+    /// By alarm: since when it holds.
+    since: [Option<Nanos>; Alarm::ALL.len()],
+}
+
+impl Steady {
+    /// Takes in what holds at `now`; what has held long enough.
+    pub fn settle(&mut self, now: Nanos, alarms: Alarms) -> Alarms {
+        let mut steady = Alarms::default();
+        for (alarm, since) in Alarm::ALL.into_iter().zip(&mut self.since) {
+            *since = alarms.holds(alarm).then(|| since.unwrap_or(now));
+            steady.put(alarm, since.is_some_and(|since| now.since(since) >= STEADY_AFTER));
+        }
+        steady
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alarm_counts_once_it_has_held_and_no_longer_than_it_holds() {
+        let mut steady = Steady::default();
+        let mut holds = Alarms::default();
+        holds.put(Alarm::BadSecondary, true);
+        let at = |ms| Nanos(1_000_000_000) + Duration::from_millis(ms);
+        for (ms, present, expected) in
+            [(0, holds, false), (400, Alarms::default(), false), (450, holds, false), (940, holds, false), (950, holds, true)]
+        {
+            assert_eq!(steady.settle(at(ms), present).holds(Alarm::BadSecondary), expected, "{ms} ms");
+        }
+        assert_eq!(steady.settle(at(951), Alarms::default()), Alarms::default());
+    }
+
+    #[test]
+    fn every_alarm_has_a_place_of_its_own() {
+        for (place, alarm) in Alarm::ALL.into_iter().enumerate() {
+            assert_eq!(alarm as usize, place);
+            let mut alarms = Alarms::default();
+            alarms.put(alarm, true);
+            assert_eq!(alarms.iter().collect::<Vec<_>>(), [alarm]);
+        }
     }
 }

@@ -137,6 +137,7 @@ impl Helpers {
                 }
                 Helper::Log(past) => hand_on(to_disk, Errand::Log(past)),
                 Helper::Alarms(alarms) => hand_on(to_disk, Errand::Alarms(alarms)),
+                Helper::Links(links) => hand_on(to_disk, Errand::Links(links)),
             }
         }
     }
@@ -147,6 +148,7 @@ enum Errand {
     Write(State),
     Log(Past),
     Alarms(Alarms),
+    Links(Vec<(String, bool)>),
 }
 
 fn hand_on(to_disk: &Sender<Errand>, errand: Errand) {
@@ -174,6 +176,10 @@ fn run_errands(errands: &Receiver<Errand>, file: &StateFile, driver: &Handle, bo
                 put_up(alarms, board);
                 continue;
             }
+            Ok(Errand::Links(links)) => {
+                put_up_links(&links, board);
+                continue;
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -197,6 +203,19 @@ fn run_errands(errands: &Receiver<Errand>, file: &StateFile, driver: &Handle, bo
 fn put_up(alarms: Alarms, board: &Board) {
     for alarm in Alarm::ALL {
         board.set(Kind::Pair(alarm), "", alarms.holds(alarm), || sentence(alarm).to_owned());
+    }
+}
+
+/// Raises what is silent, and clears what is heard or is no link any more.
+fn put_up_links(links: &[(String, bool)], board: &Board) {
+    let text = "the peer is not heard on this HA link, but on another one: see the cable, the switch, its VLAN";
+    for (name, silent) in links {
+        board.set(Kind::LinkSilent, name, *silent, || text.to_owned());
+    }
+    for (kind, subject, _) in board.list() {
+        if kind == Kind::LinkSilent && links.iter().all(|(name, _)| *name != subject) {
+            board.clear(kind, &subject);
+        }
     }
 }
 

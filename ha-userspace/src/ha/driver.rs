@@ -8,7 +8,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, SystemTime};
 
 use ha_common::abi::{GROUPS, Link, MAX_LINKS, Term, event_kind};
-use ha_common::ha::alarm::Alarms;
+use ha_common::ha::alarm::{Alarms, Steady};
 use ha_common::ha::event::{Action, Event, Refusal, Transition};
 use ha_common::ha::machine::{Machine, TERM_BLOCK};
 use ha_common::ha::settings::Settings;
@@ -35,6 +35,9 @@ const GROUP: usize = GROUPS - 1;
 
 /// Rulings taken in one turn: however many come, the machine has its turn.
 const EVENTS_MAX: usize = 1_000;
+
+/// A link is silent after a dead interval, but not before this: a few frames may be lost.
+const LINK_SILENCE_MIN: Duration = Duration::from_secs(1);
 
 /// A decision to take the role that is older than this when it could be carried out is not: the machine decides anew.
 const DECISION_MAX: Duration = Duration::from_millis(20);
@@ -71,6 +74,10 @@ pub struct Driver {
     pending: Option<oneshot::Sender<Result<(), Refusal>>>,
     past: VecDeque<Past>,
     alarms: Alarms,
+    steady: Steady,
+    /// Bit by link, as the helpers know it.
+    silent: u8,
+    began: Nanos,
     fed_asked: Nanos,
     links: [Link; MAX_LINKS],
     /// When the machine was last asked: what comes out of it is based on what was known then.
@@ -98,6 +105,9 @@ impl Driver {
             pending: None,
             past: VecDeque::new(),
             alarms: Alarms::default(),
+            steady: Steady::default(),
+            silent: 0,
+            began: now,
             fed_asked: Nanos::NEVER,
             links: [Link::default(); MAX_LINKS],
             decided_at: Nanos::NEVER,
@@ -318,11 +328,32 @@ impl Driver {
     }
 
     fn put_up_alarms(&mut self, now: Nanos) {
-        let alarms = self.machine.alarms(now);
+        let alarms = self.steady.settle(now, self.machine.alarms(now));
         if alarms != self.alarms {
             self.alarms = alarms;
             self.help(Helper::Alarms(alarms));
         }
+        let silent = self.silent_links(now);
+        if silent != self.silent {
+            self.silent = silent;
+            let links = self.parts.requests.map_ports(|port| (port.name.clone(), silent & (1 << port.number) != 0));
+            self.help(Helper::Links(links));
+        }
+    }
+
+    /// Bit by link: nothing was heard on it for long, while another one is heard.
+    fn silent_links(&self, now: Nanos) -> u8 {
+        if self.machine.peer_alive(now) != Some(true) {
+            return 0;
+        }
+        let span = self.machine.settings().dead.max(LINK_SILENCE_MIN);
+        let silent = |at: Nanos| now.since(at.max(self.began)) >= span;
+        let heard_at = self.machine.view().heard_at;
+        let wired = self.parts.requests.map_ports(|port| port.number);
+        wired
+            .into_iter()
+            .filter(|&link| heard_at.get(link).is_some_and(|at| silent(*at)))
+            .fold(0, |bits, link| bits | 1 << link)
     }
 
     /// Never waits: a reader that holds the snapshot sees this turn's at the next one.

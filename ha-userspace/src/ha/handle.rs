@@ -60,6 +60,8 @@ pub enum Helper {
     Log(super::Past),
     /// What is wrong with the pair now: all of it.
     Alarms(Alarms),
+    /// HA links by interface, and whether each is silent while another one is heard.
+    Links(Vec<(String, bool)>),
     /// Write to disk, then answer with [`Request::Reserved`].
     Persist {
         /// Term counters up to this one.
