@@ -90,6 +90,8 @@ pub struct Conflicts {
     claimants: BTreeMap<IpAddr, Heard>,
     routers: BTreeMap<(u8, u32), (Router, Nanos)>,
     strays: BTreeMap<String, Stray>,
+    /// The peer was heard to serve, and this node has not served for long since.
+    peer_served: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +110,7 @@ struct Stray {
 impl Conflicts {
     /// Nothing was seen yet.
     pub fn new(board: Board) -> Conflicts {
-        Conflicts { board, claimants: BTreeMap::new(), routers: BTreeMap::new(), strays: BTreeMap::new() }
+        Conflicts { board, claimants: BTreeMap::new(), routers: BTreeMap::new(), strays: BTreeMap::new(), peer_served: false }
     }
 
     /// A station spoke at `at`.
@@ -134,15 +136,18 @@ impl Conflicts {
         self.look_at_routers(now, facts);
         self.look_at_links(now, facts);
         self.look_at_strays(now, facts);
+        self.peer_served &= !facts.serves || now.since(facts.since) < FORGET;
         held
     }
 
     fn look_at_claimants(&mut self, now: Nanos, facts: &Facts) -> BTreeSet<IpAddr> {
         let mut held = BTreeSet::new();
         let peers = !facts.serves && facts.peer_heard && facts.peer_serves;
+        self.peer_served |= peers;
+        let former = facts.serves && self.peer_served;
         self.claimants.retain(|_, Heard { claimant, last, .. }| {
             let own = facts.own.contains(&claimant.mac);
-            let late = facts.serves && *last < facts.since + GRACE;
+            let late = former && *last < facts.since + GRACE;
             !own && !late && !peers && now.since(*last) < FORGET
         });
         for Heard { claimant, first, .. } in self.claimants.values() {

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod announce;
+pub mod duplicate;
 pub mod forwarding;
 mod frame;
 pub mod heartbeat;

@@ -71,6 +71,7 @@ fn own_macs_and_a_serving_peer_are_no_conflict() {
 fn last_words_of_the_former_primary_are_no_conflict() {
     let mut conflicts = conflicts();
     let taken_over = Facts { since: at(100), ..serving() };
+    conflicts.look(at(99), &standing_by());
     conflicts.claimed(at(101), claimant(STRANGER));
     conflicts.look(at(101), &taken_over);
     assert!(standing(&conflicts).is_empty());
@@ -100,6 +101,16 @@ fn answer_to_the_first_question_is_a_conflict_when_nobody_is_known_to_serve() {
     assert_eq!(standing(&conflicts).len(), 1);
     conflicts.look(at(6), &standing_by());
     assert!(standing(&conflicts).is_empty(), "the peer is heard now, and serves");
+}
+
+#[test]
+fn answer_to_the_first_question_stands_after_the_first_claim() {
+    let mut conflicts = conflicts();
+    conflicts.look(at(0), &Facts { serves: false, peer_heard: false, ..serving() });
+    conflicts.claimed(at(0), claimant(STRANGER));
+    let claimed = Facts { since: at(0) + Duration::from_millis(50), peer_heard: false, ..serving() };
+    conflicts.look(at(1), &claimed);
+    assert_eq!(standing(&conflicts).len(), 1, "there is no former Primary whose word that could be");
 }
 
 #[test]

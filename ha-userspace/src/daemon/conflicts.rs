@@ -10,7 +10,9 @@ use super::live::Live;
 use crate::clock;
 use crate::config::Config;
 use crate::conflict::{Claimant, Facts, Router};
-use crate::net::link;
+use crate::net::address::legs_of;
+use crate::net::duplicate::{self, Question};
+use crate::net::link::{self, Link};
 
 impl Live {
     /// The kernel overheard another station.
@@ -38,6 +40,9 @@ impl Live {
                 return;
             }
         };
+        if !std::mem::replace(&mut self.looked, true) {
+            self.ask_for_owners(config, &present);
+        }
         let strays = self.datapath.maps().stray_legs().unwrap_or_default();
         let links = config.ha_links().enumerate().zip(&snapshot.links);
         let facts = Facts {
@@ -53,5 +58,22 @@ impl Live {
         };
         let held = self.conflicts.look(clock::now(), &facts);
         self.helpers.hold_refresh(&held);
+    }
+
+    /// Asks once, when the node begins to listen, who has its floating addresses.
+    fn ask_for_owners(&self, config: &Config, present: &[Link]) {
+        let legs: Vec<&Link> = config.legs().filter_map(|leg| present.iter().find(|link| link.name == leg.name)).collect();
+        let indices: Vec<u32> = legs.iter().map(|leg| leg.ifindex).collect();
+        let own: Vec<_> = self.own.iter().filter(|local| config.address(local.address).is_none()).copied().collect();
+        let asked = config.addresses().filter(|address| address.enabled && address.arp);
+        let questions = asked.flat_map(|address| {
+            let on = legs_of(address.ip, &indices, &own);
+            let legs = legs.iter().filter(move |leg| on.contains(&leg.ifindex));
+            legs.map(|leg| Question { ifindex: leg.ifindex, mac: leg.mac, address: address.ip })
+        });
+        let helpers = self.helpers.clone();
+        if let Err(error) = duplicate::ask(questions.collect(), move || !helpers.serves()) {
+            warn!(%error, "cannot ask who has the floating addresses");
+        }
     }
 }

@@ -76,6 +76,8 @@ pub struct Live {
     pub(super) own: Vec<LocalAddress>,
     /// Who else uses what is this pair's.
     pub(super) conflicts: Conflicts,
+    /// Whether that was looked for yet.
+    pub(super) looked: bool,
     timeouts: watch::Sender<Timeouts>,
     services: HashMap<String, Known>,
     modes: BTreeMap<String, Mode>,
@@ -161,6 +163,7 @@ impl Live {
             store,
             own,
             conflicts: Conflicts::new(board),
+            looked: false,
             timeouts,
             services,
             next_hops: inherited.clone(),

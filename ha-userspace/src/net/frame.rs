@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-const BROADCAST: [u8; 6] = [0xff; 6];
-const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
-const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
-const ICMPV6: u8 = 58;
+pub(super) const BROADCAST: [u8; 6] = [0xff; 6];
+pub(super) const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
+pub(super) const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
+pub(super) const ICMPV6: u8 = 58;
 /// Ethernet, IPv4, and the lengths of their addresses.
 const ARP_ETHERNET_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
 /// Type 136; flags: override (RFC 4861 4.4). Router and solicited are clear.
@@ -125,12 +125,12 @@ fn unsolicited_advertisement(mac: [u8; 6], address: Ipv6Addr) -> Vec<u8> {
     frame
 }
 
-fn ethernet(destination: [u8; 6], source: [u8; 6], ethertype: [u8; 2]) -> Vec<u8> {
+pub(super) fn ethernet(destination: [u8; 6], source: [u8; 6], ethertype: [u8; 2]) -> Vec<u8> {
     [&destination[..], &source, &ethertype].concat()
 }
 
 /// Checksum over the pseudo-header of RFC 8200 8.1 and `message`, whose length is even.
-fn icmpv6_checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
+pub(super) fn icmpv6_checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
     let octets = [source.octets(), destination.octets()].concat();
     let words = octets.chunks(2).chain(message.chunks(2)).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
     let mut sum = words.sum::<u32>() + message.len() as u32 + u32::from(ICMPV6);
