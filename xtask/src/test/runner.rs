@@ -19,6 +19,13 @@ use crate::{
 /// How the names of privileged test files begin.
 const PRIVILEGED: [&str; 2] = ["e2e_", "xdp_"];
 
+/// For how long the simulation's random histories run, in seconds.
+const SIM_SECONDS: &str = "UNDERSTUDY_SIM_SECONDS";
+
+fn sim_seconds() -> String {
+    std::env::var(SIM_SECONDS).unwrap_or_else(|_| "120".to_owned())
+}
+
 /// Runs every test that may run; the runner's summary is the last output.
 pub fn run(understudy: &Path, privileged: bool, filter: &[String]) -> Result<ExitCode> {
     let nextest = setup::answers(cargo().args(["nextest", "--version"]));
@@ -26,6 +33,7 @@ pub fn run(understudy: &Path, privileged: bool, filter: &[String]) -> Result<Exi
     for mut command in runs {
         let status = command
             .env(UNDERSTUDY_BIN, understudy)
+            .env(SIM_SECONDS, sim_seconds())
             // One stream: the summary stays last also through a pipe.
             .stderr(Stdio::from(io::stdout()))
             .status()
