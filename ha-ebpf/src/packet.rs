@@ -4,7 +4,7 @@
 use core::arch::asm;
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
-use aya_ebpf::helpers::generated::{bpf_skb_pull_data, bpf_xdp_adjust_head};
+use aya_ebpf::helpers::generated::{bpf_skb_pull_data, bpf_skb_store_bytes, bpf_xdp_adjust_head};
 use ha_common::packet::{PacketMut, Wire};
 
 /// The bounds of a frame that the verifier lets a program touch.
@@ -90,7 +90,7 @@ impl PacketMut for XdpFrame {
     }
 }
 
-/// A frame that the host's stack sends: read only.
+/// A frame that the host's stack sends.
 pub struct SentFrame(*mut __sk_buff);
 
 impl SentFrame {
@@ -157,8 +157,12 @@ impl PacketMut for SentFrame {
     }
 
     #[inline(always)]
-    fn store<T: Wire>(&mut self, _offset: usize, _value: T) -> Option<()> {
-        None
+    fn store<T: Wire>(&mut self, offset: usize, value: T) -> Option<()> {
+        // By the helper, which takes a frame that others hold, as TCP does, apart from theirs: a direct write would make the kernel do
+        // that with every frame that comes here.
+        // SAFETY: the context is valid; `value` is as long as is said. Every bound is read again from the context after this call.
+        let error = unsafe { bpf_skb_store_bytes(self.0, offset as u32, (&raw const value).cast(), size_of::<T>() as u32, 0) };
+        (error == 0).then_some(())
     }
 
     #[inline(always)]

@@ -34,10 +34,10 @@ pub fn ingress(context: XdpContext) -> u32 {
 /// Every frame that the host's stack sends.
 #[classifier]
 pub fn egress_guard(context: TcContext) -> i32 {
-    let frame = SentFrame::new(context.as_ptr().cast(), pipeline::EGRESS_HEADERS as u32);
+    let mut frame = SentFrame::new(context.as_ptr().cast(), pipeline::EGRESS_HEADERS as u32);
     let tables = Maps::new(core::ptr::null_mut());
     let egress = Egress { ifindex: frame.ifindex(), vlan: frame.offloaded_vlan() };
-    let verdict = pipeline::egress(&frame, &tables, egress);
+    let verdict = pipeline::egress(&mut frame, &tables, egress);
     tables.count(verdict.reason(), frame.whole_len());
     match verdict.action() {
         Action::Drop => TC_ACT_SHOT,

@@ -123,7 +123,7 @@ fn put_interfaces(desired: &mut Desired, config: &Config, links: &[Link]) {
 
 fn interface(link: &Link) -> Interface {
     let mtu = u16::try_from(link.mtu).unwrap_or(u16::MAX);
-    Interface { ifindex: link.ifindex, mac: link.mac, mtu, ..Interface::default() }
+    Interface { ifindex: link.ifindex, mac: link.mac, mtu, v4_mac: link.mac, v6_mac: link.mac, ..Interface::default() }
 }
 
 /// Whether the host's own stack takes what comes to a floating address and no vserver takes: a SNIP, because the host itself
