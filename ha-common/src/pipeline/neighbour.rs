@@ -38,7 +38,7 @@ fn answer_arp<P: PacketMut, T: Tables>(
     if !ethernet {
         return Err(NOT_OURS);
     }
-    overhear(tables, &arrival, frame, Ip::v4(arp::word(request.sender)), bytes(request.sender_mac));
+    overhear(tables, &arrival, frame, Ip::v4(arp::word(request.sender)), eth::from_halves(request.sender_mac));
     // A sender that asks for its own address announces it.
     if request.operation != arp::REQUEST || request.sender == request.target {
         return Err(NOT_OURS);

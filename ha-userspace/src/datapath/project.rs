@@ -46,7 +46,7 @@ pub fn project(
         desired.addresses.insert(key, Address { flags: address_bits(config, address), group: 0 });
     }
     for service in config.services() {
-        desired.backends.insert(service.index, backend(service, links, verdicts, next_hops));
+        desired.backends.insert(service.index, backend(config, service, links, verdicts, next_hops));
     }
     for vserver in config.vservers() {
         desired.vservers.insert(vserver.index, desired_vserver(config, vserver));
@@ -105,6 +105,7 @@ fn put_interfaces(desired: &mut Desired, config: &Config, links: &[Link]) {
     for (number, leg) in config.legs().enumerate().take(desired.legs.len()) {
         if let Some(link) = find(&leg.name) {
             let interface = desired.interfaces.entry(link.ifindex).or_insert_with(|| interface(link));
+            [interface.v4_mac, interface.v6_mac] = floating_macs(config, link);
             interface.flags |= interface_flags::LEG;
             interface.leg = number as u32;
             desired.legs[number] = link.ifindex;
@@ -124,6 +125,11 @@ fn put_interfaces(desired: &mut Desired, config: &Config, links: &[Link]) {
 fn interface(link: &Link) -> Interface {
     let mtu = u16::try_from(link.mtu).unwrap_or(u16::MAX);
     Interface { ifindex: link.ifindex, mac: link.mac, mtu, v4_mac: link.mac, v6_mac: link.mac, ..Interface::default() }
+}
+
+/// The MAC addresses of floating IPv4 and IPv6 addresses on a leg.
+fn floating_macs(config: &Config, link: &Link) -> [[u8; 6]; 2] {
+    [false, true].map(|v6| config.vrid_on(&link.name, v6).map_or(link.mac, |vrid| vrid.mac()))
 }
 
 /// Whether the host's own stack takes what comes to a floating address and no vserver takes: a SNIP, because the host itself
@@ -148,12 +154,19 @@ fn address_bits(config: &Config, address: &crate::config::Address) -> u32 {
         | bit(address.icmp, address_flags::ICMP)
 }
 
-fn backend(service: &Service, links: &[Link], verdicts: &HashMap<String, Verdict>, next_hops: &NextHops) -> Backend {
+fn backend(
+    config: &Config,
+    service: &Service,
+    links: &[Link],
+    verdicts: &HashMap<String, Verdict>,
+    next_hops: &NextHops,
+) -> Backend {
     let verdict = verdicts.get(&service.name).copied().unwrap_or_default();
     let up = service.enabled && (!is_watched(service) || verdict.is_usable());
     let next_hop = next_hops.get(&service.ip).and_then(|hop| {
         let link = links.iter().find(|link| link.ifindex == hop.ifindex)?;
-        Some(NextHop::new(hop.mac, link.mac, hop.ifindex, UNTAGGED))
+        let [v4_mac, v6_mac] = floating_macs(config, link);
+        Some(NextHop::new(hop.mac, if service.ip.is_ipv4() { v4_mac } else { v6_mac }, hop.ifindex, UNTAGGED))
     });
     Backend {
         flags: if up { backend_flags::UP } else { 0 },
