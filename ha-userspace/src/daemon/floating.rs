@@ -1,13 +1,13 @@
 //! What goes with the Primary's role: which addresses are announced where, and which the host owns; and what legs have to let in for
 //! that, on both nodes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use ha_common::ha::announce::{Announcement, Subject};
 
 use crate::config::{Address, Config};
-use crate::datapath::is_local;
+use crate::datapath::{is_local, served};
 use crate::net::address::{LocalAddress, legs_of};
 use crate::net::announce::{ArpForm, Roll};
 use crate::net::link::Link;
@@ -34,8 +34,9 @@ impl Floating {
         }
         floating.roll.form = if config.l2_param().garp_reply { ArpForm::Reply } else { ArpForm::Request };
         let owned: Vec<LocalAddress> = own.iter().filter(|local| config.address(local.address).is_none()).copied().collect();
+        let served = served(config);
         for address in busiest_first(config) {
-            floating.put_address(config, address, &legs_for(config, address, &legs, &owned));
+            floating.put_address(config, address, &served, &legs_for(config, address, &legs, &owned));
         }
         floating
     }
@@ -49,7 +50,7 @@ impl Floating {
         }
     }
 
-    fn put_address(&mut self, config: &Config, address: &Address, on: &[&Link]) {
+    fn put_address(&mut self, config: &Config, address: &Address, served: &HashSet<IpAddr>, on: &[&Link]) {
         let is_announced =
             |leg: &&&Link| config.l2_param().garp_on_vrid || config.vrid_on(&leg.name, address.ip.is_ipv6()).is_none();
         if address.arp {
@@ -61,7 +62,7 @@ impl Floating {
         if let IpAddr::V6(ip) = address.ip {
             self.reception.groups.extend(on.iter().map(|leg| (leg.ifindex, solicited_node(ip))));
         }
-        if let (true, Some(leg)) = (is_local(config, address), on.first()) {
+        if let (true, Some(leg)) = (is_local(address, served), on.first()) {
             self.local.insert(LocalAddress { ifindex: leg.ifindex, address: address.ip, prefix_len: full_len(address) });
         }
     }

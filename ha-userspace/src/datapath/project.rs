@@ -1,6 +1,6 @@
 //! The running configuration, as the data plane sees it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -41,9 +41,10 @@ pub fn project(
         let key = AddressKey { addr: address.into(), domain: UNTAGGED };
         desired.addresses.insert(key, Address { flags: address_flags::HOST, group: 0 });
     }
+    let served = served(config);
     for address in config.addresses() {
         let key = AddressKey { addr: address.ip.into(), domain: UNTAGGED };
-        desired.addresses.insert(key, Address { flags: address_bits(config, address), group: 0 });
+        desired.addresses.insert(key, Address { flags: address_bits(address, &served), group: 0 });
     }
     for service in config.services() {
         desired.backends.insert(service.index, backend(config, service, links, verdicts, next_hops));
@@ -132,24 +133,30 @@ fn floating_macs(config: &Config, link: &Link) -> [[u8; 6]; 2] {
     [false, true].map(|v6| config.vrid_on(&link.name, v6).map_or(link.mac, |vrid| vrid.mac()))
 }
 
-/// Whether the host's own stack takes what comes to a floating address and no vserver takes: a SNIP, because the host itself
-/// speaks to backends from it, or a VIP that no vserver uses, because then a daemon of the host does.
+/// The VIPs that vservers use.
 #[must_use]
-pub fn is_local(config: &Config, address: &crate::config::Address) -> bool {
+pub fn served(config: &Config) -> HashSet<IpAddr> {
+    config.vservers().map(|vserver| vserver.ip).collect()
+}
+
+/// Whether the host's own stack takes what comes to a floating address and no vserver takes: a SNIP, because the host itself
+/// speaks to backends from it, or a VIP that is not among those `served` by vservers, because then a daemon of the host does.
+#[must_use]
+pub fn is_local(address: &crate::config::Address, served: &HashSet<IpAddr>) -> bool {
     match address.kind {
         AddressType::Snip => true,
-        AddressType::Vip => !config.vservers().any(|vserver| vserver.ip == address.ip),
+        AddressType::Vip => !served.contains(&address.ip),
     }
 }
 
 /// A disabled address stays known, so that the host's stack does not answer for it, and is silent.
-fn address_bits(config: &Config, address: &crate::config::Address) -> u32 {
+fn address_bits(address: &crate::config::Address, served: &HashSet<IpAddr>) -> u32 {
     let kind = match address.kind {
         AddressType::Vip => address_flags::VIP,
         AddressType::Snip => address_flags::SNIP,
     };
     let bit = |set: bool, bit: u32| if set && address.enabled { bit } else { 0 };
-    kind | bit(is_local(config, address), address_flags::LOCAL)
+    kind | bit(is_local(address, served), address_flags::LOCAL)
         | bit(address.arp, address_flags::ARP)
         | bit(address.icmp, address_flags::ICMP)
 }
