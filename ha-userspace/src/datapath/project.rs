@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ha_common::abi::{
     Address, AddressKey, Backend, Interface, NextHop, ServiceKey, address_flags, backend_flags, hash_kind, interface_flags,
-    mode, vserver_flags,
+    mode, vrid_flags, vserver_flags,
 };
 use ha_common::health::{Settings, Verdict};
 use ha_common::maglev::Member;
@@ -45,6 +45,10 @@ pub fn project(
     for address in config.addresses() {
         let key = AddressKey { addr: address.ip.into(), domain: UNTAGGED };
         desired.addresses.insert(key, Address { flags: address_bits(address, &served), group: 0 });
+    }
+    for vrid in config.vrids().filter(|vrid| !vrid.interfaces.is_empty()) {
+        let family = if vrid.key.v6 { vrid_flags::V6 } else { vrid_flags::V4 };
+        *desired.vrids.entry(vrid.key.id.into()).or_default() |= family;
     }
     for service in config.services() {
         desired.backends.insert(service.index, backend(config, service, links, verdicts, next_hops));

@@ -87,7 +87,8 @@ fn is_answered(socket: &RawSocket, source: IpAddr, gateway: IpAddr) -> io::Resul
             return Ok(false);
         }
         // Interrupted or not, there is something to look at.
-        let _ = poll(&mut [PollFd::new(socket.fd(), PollFlags::POLLIN)], PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO));
+        let _ =
+            poll(&mut [PollFd::new(socket.fd(), PollFlags::POLLIN)], PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO));
         match socket.receive(&mut heard) {
             Ok(len) if frame::answers(&heard[..len], source, gateway) => return Ok(true),
             Ok(_) => {}

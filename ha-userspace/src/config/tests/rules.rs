@@ -53,7 +53,11 @@ fn what_cannot_be_is_refused_with_its_reason_and_changes_nothing() {
         ("bind vrid 60 -ifnum nope", 258, "set interface <name> -haMonitor ON makes it a leg"),
         ("bind vrid 60 -ifnum ha0", 257, "interface ha0 is no leg"),
         ("unbind vrid6 7 -ifnum spare0", 258, "it is not bound to vrid6 7"),
-        ("rm interface client0", 257, "interface client0 is bound to vrid 60; unbind vrid 60 -ifnum client0 first"),
+        (
+            "set interface client0 -haMonitor OFF",
+            257,
+            "interface client0 is bound to vrid 60; unbind vrid 60 -ifnum client0 first",
+        ),
         ("set interface spare0 -haMonitor OFF", 257, "unbind vrid 60 -ifnum spare0 first"),
         ("add ns ip 10.1.0.101 255.255.255.0 -vrID 61", 258, "add vrid 61 makes it"),
         ("set ns ip6 2001:db8::1 -vrID6 60", 258, "add vrid6 60 makes it"),
