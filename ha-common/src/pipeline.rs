@@ -32,6 +32,7 @@ mod router;
 mod select;
 mod stray;
 mod verdict;
+mod virtual_mac;
 
 pub use egress::{EGRESS_HEADERS, Egress, egress};
 pub use hash::{client_hash, rehash};
@@ -82,10 +83,16 @@ pub fn process<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, ingress: Ing
     if arrival.is_carried() {
         return stray::deliver(packet, tables, &arrival, verdict);
     }
-    if verdict.reason() == Reason::NotServing {
-        return stray::carry(packet, tables, &arrival);
+    match verdict.action() {
+        Action::Drop if verdict.reason() == Reason::NotServing => stray::carry(packet, tables, &arrival),
+        Action::Pass => {
+            if virtual_mac::is_addressed(packet) {
+                virtual_mac::take(packet, tables, &arrival);
+            }
+            verdict
+        }
+        Action::Drop | Action::Transmit | Action::Redirect(_) => verdict,
     }
-    verdict
 }
 
 /// A packet's whole story.

@@ -4,7 +4,7 @@
 use core::arch::asm;
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
-use aya_ebpf::helpers::generated::{bpf_skb_pull_data, bpf_xdp_adjust_head};
+use aya_ebpf::helpers::generated::{bpf_skb_change_type, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_xdp_adjust_head};
 use ha_common::packet::{PacketMut, Wire};
 
 /// The bounds of a frame that the verifier lets a program touch.
@@ -90,7 +90,7 @@ impl PacketMut for XdpFrame {
     }
 }
 
-/// A frame that the host's stack sends: read only.
+/// A frame in the stack: one that the host sends, or gets.
 pub struct SentFrame(*mut __sk_buff);
 
 impl SentFrame {
@@ -122,7 +122,21 @@ impl SentFrame {
         unsafe { (*self.0).len as usize }
     }
 
-    /// Interface that it leaves on.
+    /// Whom it is for, as the driver has judged: `PACKET_HOST`, `PACKET_OTHERHOST` and so on.
+    #[inline(always)]
+    pub fn kind(&self) -> u32 {
+        // SAFETY: the context is valid while the program runs.
+        unsafe { (*self.0).pkt_type }
+    }
+
+    /// Judges anew whom it is for.
+    #[inline(always)]
+    pub fn set_kind(&self, kind: u32) {
+        // SAFETY: the context is valid. An error leaves the judgement as it was.
+        unsafe { bpf_skb_change_type(self.0, kind) };
+    }
+
+    /// Interface that it leaves on, or came in on.
     #[inline(always)]
     pub fn ifindex(&self) -> u32 {
         // SAFETY: the context is valid while the program runs.
@@ -157,8 +171,12 @@ impl PacketMut for SentFrame {
     }
 
     #[inline(always)]
-    fn store<T: Wire>(&mut self, _offset: usize, _value: T) -> Option<()> {
-        None
+    fn store<T: Wire>(&mut self, offset: usize, value: T) -> Option<()> {
+        // By the helper, which takes a frame that others hold, as TCP does, apart from theirs: a direct write would make the kernel do
+        // that with every frame that comes here.
+        // SAFETY: the context is valid; `value` is as long as is said. Every bound is read again from the context after this call.
+        let error = unsafe { bpf_skb_store_bytes(self.0, offset as u32, (&raw const value).cast(), size_of::<T>() as u32, 0) };
+        (error == 0).then_some(())
     }
 
     #[inline(always)]

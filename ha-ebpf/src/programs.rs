@@ -10,6 +10,7 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 use ha_common::packet::PacketMut;
 use ha_common::pipeline::{self, Action, Egress, Ingress};
 use ha_common::tables::Tables;
+use ha_common::wire::eth::{self, Macs};
 
 use crate::packet::{SentFrame, XdpFrame};
 use crate::tables::Maps;
@@ -34,16 +35,42 @@ pub fn ingress(context: XdpContext) -> u32 {
 /// Every frame that the host's stack sends.
 #[classifier]
 pub fn egress_guard(context: TcContext) -> i32 {
-    let frame = SentFrame::new(context.as_ptr().cast(), pipeline::EGRESS_HEADERS as u32);
+    let mut frame = SentFrame::new(context.as_ptr().cast(), pipeline::EGRESS_HEADERS as u32);
     let tables = Maps::new(core::ptr::null_mut());
     let egress = Egress { ifindex: frame.ifindex(), vlan: frame.offloaded_vlan() };
-    let verdict = pipeline::egress(&frame, &tables, egress);
+    let verdict = pipeline::egress(&mut frame, &tables, egress);
     tables.count(verdict.reason(), frame.whole_len());
     match verdict.action() {
         Action::Drop => TC_ACT_SHOT,
         // Not "ok": that would end the chain, and whoever is attached after this program has a say, too.
         _ => TC_ACT_UNSPEC,
     }
+}
+
+/// Every frame that XDP gave to the host: admits it if it is addressed to the interface, whatever it was addressed to before.
+///
+/// Most drivers judge that after XDP, as it should be. One that does before (veth) takes a frame that XDP has addressed
+/// anew for another station's, and the stack would drop it.
+#[classifier]
+pub fn admission(context: TcContext) -> i32 {
+    const TO_HOST: u32 = 0;
+    const TO_OTHER: u32 = 3;
+    let frame = SentFrame::new(context.as_ptr().cast(), eth::LEN as u32);
+    if frame.kind() != TO_OTHER {
+        return TC_ACT_UNSPEC;
+    }
+    let tables = Maps::new(core::ptr::null_mut());
+    // One after the other: what is not there must not be read, and of a pair of options the compiler reads both.
+    let Some(here) = tables.interface(frame.ifindex()) else {
+        return TC_ACT_UNSPEC;
+    };
+    let Some(macs) = frame.load::<Macs>(0) else {
+        return TC_ACT_UNSPEC;
+    };
+    if eth::destination(macs) == here.mac {
+        frame.set_kind(TO_HOST);
+    }
+    TC_ACT_UNSPEC
 }
 
 /// Tells userspace the two clocks at one instant, by a test run: `jiffies64`, then `CLOCK_MONOTONIC`, as the first 16 bytes of the

@@ -13,11 +13,13 @@ mod hook;
 mod identity;
 pub mod indices;
 mod interface;
+mod l2_param;
 mod node;
 mod record;
 mod route_monitor;
 mod rpc_node;
 mod service;
+mod vrid;
 mod vserver;
 
 #[cfg(test)]
@@ -37,10 +39,12 @@ pub use ha_node::{HaNode, Pair, Peer};
 pub use hook::Hook;
 pub use indices::Indices;
 pub use interface::Interface;
+pub use l2_param::L2Param;
 pub use node::NodeConfig;
 pub use record::Record;
 pub use rpc_node::RpcNode;
 pub use service::Service;
+pub use vrid::{Vrid, VridKey};
 pub use vserver::Vserver;
 
 use crate::command::schema::{self, Verb};
@@ -55,6 +59,8 @@ pub struct Config {
     peer: Option<Peer>,
     hook: Hook,
     interfaces: BTreeMap<String, Interface>,
+    vrids: BTreeMap<VridKey, Vrid>,
+    l2_param: L2Param,
     rpc_nodes: BTreeMap<IpAddr, RpcNode>,
     addresses: BTreeMap<IpAddr, Address>,
     vservers: BTreeMap<String, Vserver>,
@@ -80,6 +86,8 @@ impl Config {
             peer: None,
             hook: Hook::of_defaults(),
             interfaces: BTreeMap::new(),
+            vrids: BTreeMap::new(),
+            l2_param: L2Param::of_defaults(),
             rpc_nodes: BTreeMap::new(),
             addresses: BTreeMap::new(),
             vservers: BTreeMap::new(),
@@ -129,6 +137,12 @@ impl Config {
             _ if !command.verb.configures() => {}
             _ if entity == &schema::ns::CONFIG || entity == &schema::ns::HOST_NAME => return self.apply_node(command),
             _ if entity == &schema::ns::INTERFACE => return self.apply_interface(command),
+            _ if entity == &schema::network::VRID || entity == &schema::network::VRID6 => return self.apply_vrid(command),
+            _ if entity == &schema::network::BINDING || entity == &schema::network::BINDING6 => {
+                return self.apply_vrid_binding(command);
+            }
+            _ if entity == &schema::network::REMOVAL || entity == &schema::network::REMOVAL6 => return self.rm_vrid(command),
+            _ if entity == &schema::network::L2_PARAM => return self.apply_l2_param(command),
             _ if entity == &schema::ns::RPC_NODE => return self.apply_rpc_node(command),
             _ if entity == &schema::ns::IP || entity == &schema::ns::IP6 => return self.apply_address(command),
             _ if entity == &schema::ha::NODE => return self.apply_ha_node(command),
@@ -151,6 +165,9 @@ impl Config {
         list.extend(self.node.commands());
         list.extend(self.interfaces.values().flat_map(Interface::commands));
         list.extend(self.sets.values().flat_map(Fis::commands));
+        list.extend(self.vrids.values().filter_map(|vrid| vrid.command(Verb::Add)));
+        list.extend(self.vrids.values().filter_map(Vrid::binding_command));
+        list.extend(self.l2_param.command(Verb::Set));
         list.extend(self.peer.iter().filter_map(|peer| peer.command(Verb::Add)));
         list.extend(self.ha.command(Verb::Set));
         list.extend(self.route_monitors.iter().map(|route| route_monitor::bind_command(*route)));
@@ -172,7 +189,8 @@ impl Config {
 
     /// Says what is allowed but unwise in this configuration, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
-        self.ha.warnings(self.ha_links().count(), self.peer.is_some())
+        let ha = self.ha.warnings(self.ha_links().count(), self.peer.is_some());
+        ha.into_iter().chain(self.vrids.values().filter_map(Vrid::warning)).collect()
     }
 
     /// Returns a number that grows with each change.

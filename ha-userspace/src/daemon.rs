@@ -18,12 +18,16 @@
 //! SIGTERM ends the process and touches nothing: programs, maps and links are pinned, the kernel goes on serving, and the next
 //! daemon adopts them. Leaving the pair is `understudy stop`.
 
+mod arp;
 mod conflicts;
 mod floating;
+mod gateway;
 mod helpers;
 mod live;
+mod local;
 mod overheard;
 mod probing;
+mod reception;
 mod status;
 mod watched;
 mod witness;
@@ -59,10 +63,11 @@ use crate::ha::state::{State, StateFile};
 use crate::ha::{Driver, Handle, Parts as DriverParts, Request};
 use crate::health::Monitors;
 use crate::hook::Hook;
-use crate::net::address::{self, LocalAddress};
+use crate::net::address;
 use crate::net::heartbeat::Requests;
 use crate::net::neighbour::{self, Neighbours, NextHops};
 use crate::net::probe::Probes;
+use crate::net::reception::{Receiver, Reception};
 use crate::net::route;
 use crate::options::Options;
 use crate::witness::Client as WitnessClient;
@@ -178,7 +183,11 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
 
     let node: Node = Rc::new(RefCell::new(Executor::new(config, live)));
     let (mut roles, roles_of) = (helpers.changes(), helpers.clone());
-    let local = tokio::spawn(keep_addresses(helpers, netlink.clone()));
+    let tasks = [
+        tokio::spawn(local::keep(helpers.clone(), netlink.clone())),
+        tokio::spawn(reception::keep(helpers.clone(), netlink.clone())),
+        tokio::spawn(gateway::watch(helpers, netlink.clone(), board)),
+    ];
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let serving = serve(socket.listener(), Rc::clone(&node));
@@ -204,7 +213,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
                 with(&node, |_, live| live.datapath.set_exceptions(met));
             }
             Ok(()) = roles.changed() => with(&node, |_, live| live.probe_now()),
-            Some(()) = own_changes.next() => match address::list(&netlink).await {
+            Some(_) = own_changes.next() => match address::list(&netlink).await {
                 Ok(own) => with(&node, |config, live| live.know_host(config, own)),
                 Err(error) => warn!(%error, "cannot list the host's addresses"),
             },
@@ -218,16 +227,13 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     };
     requests.stop();
     driver.send(Request::End);
-    local.abort();
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
     if thread.join().is_err() {
         warn!("the HA driver ended badly; see above");
     }
     if stopped {
-        for local in roles_of.local().0 {
-            if let Err(error) = address::remove(&netlink, local).await {
-                warn!(%error, "floating address");
-            }
-        }
+        local::remove_all(&roles_of, &netlink).await;
+        Receiver::of(&roles_of.reception()).follow(&netlink, &Reception::default()).await;
         leave(node)?;
     }
     Ok(())
@@ -298,31 +304,6 @@ fn inherit(config: &Config, datapath: &Datapath) -> (HashMap<String, Verdict>, N
     let verdict = |name: &str| datapath::inherited_verdict(config, &present, name);
     let verdicts = config.services().map(|service| (service.name.clone(), verdict(&service.name))).collect();
     (verdicts, datapath::inherited_next_hops(config, &present))
-}
-
-/// Brings addresses of the host up and down with the role.
-async fn keep_addresses(helpers: Helpers, handle: rtnetlink::Handle) {
-    let mut changes = helpers.changes();
-    let mut up: BTreeSet<LocalAddress> = BTreeSet::new();
-    loop {
-        changes.mark_unchanged();
-        let (wanted, serves) = helpers.local();
-        let goal = if serves { wanted.clone() } else { BTreeSet::new() };
-        for gone in up.union(&wanted).filter(|local| !goal.contains(local)) {
-            if let Err(error) = address::remove(&handle, *gone).await {
-                warn!(%error, "floating address");
-            }
-        }
-        for new in &goal {
-            if let Err(error) = address::add(&handle, *new).await {
-                warn!(%error, "floating address");
-            }
-        }
-        up = goal;
-        if changes.changed().await.is_err() {
-            return;
-        }
-    }
 }
 
 /// What the kernel tells besides rulings: somebody's way is wanted, or a logged flow came or went.

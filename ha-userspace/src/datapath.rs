@@ -36,7 +36,9 @@ pub use events::Events;
 pub use loader::{LoadError, Settings};
 pub use maps::{Capacity, Maps, WriteError};
 pub use plan::Present;
-pub use project::{idle_timeouts, inherited_next_hops, inherited_verdict, is_local, project, targets, wanted_next_hops};
+pub use project::{
+    idle_timeouts, inherited_next_hops, inherited_verdict, is_local, project, served, targets, wanted_next_hops,
+};
 pub use rings::PoolFull;
 pub use shared::{PUBLIC_WORDS, Shared};
 pub use table::{Cursor, Table};

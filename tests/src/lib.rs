@@ -1,6 +1,7 @@
 //! Lab harness, golden vectors, pair simulation and privileged end-to-end tests.
 
 pub mod alone;
+pub mod announce;
 pub mod bench;
 pub mod failover;
 pub mod harness;

@@ -27,6 +27,7 @@ mod placing;
 mod returning;
 mod strays;
 mod vlan;
+mod vmac;
 pub mod world;
 
 pub use outcome::{Changes, Outcome};
@@ -148,7 +149,7 @@ impl Vector {
         let mut packet = HostPacket::new(frame);
         let verdict = match self.place {
             Place::Ingress(ifindex) => pipeline::process(&mut packet, tables, Ingress { ifindex }),
-            Place::Egress => pipeline::egress(&packet, tables, Egress { ifindex: 0, vlan: 0 }),
+            Place::Egress => pipeline::egress(&mut packet, tables, Egress { ifindex: world::SENDS_ON, vlan: 0 }),
         };
         tables.count(verdict.reason(), frame.len());
         let counters = tables.counters.borrow().iter().map(|(&reason, &counter)| (reason, counter)).collect();
@@ -226,6 +227,7 @@ pub fn all() -> Vec<Vector> {
         egress::vectors,
         strays::vectors,
         between::vectors,
+        vmac::vectors,
     ] {
         vectors.extend(theme());
     }

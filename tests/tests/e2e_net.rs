@@ -1,20 +1,23 @@
 //! Interfaces, neighbours, addresses and announcements on a real kernel, in namespaces that end with the test.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Command;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ha_common::ha::announce::{Announcement, Pace};
+use ha_common::abi::Term;
+use ha_common::ha::announce::{Announcement, Pace, Subject};
 use ha_tests::alone::{alone, ip, veth};
 use ha_tests::harness::packet_socket;
 use nix::sched::{CloneFlags, unshare};
 use tokio::sync::watch;
 use understudy::net::address::{self, LocalAddress};
-use understudy::net::announce::{Announcements, Roll};
+use understudy::net::announce::{Announcer, Gratuitous, Outcome, Roll};
 use understudy::net::link::{self, LinkEvent, LinkWatch};
 use understudy::net::neighbour;
+use understudy::net::reception::{Receiver, Reception};
 
 #[test]
 fn carrier_is_told_within_milliseconds() {
@@ -98,12 +101,21 @@ fn next_hops_are_resolved_and_followed() {
 /// Announced until the first frame passes.
 const FORERUNNER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 1, 1));
 
+fn roll(leg: &link::Link, addresses: &[IpAddr]) -> Roll {
+    let announcement = |&address: &IpAddr| Announcement { ifindex: leg.ifindex, subject: Subject::Address(address) };
+    let announcements = addresses.iter().map(announcement).collect();
+    Roll { announcements, macs: [(leg.ifindex, [leg.mac; 2])].into(), ..Roll::default() }
+}
+
+fn nobody() -> Outcome {
+    Arc::new(|_, _| {})
+}
+
 /// An interface that has just come up drops what is sent for a moment: the kernel wires its queue up later.
 fn wait_until_frames_pass(leg: &link::Link, socket: &socket2::Socket) {
     let pace = Pace { rounds: 5_000, round_gap: Duration::from_millis(1), ..Pace::default() };
-    let forerunner = Announcements::spawn(pace).unwrap();
-    let queue = vec![Announcement { ifindex: leg.ifindex, address: FORERUNNER }];
-    forerunner.start(Roll { announcements: queue, macs: [(leg.ifindex, leg.mac)].into() });
+    let forerunner = Gratuitous::spawn(pace).unwrap();
+    forerunner.announce(Term::new(1, 1), &roll(leg, &[FORERUNNER]), nobody());
     let (mut frame, until) = ([0; 128], Instant::now() + Duration::from_secs(5));
     while packet_socket::receive(socket, &mut frame).unwrap().is_none() {
         assert!(Instant::now() < until, "nothing passes");
@@ -118,10 +130,9 @@ fn announcements_reach_the_segment_in_order_and_stop_at_once() {
         let leg = link::link("leg0").unwrap();
         let socket = packet_socket::capture("peer0").unwrap();
         wait_until_frames_pass(&leg, &socket);
-        let announcements = Announcements::spawn(Pace { burst: 8, rate: 100, ..Pace::default() }).unwrap();
+        let announcements = Gratuitous::spawn(Pace { burst: 8, rate: 100, ..Pace::default() }).unwrap();
         let addresses: Vec<IpAddr> = (1..=200).map(|n| Ipv4Addr::new(10, 1, 0, n).into()).collect();
-        let queue = addresses.iter().map(|&address| Announcement { ifindex: leg.ifindex, address }).collect();
-        announcements.start(Roll { announcements: queue, macs: [(leg.ifindex, leg.mac)].into() });
+        announcements.announce(Term::new(1, 1), &roll(&leg, &addresses), nobody());
         let mut heard = Vec::new();
         let mut listen = |enough: &dyn Fn(&[IpAddr]) -> bool, until: Instant| {
             let mut frame = [0; 128];
@@ -143,7 +154,7 @@ fn announcements_reach_the_segment_in_order_and_stop_at_once() {
         };
         let first = listen(&|heard| heard.len() >= 12, Instant::now() + Duration::from_secs(5));
         assert_eq!(first[..12], addresses[..12]);
-        announcements.stop();
+        announcements.withdraw();
         let sent = announcements.counts().sent as usize;
         let all = listen(&|_| false, Instant::now() + Duration::from_millis(100));
         assert!(all.len() <= sent + 1, "{} frames were sent when it stopped, {} came", sent, all.len());
@@ -175,6 +186,37 @@ fn floating_addresses_come_and_go_as_often_as_one_likes() {
             }
             let nowhere = LocalAddress { ifindex: 9999, address: "10.2.0.1".parse().unwrap(), prefix_len: 32 };
             assert!(address::add(&handle, nowhere).await.unwrap_err().to_string().contains("10.2.0.1/32 on interface 9999"));
+        });
+    });
+}
+
+#[test]
+fn a_leg_lets_in_its_virtual_mac_and_the_groups_of_its_addresses_and_no_more() {
+    alone(|| {
+        veth();
+        let ifindex = link::link("leg0").unwrap().ifindex;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (connection, handle, _) = rtnetlink::new_connection().unwrap();
+            tokio::spawn(connection);
+            let shown = |what: &[&str]| {
+                let output = Command::new(what[0]).args(&what[1..]).output().unwrap();
+                String::from_utf8(output.stdout).unwrap()
+            };
+            let vmac = || shown(&["bridge", "fdb", "show", "dev", "leg0"]).contains("00:00:5e:00:01:3c self permanent");
+            let groups = || shown(&["ip", "-6", "maddr", "show", "dev", "leg0"]).matches("ff02::1:ff").count();
+            let before = groups();
+            let group = |n: u16| (ifindex, Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff10, n));
+            let wanted = Reception { macs: [(ifindex, [0, 0, 0x5e, 0, 1, 60])].into(), groups: (0..400).map(group).collect() };
+            let mut receiver = Receiver::default();
+            for _ in 0..2 {
+                receiver.follow(&handle, &wanted).await;
+                assert!(vmac(), "as a second unicast address");
+                assert_eq!(groups() - before, 400, "more than one socket holds");
+            }
+            receiver.follow(&handle, &Reception { groups: (0..3).map(group).collect(), ..Reception::default() }).await;
+            assert!(!vmac());
+            assert_eq!(groups() - before, 3);
         });
     });
 }

@@ -32,7 +32,8 @@ enum Command {
     /// Runs the pair on a virtual clock through random faults.
     #[command(disable_help_flag = true)]
     Sim(Forwarded),
-    /// Measures: `bench packet` gives nanoseconds per packet, `bench failover` outages and false takeovers.
+    /// Measures: `bench packet` gives nanoseconds per packet, `bench failover` outages and false takeovers, `bench announce` how soon
+    /// many VIPs are reachable.
     Bench {
         #[command(subcommand)]
         what: Bench,
@@ -47,6 +48,9 @@ enum Bench {
     /// How long the VIP is without an answer when the Primary is lost, and how often it is lost for no reason.
     #[command(disable_help_flag = true)]
     Failover(Forwarded),
+    /// How soon thousands of VIPs are reachable after a takeover, with a virtual MAC and without.
+    #[command(disable_help_flag = true)]
+    Announce(Forwarded),
 }
 
 /// Arguments that another program understands.
@@ -73,6 +77,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Lab(args) => forward::become_binary("lab", &args.arguments),
         Command::Sim(args) => forward::become_binary("sim", &args.arguments),
         Command::Bench { what: Bench::Packet(args) } => forward::become_binary("bench-packet", &args.arguments),
+        Command::Bench { what: Bench::Announce(args) } => forward::become_binary("bench-announce", &args.arguments),
         Command::Bench { what: Bench::Failover(args) } => forward::become_binary("bench-failover", &args.arguments),
     }
 }

@@ -29,9 +29,11 @@ pub struct Fence {
     pub peer_said_at: AtomicU64,
     /// Since when the peer, which serves as well, owes a proof that it hears this node, by the own clock; zero while it owes none.
     pub deaf_since: AtomicU64,
+    /// When this node's kernel last stopped serving because of what the peer said, by the own clock; zero: never.
+    pub quit_at: AtomicU64,
 }
 
-const _: () = assert!(size_of::<Fence>() == 24 * GROUPS + 40);
+const _: () = assert!(size_of::<Fence>() == 24 * GROUPS + 48);
 
 impl Clone for Fence {
     /// What it holds now, word by word.
@@ -47,6 +49,7 @@ impl Clone for Fence {
             peer_nonce_at: word(&self.peer_nonce_at),
             peer_said_at: word(&self.peer_said_at),
             deaf_since: word(&self.deaf_since),
+            quit_at: word(&self.quit_at),
         }
     }
 }

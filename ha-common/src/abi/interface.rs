@@ -1,5 +1,7 @@
 //! `INTERFACES[ifindex]`: what an interface is to this node; `LEG_IFINDEX[leg]` and `LINK_IFINDEX[link]`: which it is.
 
+use crate::wire::eth;
+
 /// Bits of [`Interface::flags`].
 pub mod interface_flags {
     /// Carries clients or backends: floating addresses live here.
@@ -28,6 +30,25 @@ pub struct Interface {
     pub mac: [u8; 6],
     /// MTU in bytes.
     pub mtu: u16,
+    /// MAC address that floating IPv4 addresses have here: the virtual MAC of the VRID that is bound to it, else [`Self::mac`].
+    pub v4_mac: [u8; 6],
+    /// The same for floating IPv6 addresses.
+    pub v6_mac: [u8; 6],
 }
 
-const _: () = assert!(size_of::<Interface>() == 24);
+impl Interface {
+    /// The virtual MAC addresses of VRID `id` (RFC 9568, 7.3): for IPv4, for IPv6.
+    #[must_use]
+    pub const fn virtual_macs(id: u8) -> [[u8; 6]; 2] {
+        [[0, 0, 0x5e, 0, 1, id], [0, 0, 0x5e, 0, 2, id]]
+    }
+
+    /// Whether floating addresses have `mac` here although it is not the interface's own.
+    #[inline(always)]
+    #[must_use]
+    pub fn has_virtual(&self, mac: [u8; 6]) -> bool {
+        eth::is_virtual(mac) && (mac == self.v4_mac || mac == self.v6_mac)
+    }
+}
+
+const _: () = assert!(size_of::<Interface>() == 36);

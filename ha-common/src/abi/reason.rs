@@ -48,6 +48,8 @@ reasons! {
     Unreadable = "unreadable",
     /// To a floating address that a daemon on this machine is bound to.
     Local = "local",
+    /// Says where a neighbour is, to a floating address that the host does not know: for packet sockets only.
+    NeighbourHeard = "neighbour_heard",
     /// From a backend, but no answer that goes through the pair: the host's.
     BackendOwn = "backend_own",
     /// A map that the loader fills is missing its record: the host's, and an alarm.

@@ -89,6 +89,9 @@ pub fn hear(node: &Node, fence: &Fence, link: &mut Link, frame: &Extension, now:
         return Heard::Fresh { ruling: Ruling::Stands, news };
     }
     let ruling = judge(node, fence, frame, 0, now);
+    if matches!(ruling, Ruling::Yielded(_) | Ruling::Lost(_) | Ruling::Unheard(_)) {
+        store(&fence.quit_at, now.0);
+    }
     Heard::Fresh { ruling, news: news || ruling != Ruling::Stands }
 }
 

@@ -4,13 +4,15 @@ use crate::abi::{Address, Reason, address_flags};
 use crate::packet::PacketMut;
 use crate::tables::Tables;
 use crate::wire::checksum::Delta;
-use crate::wire::icmp::{ECHO_REPLY, ECHO_REQUEST, V6_ECHO_REPLY, V6_ECHO_REQUEST};
+use crate::wire::icmp::{ADVERTISEMENT, ECHO_REPLY, ECHO_REQUEST, V6_ECHO_REPLY, V6_ECHO_REQUEST};
 use crate::wire::{eth, ipv4, ipv6};
 
 use super::parse::{Story, Transport};
 use super::verdict::end;
 use super::{Verdict, gate};
 
+/// A station that does not exist: the host's stack leaves alone what is addressed to it, and packet sockets see it.
+const NOBODY: [u8; 6] = [2, 0, 0, 0, 0, 0];
 /// Time to live of answers.
 const TTL: u8 = 64;
 
@@ -39,6 +41,11 @@ fn decide<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, ad
     }
     if !echo && address.flags & address_flags::LOCAL != 0 {
         return Err(Verdict::pass(Reason::Local));
+    }
+    if story.transport == Transport::Icmp && story.is_v6() && story.icmp[0] == ADVERTISEMENT && !story.arrival.is_carried() {
+        // The daemon asks gateways from floating addresses. The stack, which does not know them, would forward the answer.
+        packet.store(0, eth::macs(NOBODY, eth::source(story.frame.macs))).ok_or(Verdict::drop(Reason::Truncated))?;
+        return Err(Verdict::pass(Reason::NeighbourHeard));
     }
     Err(Verdict::drop(match story.transport {
         Transport::Tcp | Transport::Udp => Reason::NoVserver,

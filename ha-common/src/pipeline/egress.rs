@@ -8,16 +8,16 @@ use crate::packet::PacketMut;
 use crate::tables::Tables;
 use crate::wire::arp::{self, Arp};
 use crate::wire::eth::{self, ether_type};
-use crate::wire::icmp::{self, Neighbour};
+use crate::wire::icmp::{self, Advertisement, Neighbour};
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::{self, Ipv6};
 
 use super::parse::{self, Frame};
 use super::verdict::end;
-use super::{Verdict, gate};
+use super::{Verdict, gate, virtual_mac};
 
-/// How much of a frame the guard reads: link layer with tag, IPv6, neighbour discovery.
-pub const EGRESS_HEADERS: usize = eth::LEN + crate::wire::vlan::LEN + ipv6::LEN + size_of::<Neighbour>();
+/// How much of a frame the guard reads: link layer with tag, IPv6, neighbour discovery with its first option.
+pub const EGRESS_HEADERS: usize = eth::LEN + crate::wire::vlan::LEN + ipv6::LEN + size_of::<Advertisement>();
 
 /// Where a frame leaves.
 #[derive(Clone, Copy, Debug)]
@@ -28,51 +28,69 @@ pub struct Egress {
     pub vlan: u32,
 }
 
-/// The first group: whose virtual MAC addresses these are is not told apart yet.
-const VMAC_GROUP: u32 = 0;
-
-/// Decides about a frame that the host's stack sends.
+/// Decides about a frame that the host's stack sends, and gives it the virtual MAC if it speaks for a floating address that has one.
 #[inline(always)]
-pub fn egress<P: PacketMut, T: Tables>(packet: &P, tables: &T, egress: Egress) -> Verdict {
+pub fn egress<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, egress: Egress) -> Verdict {
     end(judge(packet, tables, egress))
 }
 
 #[inline(always)]
-fn judge<P: PacketMut, T: Tables>(packet: &P, tables: &T, egress: Egress) -> Result<Verdict, Verdict> {
+fn judge<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, egress: Egress) -> Result<Verdict, Verdict> {
     const UNREADABLE: Verdict = Verdict::pass(Reason::Unreadable);
+    const CUT: Verdict = Verdict::drop(Reason::Truncated);
     let frame = parse::frame(packet)?;
-    if is_virtual(eth::source(frame.macs)) && !serves(tables, VMAC_GROUP) {
+    if eth::is_virtual(eth::source(frame.macs)) && !serves(tables, virtual_mac::GROUP as u32) {
         return Err(Verdict::drop(Reason::EgressVmac));
     }
     let domain = if frame.domain() != 0 { frame.domain() } else { egress.vlan };
-    let (source, reason) = match frame.ether_type {
-        ether_type::IPV4 => (Ip::v4(packet.load::<Ipv4>(frame.l3()).ok_or(UNREADABLE)?.source), Reason::EgressAddress),
+    let floats = match frame.ether_type {
+        ether_type::IPV4 => {
+            let source = packet.load::<Ipv4>(frame.l3()).ok_or(UNREADABLE)?.source;
+            let floats = guard(tables, Ip::v4(source), domain, Reason::EgressAddress)?;
+            if floats && let Some(here) = tables.interface(egress.ifindex).filter(|here| here.v4_mac != here.mac) {
+                virtual_mac::speak_v4(packet, here).ok_or(CUT)?;
+            }
+            floats
+        }
         ether_type::IPV6 => {
             let header = packet.load::<Ipv6>(frame.l3()).ok_or(UNREADABLE)?;
-            if let Some(target) = advertised(packet, &frame, &header) {
-                guard(tables, target, domain, Reason::EgressNeighbour)?;
+            let discovery = discovery(packet, &frame, &header);
+            let advertised = match discovery {
+                Some(message) if message.icmp.kind == icmp::ADVERTISEMENT => {
+                    guard(tables, Ip(message.target), domain, Reason::EgressNeighbour)?
+                }
+                _ => false,
+            };
+            let floats = guard(tables, Ip(header.source), domain, Reason::EgressAddress)?;
+            if (floats || advertised)
+                && let Some(here) = tables.interface(egress.ifindex).filter(|here| here.v6_mac != here.mac)
+            {
+                virtual_mac::speak_v6(packet, &frame, here, discovery.is_some()).ok_or(CUT)?;
             }
-            (Ip(header.source), Reason::EgressAddress)
+            floats
         }
         ether_type::ARP => {
             let sender = packet.load::<Arp>(frame.l3()).ok_or(UNREADABLE)?.sender;
-            (Ip::v4(arp::word(sender)), Reason::EgressNeighbour)
+            let floats = guard(tables, Ip::v4(arp::word(sender)), domain, Reason::EgressNeighbour)?;
+            if floats && let Some(here) = tables.interface(egress.ifindex).filter(|here| here.v4_mac != here.mac) {
+                virtual_mac::speak_arp(packet, &frame, here).ok_or(CUT)?;
+            }
+            floats
         }
-        _ => return Ok(Verdict::pass(Reason::EgressPass)),
+        _ => false,
     };
-    let floats = guard(tables, source, domain, reason)?;
     Ok(Verdict::pass(if floats { Reason::EgressServing } else { Reason::EgressPass }))
 }
 
-/// The address that a neighbour advertisement is about.
+/// The neighbour solicitation or advertisement in an IPv6 packet.
 #[inline(always)]
-fn advertised<P: PacketMut>(packet: &P, frame: &Frame, header: &Ipv6) -> Option<Ip> {
+fn discovery<P: PacketMut>(packet: &P, frame: &Frame, header: &Ipv6) -> Option<Neighbour> {
     const ICMP_V6: u8 = 58;
     if header.next_header != ICMP_V6 {
         return None;
     }
     let neighbour = packet.load::<Neighbour>(frame.l3() + ipv6::LEN)?;
-    (neighbour.icmp.kind == icmp::ADVERTISEMENT).then_some(Ip(neighbour.target))
+    matches!(neighbour.icmp.kind, icmp::SOLICITATION | icmp::ADVERTISEMENT).then_some(neighbour)
 }
 
 /// Refuses, for `reason`, what speaks for a floating address that is not served here; whether `addr` floats.
@@ -91,11 +109,4 @@ fn serves<T: Tables>(tables: &T, group: u32) -> bool {
         (Some(node), Some(fence)) => fence.serves(node, group as usize),
         _ => false,
     }
-}
-
-/// Whether `mac` is one of those that VRRP gives to virtual routers (RFC 9568, 7.3).
-#[inline(always)]
-fn is_virtual(mac: [u8; 6]) -> bool {
-    let [a, b, c, d, e, _] = mac;
-    [a, b, c, d] == [0, 0, 0x5e, 0] && (e == 1 || e == 2)
 }

@@ -38,7 +38,7 @@ fn answer_arp<P: PacketMut, T: Tables>(
     if !ethernet {
         return Err(NOT_OURS);
     }
-    overhear(tables, &arrival, frame, Ip::v4(arp::word(request.sender)), bytes(request.sender_mac));
+    overhear(tables, &arrival, frame, Ip::v4(arp::word(request.sender)), eth::from_halves(request.sender_mac));
     // A sender that asks for its own address announces it.
     if request.operation != arp::REQUEST || request.sender == request.target {
         return Err(NOT_OURS);
@@ -47,17 +47,17 @@ fn answer_arp<P: PacketMut, T: Tables>(
         .ok_or(NOT_OURS)?;
     let sender = Ip::v4(arp::word(request.sender));
     let interface = may_answer(tables, arrival, frame, address, sender)?;
-    let mac = interface.mac;
+    let mac = interface.v4_mac;
     let answer = Arp {
         operation: arp::REPLY,
-        sender_mac: halves(mac),
+        sender_mac: eth::halves(mac),
         sender: request.target,
         target_mac: request.sender_mac,
         target: request.sender,
         ..request
     };
     packet.store(frame.l3(), answer).ok_or(IGNORED)?;
-    packet.store(0, eth::macs(bytes(request.sender_mac), mac)).ok_or(IGNORED)?;
+    packet.store(0, eth::macs(eth::from_halves(request.sender_mac), mac)).ok_or(IGNORED)?;
     Ok(Verdict::transmit(Reason::ArpReply))
 }
 
@@ -132,7 +132,7 @@ fn answer_solicitation<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, stor
     if story.ttl != 255 || story.icmp[1] != 0 {
         return Err(IGNORED);
     }
-    advertise(packet, story, target, interface.mac).ok_or(Verdict::drop(Reason::NoHeadroom))
+    advertise(packet, story, target, interface.v6_mac).ok_or(Verdict::drop(Reason::NoHeadroom))
 }
 
 /// All nodes of the link: whom to answer when the asker has no address yet.
@@ -173,7 +173,7 @@ fn advertise<P: PacketMut>(packet: &mut P, story: &Story, target: Ip, mac: [u8; 
     };
     packet.store(l3, header)?;
     let option = [icmp::TARGET_MAC, 1];
-    let [a, b, c] = halves(mac);
+    let [a, b, c] = eth::halves(mac);
     let checksum = Sum::new()
         .words(&target.0)
         .words(&destination.0)
@@ -190,18 +190,4 @@ fn advertise<P: PacketMut>(packet: &mut P, story: &Story, target: Ip, mac: [u8; 
     let icmp = Icmp { kind: icmp::ADVERTISEMENT, code: 0, checksum, rest: flags.to_be() };
     packet.store(l3 + ipv6::LEN, Advertisement { neighbour: Neighbour { icmp, target: target.0 }, option, mac })?;
     Some(Verdict::transmit(Reason::NeighbourAdvertisement))
-}
-
-/// A MAC address as three words.
-#[inline(always)]
-fn halves(mac: [u8; 6]) -> [u16; 3] {
-    let [a, b, c, d, e, f] = mac;
-    [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]), u16::from_ne_bytes([e, f])]
-}
-
-/// The reverse of [`halves`].
-#[inline(always)]
-fn bytes(halves: [u16; 3]) -> [u8; 6] {
-    let [[a, b], [c, d], [e, f]] = [halves[0].to_ne_bytes(), halves[1].to_ne_bytes(), halves[2].to_ne_bytes()];
-    [a, b, c, d, e, f]
 }

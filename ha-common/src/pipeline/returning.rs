@@ -5,7 +5,7 @@ use crate::abi::{
     tcp_seen, vserver_flags,
 };
 use crate::tables::{Route, Tables};
-use crate::wire::tcp;
+use crate::wire::{eth, tcp};
 
 use super::flow;
 use super::hash::client_hash;
@@ -116,10 +116,15 @@ fn way<T: Tables>(tables: &T, story: &Story, owner: &Owner, key: &FlowKey) -> Re
         return Err(if own { Verdict::pass(Reason::BackendOwn) } else { Verdict::drop(Reason::ReturnUnknown) });
     }
     rewrite::lives_on(story)?;
-    let Route::Via(hop) = route else {
+    let Route::Via(mut hop) = route else {
         want_client_hop(tables, key, &story.arrival);
         return Err(Verdict::drop(Reason::NoClientHop));
     };
+    if let Some(leg) = tables.interface(hop.ifindex) {
+        // The routing table knows nothing of virtual MACs.
+        let mac = if story.is_v6() { leg.v6_mac } else { leg.v4_mac };
+        hop.macs = eth::macs(eth::destination(hop.macs), mac);
+    }
     let reason = if keep(tables, vserver, story, owner, key, hop) { Reason::ReturnNew } else { Reason::ReturnHash };
     Ok((hop, reason))
 }

@@ -24,6 +24,8 @@ use super::{Action, Arrival, Verdict};
 const RATE: u64 = 200_000;
 /// Nanoseconds per stray.
 const COST: u64 = 1_000_000_000 / RATE;
+/// Nanoseconds for which frames to a virtual MAC are carried after this node has stopped serving.
+const VIRTUAL_FOR: u64 = 1_000_000_000;
 /// Strays that may go at once.
 const BURST: u64 = 1_024;
 
@@ -44,11 +46,10 @@ fn try_carry<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arriv
     let (node, fence) = (tables.node().ok_or(NOT_SERVING)?, tables.fence().ok_or(NOT_SERVING)?);
     let leg = tables.interface(arrival.ifindex).filter(|found| found.flags & interface_flags::LEG != 0).ok_or(NOT_SERVING)?;
     let macs = packet.load::<Macs>(0).ok_or(NOT_SERVING)?;
-    // A switch that floods would otherwise double everything onto the HA link.
-    if eth::destination(macs) != leg.mac {
+    let now = tables.now();
+    if !is_meant(leg, fence, eth::destination(macs), now) {
         return Err(NOT_SERVING);
     }
-    let now = tables.now();
     let (link, peer_mac) = best_link(tables, node, now).ok_or(Verdict::drop(Reason::StrayNoPeer))?;
     let len = packet.len();
     if len + stray::OVERHEAD - eth::LEN > usize::from(link.mtu) {
@@ -66,6 +67,14 @@ fn try_carry<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arriv
         *sent += 1;
     }
     Ok(Verdict::redirect(link.ifindex, Reason::StraySent))
+}
+
+/// Whether a frame to `mac` is carried: it is the leg's own, or it is virtual and this node served a moment ago, so that the switch
+/// may not have noticed yet where it is now. A switch that floods would otherwise double everything onto the HA link.
+#[inline(always)]
+fn is_meant(leg: &Interface, fence: &Fence, mac: [u8; 6], now: Nanos) -> bool {
+    let quit_at = load(&fence.quit_at);
+    mac == leg.mac || leg.has_virtual(mac) && quit_at != 0 && now.0.wrapping_sub(quit_at) < VIRTUAL_FOR
 }
 
 /// The HA link on which the peer was heard last, and its MAC address there.
@@ -203,7 +212,10 @@ fn try_unpack<P: PacketMut, T: Tables>(packet: &mut P, tables: &T) -> Result<u32
     let leg = tables.leg_interface(u32::from(header.leg)).ok_or(Reason::StrayNoLeg)?;
     packet.grow_head(-(stray::OVERHEAD as i32)).ok_or(MALFORMED)?;
     let macs = packet.load::<Macs>(0).ok_or(MALFORMED)?;
-    packet.store(0, eth::macs(leg.mac, eth::source(macs))).ok_or(MALFORMED)?;
+    // What is answered by swapping leaves from the virtual MAC that it was sent to.
+    let to = eth::destination(macs);
+    let to = if leg.has_virtual(to) { to } else { leg.mac };
+    packet.store(0, eth::macs(to, eth::source(macs))).ok_or(MALFORMED)?;
     Ok(leg.ifindex)
 }
 

@@ -69,6 +69,30 @@ pub const fn to_group(macs: Macs) -> bool {
     macs[0].to_ne_bytes()[0] & 1 != 0
 }
 
+/// A MAC address as three words.
+#[inline(always)]
+#[must_use]
+pub const fn halves(mac: [u8; 6]) -> [u16; 3] {
+    let [a, b, c, d, e, f] = mac;
+    [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]), u16::from_ne_bytes([e, f])]
+}
+
+/// The reverse of [`halves`].
+#[inline(always)]
+#[must_use]
+pub const fn from_halves(halves: [u16; 3]) -> [u8; 6] {
+    let [[a, b], [c, d], [e, f]] = [halves[0].to_ne_bytes(), halves[1].to_ne_bytes(), halves[2].to_ne_bytes()];
+    [a, b, c, d, e, f]
+}
+
+/// Whether `mac` is one of those that VRRP gives to virtual routers (RFC 9568, 7.3).
+#[inline(always)]
+#[must_use]
+pub const fn is_virtual(mac: [u8; 6]) -> bool {
+    let [a, b, c, d, e, _] = mac;
+    u32::from_ne_bytes([a, b, c, d]) == u32::from_ne_bytes([0, 0, 0x5e, 0]) && (e == 1 || e == 2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -62,6 +62,10 @@ pub struct Advertisement {
     pub mac: [u8; 6],
 }
 
+/// Offset of the checksum.
+pub const CHECKSUM: usize = 2;
+/// Option: MAC address of the sender.
+pub const SOURCE_MAC: u8 = 1;
 /// Option: MAC address of the target.
 pub const TARGET_MAC: u8 = 2;
 /// Advertisement flag: answers a solicitation.

@@ -67,6 +67,8 @@ pub mod code {
     pub const PEER_SUBNET: u16 = 414;
     /// The peer's address cannot be a node's.
     pub const PEER_ADDRESS: u16 = 415;
+    /// Not on a node that does not serve the address.
+    pub const NOT_SERVED_HERE: u16 = 785;
     /// The peer's address is already in use.
     pub const PEER_CLASH: u16 = 994;
     /// No such argument.

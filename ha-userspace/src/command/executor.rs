@@ -1,6 +1,7 @@
 //! Words in, answer out: the one way in which anyone changes or asks anything.
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use super::parse::parse;
 use super::runtime::{Outcome, Runtime};
 use super::schema::Verb;
 use super::tokens::Token;
-use super::{Command, CommandError, help, show};
+use super::{Command, CommandError, code, help, show};
 use crate::config::{Change, Config};
 
 /// The answer to one command.
@@ -133,6 +134,7 @@ impl<R: Runtime> Executor<R> {
             }
             Verb::Save => Ok(Answer::Later(self.save())),
             Verb::Force => Ok(Answer::Later(self.runtime.force_failover(command.has("force")))),
+            Verb::Send => self.send_arp(command).map(Answer::Later),
             Verb::Stop => Ok(Answer::Last(self.runtime.stop(command.has("force")))),
             _ => self.change(command).map(Answer::Now),
         };
@@ -151,6 +153,19 @@ impl<R: Runtime> Executor<R> {
             saved.set(saved.get().max(generation));
             Ok(())
         })
+    }
+
+    fn send_arp(&mut self, command: &Command) -> Result<Outcome, CommandError> {
+        let address: Option<IpAddr> = command.read("IPAddress");
+        match (address, command.has("all")) {
+            (Some(_), true) => {
+                Err(CommandError::new(code::EXCLUSIVE, "Arguments mutually exclusive [-all]: name one address, or give -all"))
+            }
+            (None, false) => {
+                Err(CommandError::new(code::MISSING, "Required argument missing [IPAddress]: name one address, or give -all"))
+            }
+            _ => Ok(self.runtime.send_arp(&self.config, address)),
+        }
     }
 
     fn change(&mut self, command: &Command) -> Result<Reply, CommandError> {

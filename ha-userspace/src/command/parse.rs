@@ -192,6 +192,15 @@ fn flag_argument<'a>(
     let value = match attribute.kind {
         _ if verb == Verb::Unset && attribute.place == Place::Flag => None,
         Kind::Present => Some(Value::Present),
+        Kind::Interfaces if words.peek().is_some_and(|word| word.flag().is_none()) => {
+            let mut names = Vec::new();
+            while let Some(word) = words.next_if(|word| word.flag().is_none()) {
+                if let Value::List(one) = read(attribute, &word.text)? {
+                    names.extend(one);
+                }
+            }
+            Some(Value::List(names))
+        }
         _ => match words.next() {
             Some(word) => match words.next_if(|next| attribute.kind.goes_on(&word.text, &next.text)) {
                 Some(next) => Some(read(attribute, &format!("{} {}", word.text, next.text))?),
@@ -237,8 +246,10 @@ fn too_many(verb: Verb, entity: &'static Entity, word: &Token) -> CommandError {
 
 fn read(attribute: &'static Attribute, text: &str) -> Result<Value, CommandError> {
     let is_refused = |word: &&&str| word.eq_ignore_ascii_case(text);
-    let refused =
-        attribute.refused.iter().find_map(|refused| refused.words.iter().find(is_refused).map(|word| (*word, refused.why)));
+    let refused = attribute.refused.iter().find_map(|refused| match refused.words {
+        [] => Some((text, refused.why)),
+        words => words.iter().find(is_refused).map(|word| (*word, refused.why)),
+    });
     if let Some((word, why)) = refused {
         return Err(CommandError::value(attribute.code, attribute.name, word, why));
     }

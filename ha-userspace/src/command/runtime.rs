@@ -4,7 +4,7 @@
 pub(crate) mod recorder;
 
 use std::future::Future;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
@@ -27,6 +27,9 @@ pub trait Runtime {
 
     /// Begins a forced failover; errors 363–366, 1441 and 1449 are chosen here.
     fn force_failover(&mut self, force: bool) -> Outcome;
+
+    /// Begins to announce `address`, or every one that this node may; error 785 is chosen here.
+    fn send_arp(&mut self, config: &Config, address: Option<IpAddr>) -> Outcome;
 
     /// Returns what the monitor knows of a service.
     fn service_state(&self, name: &str) -> ServiceState;

@@ -1,6 +1,6 @@
 //! The shape of the one table: what an entity and an attribute are.
 //!
-//! Rows are in [`ha`], [`ns`] and [`lb`]; [`ENTITIES`] lists them. To add an attribute, add its row and the field of its record in
+//! Rows are in [`ha`], [`ns`], [`network`] and [`lb`]; [`ENTITIES`] lists them. To add an attribute, add its row and the field of its record in
 //! `config/`: grammar, validation, defaults, printing, help, JSON and identity follow.
 
 mod attribute;
@@ -8,6 +8,7 @@ pub mod fis;
 pub mod ha;
 mod kind;
 pub mod lb;
+pub mod network;
 pub mod ns;
 
 pub use attribute::{Attribute, Place, Refused};
@@ -37,6 +38,14 @@ pub static ENTITIES: &[&Entity] = &[
     &fis::BINDING,
     &fis::CRITICAL,
     &ns::ALARMS,
+    &network::VRID,
+    &network::VRID6,
+    &network::BINDING,
+    &network::BINDING6,
+    &network::REMOVAL,
+    &network::REMOVAL6,
+    &network::L2_PARAM,
+    &network::ARP,
 ];
 
 /// What may be done.
@@ -56,6 +65,8 @@ pub enum Verb {
     Rm,
     /// Write the running configuration to its file.
     Save,
+    /// Send to the network.
+    Send,
     /// Change attributes.
     Set,
     /// Print.
@@ -80,6 +91,7 @@ impl Verb {
         ("force", Verb::Force),
         ("rm", Verb::Rm),
         ("save", Verb::Save),
+        ("send", Verb::Send),
         ("set", Verb::Set),
         ("show", Verb::Show),
         ("stat", Verb::Stat),
@@ -97,7 +109,7 @@ impl Verb {
     pub fn configures(self) -> bool {
         match self {
             Verb::Add | Verb::Bind | Verb::Disable | Verb::Enable | Verb::Rm | Verb::Set | Verb::Unbind | Verb::Unset => true,
-            Verb::Force | Verb::Save | Verb::Show | Verb::Stat | Verb::Stop => false,
+            Verb::Force | Verb::Save | Verb::Send | Verb::Show | Verb::Stat | Verb::Stop => false,
         }
     }
 }
@@ -172,9 +184,12 @@ impl Entity {
     /// Returns the flags that `verb` takes.
     pub fn flags(&self, verb: Verb) -> impl Iterator<Item = &'static Attribute> {
         let wanted = move |attribute: &&Attribute| match verb {
-            Verb::Add | Verb::Bind | Verb::Force | Verb::Stop => true,
+            Verb::Add | Verb::Bind | Verb::Force | Verb::Send | Verb::Stop => true,
             Verb::Set | Verb::Unset => attribute.mutable,
-            Verb::Rm | Verb::Show | Verb::Stat | Verb::Enable | Verb::Disable | Verb::Save | Verb::Unbind => false,
+            // Names are enough, unless there is a set of them.
+            Verb::Unbind => attribute.kind == Kind::Interfaces,
+            Verb::Rm => self.verbs == [Verb::Rm],
+            Verb::Show | Verb::Stat | Verb::Enable | Verb::Disable | Verb::Save => false,
         };
         let own = self.attributes.iter().filter(|attribute| attribute.place == Place::Flag).filter(wanted);
         let keys = self.attributes.iter().filter(|attribute| attribute.place == Place::NamedKey);

@@ -4,6 +4,7 @@ mod ha_node;
 mod hook;
 mod interface;
 mod lb;
+mod network;
 mod node;
 mod text;
 
@@ -16,7 +17,7 @@ use serde_json::Value;
 
 use super::executor::Reply;
 use super::runtime::Runtime;
-use super::schema::{ha, lb as lb_table, ns};
+use super::schema::{ha, lb as lb_table, network as network_table, ns};
 use super::{Command, CommandError};
 use crate::config::Config;
 
@@ -35,6 +36,8 @@ pub(super) fn show(command: &Command, config: &Config, runtime: &impl Runtime, i
         _ if entity == &ns::HOST_NAME => node::host_name(config),
         _ if entity == &ns::VERSION => node::version(),
         _ if entity == &ns::INTERFACE => interface::show(command, config, runtime),
+        _ if entity == &network_table::VRID || entity == &network_table::VRID6 => network::vrids(command, config, runtime),
+        _ if entity == &network_table::L2_PARAM => network::l2_param(config),
         _ if entity == &lb_table::VSERVER => lb::vservers(command, config, runtime),
         _ if entity == &lb_table::SERVICE => lb::services(command, config, runtime),
         _ => Err(CommandError::refused(format!("{} cannot be shown", entity.path()))),

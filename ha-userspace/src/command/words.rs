@@ -85,6 +85,11 @@ words! {
         /// Only the destination MAC is written; the backend answers the client itself.
         Mac = "MAC",
     }
+    /// What lowers a virtual router's priority.
+    Tracking {
+        /// Nothing.
+        None = "NONE",
+    }
     /// Whether connections live on after a failover.
     ConnFailover {
         /// They do not.

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::Config;
 use super::change::{Change, Touched};
 use super::record::Record;
+use super::{Config, VridKey};
 use crate::command::error::code;
 use crate::command::schema::{self, Entity, Verb};
 use crate::command::value::{Field, Value};
@@ -26,6 +26,8 @@ pub struct Address {
     pub icmp: bool,
     /// Whether it is in use.
     pub enabled: bool,
+    /// Number of the virtual router whose legs it lives on, if it names one.
+    pub vrid: Option<u8>,
     /// Made by `add lb vserver`, and gone with the last virtual server on it.
     pub implicit: bool,
 }
@@ -42,6 +44,7 @@ impl Record for Address {
             arp: command.read(answers),
             icmp: command.read("icmp"),
             enabled: command.read("state"),
+            vrid: command.read(vrid_word(ip)),
             implicit: false,
         }
     }
@@ -49,7 +52,8 @@ impl Record for Address {
     fn updated(&self, command: &Command) -> Self {
         let field = |name: &str| bool::from_value(self.value_after(command, name));
         let answers = if self.ip.is_ipv4() { "arp" } else { "nd" };
-        Self { arp: field(answers), icmp: field("icmp"), enabled: field("state"), ..self.clone() }
+        let vrid = Field::from_value(self.value_after(command, vrid_word(self.ip)));
+        Self { arp: field(answers), icmp: field("icmp"), enabled: field("state"), vrid, ..self.clone() }
     }
 
     fn entity(&self) -> &'static Entity {
@@ -65,22 +69,32 @@ impl Record for Address {
             ("arp" | "nd", _) => self.arp.to_value(),
             ("icmp", _) => self.icmp.to_value(),
             ("state", _) => self.enabled.to_value(),
+            ("vrID" | "vrID6", _) => self.vrid.to_value(),
             _ => None,
         }
     }
 }
 
 impl Address {
+    /// Returns the virtual router whose legs it lives on, if it names one.
+    pub fn vrid_key(&self) -> Option<VridKey> {
+        self.vrid.map(|id| VridKey { v6: self.ip.is_ipv6(), id })
+    }
+
     /// Returns the VIP that a virtual server brings with it.
     pub(super) fn of_vserver(ip: IpAddr) -> Self {
         let prefix_len = if ip.is_ipv4() { 32 } else { 128 };
-        Self { ip, prefix_len, kind: AddressType::Vip, arp: true, icmp: true, enabled: true, implicit: true }
+        Self { ip, prefix_len, kind: AddressType::Vip, arp: true, icmp: true, enabled: true, vrid: None, implicit: true }
     }
 }
 
 /// Returns the IPv4 mask of that length.
 pub(crate) fn mask(prefix_len: u8) -> Ipv4Addr {
     Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - u32::from(prefix_len.min(32))).unwrap_or(0))
+}
+
+fn vrid_word(ip: IpAddr) -> &'static str {
+    if ip.is_ipv4() { "vrID" } else { "vrID6" }
 }
 
 fn ip_and_length(command: &Command) -> (IpAddr, u8) {
@@ -113,6 +127,7 @@ impl Config {
         let (ip, _) = ip_and_length(command);
         if command.verb == Verb::Add {
             self.add_address(Address::from_command(command))?;
+            self.check_vrid_of(self.addresses.get(&ip).and_then(Address::vrid_key))?;
             return Ok(Change::of(Touched::Address(ip)));
         }
         let Some(known) = self.addresses.get_mut(&ip) else {
@@ -128,6 +143,7 @@ impl Config {
         if let Some(known) = self.addresses.get_mut(&ip) {
             known.implicit = known.implicit && known.enabled;
         }
+        self.check_vrid_of(self.addresses.get(&ip).and_then(Address::vrid_key))?;
         Ok(Change::of(Touched::Address(ip)))
     }
 

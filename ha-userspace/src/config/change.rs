@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::VridKey;
+
 /// One thing whose desired state may differ from before; if the configuration no longer has it, it was removed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Touched {
@@ -16,6 +18,10 @@ pub enum Touched {
     RpcNode(IpAddr),
     /// An interface.
     Interface(String),
+    /// A virtual router or its bindings.
+    Vrid(VridKey),
+    /// How addresses are announced.
+    L2Param,
     /// A VIP or SNIP.
     Address(IpAddr),
     /// A virtual server or its bindings.

@@ -13,6 +13,8 @@ impl Config {
     /// monitor where the nodes are in different subnets, each with routes of its own.
     pub fn pair_commands(&self) -> Vec<Command> {
         let of_pair = |command: &Command| command.entity.scope == Scope::Pair;
+        let vrids = self.vrids.values().filter_map(|vrid| vrid.command_of(Verb::Add, Scope::Pair));
+        let vrids = vrids.chain(self.l2_param.command_of(Verb::Set, Scope::Pair));
         let ha = self.ha.command_of(Verb::Set, Scope::Pair);
         let apart = self.peer.as_ref().is_some_and(|peer| peer.inc);
         let monitors = self.route_monitors.iter().filter(|_| !apart).map(|route| bind_command(*route));
@@ -24,7 +26,8 @@ impl Config {
         let vservers = self.vservers.values().filter_map(|vserver| vserver.command_of(Verb::Add, Scope::Pair));
         let services = self.services.values().filter_map(|service| service.command_of(Verb::Add, Scope::Pair));
         let bindings = self.vservers.values().flat_map(Vserver::binding_commands);
-        ha.into_iter()
+        vrids
+            .chain(ha)
             .chain(monitors)
             .chain(addresses)
             .chain(vservers)

@@ -76,7 +76,7 @@ impl Config {
         Ok(Change::of(Touched::Interface(name)))
     }
 
-    /// Checks the bounds that the data plane has.
+    /// Checks the bounds that the data plane has, and what is bound to interfaces.
     fn check_interfaces(&self) -> Result<(), CommandError> {
         let bounds = [
             (self.ha_links().count(), MAX_LINKS, "haHeartbeat", "HA links"),
@@ -86,7 +86,7 @@ impl Config {
             Some((_, max, flag, what)) => Err(CommandError::refused(format!(
                 "a node has at most {max} {what}; set one to -{flag} OFF, or disable or rm it"
             ))),
-            None => Ok(()),
+            None => self.check_vrid_bindings(),
         }
     }
 }

@@ -17,6 +17,11 @@ disable interface spare0
 add fis empty
 add fis uplinks
 bind fis uplinks client0 spare0
+add vrid 60 -priority 100 -preemption DISABLED -preemptiondelaytimer 5
+add vrid6 7
+bind vrid 60 -ifnum client0 spare0
+bind vrid6 7 -ifnum client0
+set L2Param -garpOnVridIntf DISABLED -garpReply ENABLED
 add ha node 1 10.9.0.2
 set ha node -haStatus STAYPRIMARY -helloInterval 10 -deadInterval 30ms -witness 10.9.9.9:3005 -witnessPassword s3cret -maxFlips 3 -syncvlan 7 -isolationHold 90ms
 bind ha node -routeMonitor *
@@ -25,9 +30,9 @@ bind ha node -routeMonitor 2001:db8:7::/48
 set ha hook -syslog LOCAL -program /usr/local/bin/notify -webhook https://hooks.example/s3cret -timeout 5
 set ns rpcNode 10.9.0.1 -password s3cret
 set ns rpcNode 10.9.0.2 -password s3cret -srcIP 10.9.0.1 -secure NO
-add ns ip 10.1.0.100 255.255.255.255 -type VIP
+add ns ip 10.1.0.100 255.255.255.255 -type VIP -vrID 60
 add ns ip 10.2.0.1 255.255.255.0
-add ns ip6 2001:db8::1/128 -type VIP -nd DISABLED
+add ns ip6 2001:db8::1/128 -type VIP -nd DISABLED -vrID6 7
 add lb vserver web TCP 10.1.0.100 80 -lbMethod SOURCEIPHASH -cltTimeout 300
 add lb vserver web6 TCP 2001:db8::1 80 -m MAC -sessionless ENABLED
 add service \"s 2\" 10.2.0.12 TCP 8080 -usip YES -state DISABLED
@@ -99,6 +104,7 @@ fn the_identity_is_the_pairs_and_not_the_nodes() {
         "set interface client0 -throughput 10 -probe NONE",
         "unbind fis uplinks client0",
         "rm fis empty",
+        "unbind vrid 60 -ifnum spare0",
         "set ns config -IPAddress 10.9.0.9",
     ];
     for line in same {
@@ -113,6 +119,8 @@ fn the_identity_is_the_pairs_and_not_the_nodes() {
         "disable service s1",
         "unbind lb vserver web s1",
         "rm ns ip 10.2.0.1",
+        "add vrid 61",
+        "unset L2Param -garpReply",
     ];
     for line in different {
         let mut c = config(NODE);

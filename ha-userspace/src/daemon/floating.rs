@@ -1,14 +1,17 @@
-//! What goes with the Primary's role: which addresses are announced where, and which the host owns.
+//! What goes with the Primary's role: which addresses are announced where, and which the host owns; and what legs have to let in for
+//! that, on both nodes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
 
-use ha_common::ha::announce::Announcement;
+use ha_common::ha::announce::{Announcement, Subject};
 
-use crate::command::words::AddressType;
 use crate::config::{Address, Config};
+use crate::datapath::{is_local, served};
 use crate::net::address::{LocalAddress, legs_of};
-use crate::net::announce::Roll;
+use crate::net::announce::{ArpForm, Roll};
 use crate::net::link::Link;
+use crate::net::reception::{Reception, solicited_node};
 
 /// Kept up to date by whoever knows the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,39 +20,151 @@ pub struct Floating {
     pub roll: Roll,
     /// Addresses that the host owns while this node serves.
     pub local: BTreeSet<LocalAddress>,
+    /// What legs let in, whether or not this node serves: a takeover waits for no interface, and strays come to the former Primary.
+    pub reception: Reception,
 }
 
 impl Floating {
     /// What `config` says, given the interfaces and the host's own addresses on them.
     pub fn of(config: &Config, links: &[Link], own: &[LocalAddress]) -> Floating {
         let legs: Vec<&Link> = config.legs().filter_map(|leg| links.iter().find(|link| link.name == leg.name)).collect();
-        let indices: Vec<u32> = legs.iter().map(|leg| leg.ifindex).collect();
         let mut floating = Floating::default();
-        floating.roll.macs = legs.iter().map(|leg| (leg.ifindex, leg.mac)).collect();
+        for leg in &legs {
+            floating.put_leg(config, leg);
+        }
+        floating.roll.form = if config.l2_param().garp_reply { ArpForm::Reply } else { ArpForm::Request };
         let owned: Vec<LocalAddress> = own.iter().filter(|local| config.address(local.address).is_none()).copied().collect();
-        for address in config.addresses().filter(|address| address.enabled) {
-            let on = legs_of(address.ip, &indices, &owned);
-            if address.arp {
-                let announced = on.iter().map(|&ifindex| Announcement { ifindex, address: address.ip });
-                floating.roll.announcements.extend(announced);
-            }
-            if let (true, Some(&ifindex)) = (is_local(config, address), on.first()) {
-                floating.local.insert(LocalAddress { ifindex, address: address.ip, prefix_len: full_len(address) });
-            }
+        let served = served(config);
+        for address in busiest_first(config) {
+            floating.put_address(config, address, &served, &legs_for(config, address, &legs, &owned));
         }
         floating
     }
+
+    fn put_leg(&mut self, config: &Config, leg: &Link) {
+        let virtual_macs = [false, true].map(|v6| config.vrid_on(&leg.name, v6).map(|vrid| vrid.mac()));
+        self.roll.macs.insert(leg.ifindex, virtual_macs.map(|mac| mac.unwrap_or(leg.mac)));
+        for mac in virtual_macs.into_iter().flatten() {
+            self.roll.announcements.push(Announcement { ifindex: leg.ifindex, subject: Subject::Mac(mac) });
+            self.reception.macs.insert((leg.ifindex, mac));
+        }
+    }
+
+    fn put_address(&mut self, config: &Config, address: &Address, served: &HashSet<IpAddr>, on: &[&Link]) {
+        let is_announced =
+            |leg: &&&Link| config.l2_param().garp_on_vrid || config.vrid_on(&leg.name, address.ip.is_ipv6()).is_none();
+        if address.arp {
+            let announced = on.iter().filter(is_announced);
+            self.roll
+                .announcements
+                .extend(announced.map(|leg| Announcement { ifindex: leg.ifindex, subject: Subject::Address(address.ip) }));
+        }
+        if let IpAddr::V6(ip) = address.ip {
+            self.reception.groups.extend(on.iter().map(|leg| (leg.ifindex, solicited_node(ip))));
+        }
+        if let (true, Some(leg)) = (is_local(address, served), on.first()) {
+            self.local.insert(LocalAddress { ifindex: leg.ifindex, address: address.ip, prefix_len: full_len(address) });
+        }
+    }
 }
 
-/// Whether the host's own stack takes what comes to it: a SNIP, or a VIP that no virtual server uses.
-fn is_local(config: &Config, address: &Address) -> bool {
-    match address.kind {
-        AddressType::Snip => true,
-        AddressType::Vip => !config.vservers().any(|vserver| vserver.ip == address.ip),
+/// Addresses in use, those with most virtual servers first: which are busiest is only known of the node that has served them.
+fn busiest_first(config: &Config) -> Vec<&Address> {
+    let mut vservers = std::collections::BTreeMap::<IpAddr, usize>::new();
+    for vserver in config.vservers() {
+        *vservers.entry(vserver.ip).or_default() += 1;
     }
+    let mut addresses: Vec<&Address> = config.addresses().filter(|address| address.enabled).collect();
+    addresses.sort_by_key(|address| std::cmp::Reverse(vservers.get(&address.ip).copied().unwrap_or_default()));
+    addresses
+}
+
+/// The legs that `address` lives on: those of its virtual router, if it names one, else those of its subnet.
+fn legs_for<'l>(config: &Config, address: &Address, legs: &[&'l Link], owned: &[LocalAddress]) -> Vec<&'l Link> {
+    if let Some(vrid) = address.vrid_key().and_then(|key| config.vrid(key)) {
+        return legs.iter().filter(|leg| vrid.interfaces.contains(&leg.name)).copied().collect();
+    }
+    let indices: Vec<u32> = legs.iter().map(|leg| leg.ifindex).collect();
+    let on = legs_of(address.ip, &indices, owned);
+    legs.iter().filter(|leg| on.contains(&leg.ifindex)).copied().collect()
 }
 
 /// A floating address brings no route with it: the leg's own address has made that.
 fn full_len(address: &Address) -> u8 {
     if address.ip.is_ipv4() { 32 } else { 128 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Indices, load_text};
+
+    const NODE: &str = "
+        set interface client0 -haHeartbeat OFF
+        set interface server0 -haHeartbeat OFF
+        add vrid 60
+        add vrid6 61
+        bind vrid 60 -ifnum client0
+        bind vrid6 61 -ifnum client0
+        add ns ip 10.1.0.99 255.255.255.255 -type VIP
+        add ns ip 10.2.0.1 255.255.255.0
+        add lb vserver web TCP 10.1.0.100 80
+        add lb vserver web6 TCP 2001:db8::1:100 80
+    ";
+    const VMAC: [u8; 6] = [0, 0, 0x5e, 0, 1, 60];
+    const VMAC6: [u8; 6] = [0, 0, 0x5e, 0, 2, 61];
+
+    fn link(ifindex: u32, name: &str) -> Link {
+        Link { ifindex, name: name.into(), mac: [2, 0, 0, 0, 0, ifindex as u8], mtu: 1500, up: true, carrier: true, xdp: None }
+    }
+
+    fn floating(more: &str) -> Floating {
+        let config = load_text(Path::new("node.conf"), &format!("{NODE}\n{more}"), Indices::default()).unwrap();
+        let own = |ifindex, text: &str| LocalAddress { ifindex, address: text.parse().unwrap(), prefix_len: 24 };
+        Floating::of(&config, &[link(2, "client0"), link(3, "server0")], &[own(2, "10.1.0.11"), own(3, "10.2.0.251")])
+    }
+
+    fn group(text: &str) -> Ipv6Addr {
+        text.parse().unwrap()
+    }
+
+    fn subjects(floating: &Floating) -> Vec<(u32, Subject)> {
+        floating.roll.announcements.iter().map(|announcement| (announcement.ifindex, announcement.subject)).collect()
+    }
+
+    fn at(ifindex: u32, text: &str) -> (u32, Subject) {
+        (ifindex, Subject::Address(text.parse().unwrap()))
+    }
+
+    #[test]
+    fn virtual_macs_go_first_and_addresses_with_virtual_servers_before_the_rest() {
+        let found = floating("");
+        let first = [(2, Subject::Mac(VMAC)), (2, Subject::Mac(VMAC6)), at(2, "10.1.0.100")];
+        assert_eq!(subjects(&found)[..3], first);
+        assert_eq!(
+            subjects(&found)[3..],
+            [at(2, "2001:db8::1:100"), at(3, "2001:db8::1:100"), at(2, "10.1.0.99"), at(3, "10.2.0.1")]
+        );
+        assert_eq!(found.roll.macs, [(2, [VMAC, VMAC6]), (3, [[2, 0, 0, 0, 0, 3]; 2])].into());
+        assert_eq!(found.reception.macs, [(2, VMAC), (2, VMAC6)].into());
+        assert!(found.reception.groups.contains(&(2, group("ff02::1:ff01:100"))));
+    }
+
+    #[test]
+    fn with_garp_off_on_interfaces_with_a_vrid_only_the_macs_are_announced_there() {
+        let found = floating("set L2Param -garpOnVridIntf DISABLED -garpReply ENABLED");
+        let expected = [(2, Subject::Mac(VMAC)), (2, Subject::Mac(VMAC6)), at(3, "2001:db8::1:100"), at(3, "10.2.0.1")];
+        assert_eq!(subjects(&found), expected);
+        assert_eq!(found.roll.form, ArpForm::Reply);
+    }
+
+    #[test]
+    fn an_address_of_a_virtual_router_lives_on_its_legs_only() {
+        let found = floating("set ns ip6 2001:db8::1:100 -vrID6 61\nset ns ip 10.2.0.1 -vrID 60");
+        assert!(!subjects(&found).contains(&at(3, "2001:db8::1:100")) && subjects(&found).contains(&at(2, "2001:db8::1:100")));
+        assert!(found.local.iter().any(|local| local.ifindex == 2 && local.address == "10.2.0.1".parse::<IpAddr>().unwrap()));
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ha_common::abi::Term;
 use ha_common::ha::alarm::{Alarm, Alarms};
 use ha_common::ha::announce::Pace;
 use tokio::sync::watch;
@@ -19,7 +20,8 @@ use crate::ha::state::{State, StateFile};
 use crate::ha::{Handle, Helper, Past, Request};
 use crate::hook::{Hook, Notice, What};
 use crate::net::address::LocalAddress;
-use crate::net::announce::Announcements;
+use crate::net::announce::{Announcers, Gratuitous, Roll};
+use crate::net::reception::Reception;
 use crate::realtime;
 
 /// How long after a failed write the next one is tried.
@@ -33,9 +35,11 @@ pub struct Helpers {
 
 #[derive(Debug)]
 struct Shared {
-    announcements: Announcements,
+    announcers: Announcers,
     floating: Mutex<Floating>,
     serves: AtomicBool,
+    /// The term that was last announced, as its number.
+    term: AtomicU64,
     /// Counts what changed.
     changes: watch::Sender<u64>,
 }
@@ -57,10 +61,13 @@ impl Helpers {
             let what = if raised { What::Raised(change) } else { What::Cleared(change) };
             told.tell(Notice { when: SystemTime::now(), what });
         });
+        let to_driver = driver.clone();
+        let tell = move |term, done| to_driver.send(Request::Announced { term, done });
         let shared = Arc::new(Shared {
-            announcements: Announcements::spawn(Pace::default())?,
+            announcers: Announcers::new(vec![Box::new(Gratuitous::spawn(Pace::default())?)], Arc::new(tell)),
             floating: Mutex::default(),
             serves: AtomicBool::new(false),
+            term: AtomicU64::new(0),
             changes: watch::Sender::new(0),
         });
         let (to_disk, errands) = channel();
@@ -74,14 +81,16 @@ impl Helpers {
 
     /// Sets what goes with the role. Announced anew only if it differs and this node serves.
     pub fn set(&self, floating: Floating) {
-        {
+        let moved = {
             let mut present = self.floating();
             if *present == floating {
                 return;
             }
+            let moved = present.roll != floating.roll;
             *present = floating;
-        }
-        if self.serves() {
+            moved
+        };
+        if moved && self.serves() {
             self.announce();
         }
         self.shared.changes.send_modify(|count| *count += 1);
@@ -99,7 +108,20 @@ impl Helpers {
         (self.floating().local.clone(), self.serves())
     }
 
-    /// Changes whenever [`Self::local`] may say something else.
+    /// What legs shall let in.
+    #[must_use]
+    pub fn reception(&self) -> Reception {
+        self.floating().reception.clone()
+    }
+
+    /// What is announced, and under which term; none while this node does not serve.
+    #[must_use]
+    pub fn announced(&self) -> Option<(Term, Roll)> {
+        let roll = self.floating().roll.clone();
+        self.serves().then(|| (Term(self.shared.term.load(SeqCst)), roll))
+    }
+
+    /// Changes whenever any of these may say something else.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changes.subscribe()
@@ -111,25 +133,27 @@ impl Helpers {
 
     /// Another station announces `held`, too: while there is any, nothing is refreshed, or both would tear at every table of the segment.
     pub fn hold_refresh(&self, held: &BTreeSet<IpAddr>) {
-        self.shared.announcements.hold_refresh(!held.is_empty());
+        self.shared.announcers.hold_refresh(!held.is_empty());
     }
 
-    fn announce(&self) {
+    /// Announces everything once more, from the first round on.
+    pub fn announce(&self) {
         let roll = self.floating().roll.clone();
-        self.shared.announcements.start(roll);
+        self.shared.announcers.announce(Term(self.shared.term.load(SeqCst)), &roll);
     }
 
     fn follow(&self, orders: &Receiver<Helper>, to_disk: &Sender<Errand>) {
         while let Ok(order) = orders.recv() {
             match order {
-                Helper::Announce => {
+                Helper::Announce(term) => {
+                    self.shared.term.store(term.0, SeqCst);
                     self.shared.serves.store(true, SeqCst);
                     self.announce();
                     self.shared.changes.send_modify(|count| *count += 1);
                 }
                 Helper::Withdraw => {
                     self.shared.serves.store(false, SeqCst);
-                    self.shared.announcements.stop();
+                    self.shared.announcers.withdraw();
                     self.shared.changes.send_modify(|count| *count += 1);
                 }
                 Helper::Persist { reserved, last_term } => {

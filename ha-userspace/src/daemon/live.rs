@@ -427,7 +427,7 @@ fn replace<T: PartialEq>(channel: &watch::Sender<T>, value: T) {
     });
 }
 
-fn refused(why: impl std::fmt::Display) -> CommandError {
+pub(super) fn refused(why: impl std::fmt::Display) -> CommandError {
     CommandError::refused(why.to_string())
 }
 
@@ -489,6 +489,10 @@ impl Runtime for Live {
         let (reply, answer) = oneshot::channel();
         self.driver.send(Request::Force { force, reply });
         outcome(answer)
+    }
+
+    fn send_arp(&mut self, config: &Config, address: Option<IpAddr>) -> Outcome {
+        self.announce(config, address)
     }
 
     fn service_state(&self, name: &str) -> ServiceState {

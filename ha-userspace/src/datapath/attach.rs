@@ -22,8 +22,13 @@ use crate::net::link::{self, XdpProgram};
 const PRIORITY: u16 = 1;
 /// Its handle there.
 const HANDLE: TcHandle = TcHandle::new(0, 1);
-/// Its name, as the kernel keeps it.
-const GUARD: &str = "egress_guard";
+
+/// A traffic control program's place: its name, as the kernel keeps it, the side of the stack that it is on, and the name of its pin.
+type Station = (&'static str, TcAttachType, &'static str);
+/// Judges what the host sends.
+const GUARD: Station = ("egress_guard", TcAttachType::Egress, "egress");
+/// Admits what XDP gave to the host.
+const ADMISSION: Station = ("admission", TcAttachType::Ingress, "admission");
 
 /// How an interface runs the XDP program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +74,7 @@ pub enum AttachError {
     },
 }
 
-/// Attaches both programs to `interface`. What is attached already and equal stays untouched.
+/// Attaches the programs to `interface`. What is attached already and equal stays untouched.
 pub(super) fn attach(pins: &Pins, programs: &mut Programs, interface: &str) -> Result<Mode, AttachError> {
     let look = || link::link(interface).map_err(|source| AttachError::Interface { interface: interface.into(), source });
     let refused = |program: &'static str, reason: String| AttachError::Refused { program, interface: interface.into(), reason };
@@ -78,7 +83,9 @@ pub(super) fn attach(pins: &Pins, programs: &mut Programs, interface: &str) -> R
     fs::create_dir_all(&dir).map_err(|error| refused("the programs", format!("{}: {error}", dir.display())))?;
 
     // The guard first: no moment in which this node could serve and not be silenced.
-    attach_guard(&mut programs.egress, &dir.join("egress"), interface).map_err(|error| refused(GUARD, error.to_string()))?;
+    for (program, station) in [(&mut programs.egress, GUARD), (&mut programs.admission, ADMISSION)] {
+        attach_classifier(program, station, &dir, interface).map_err(|error| refused(station.0, error.to_string()))?;
+    }
     let path = dir.join("xdp");
     let own = programs.ingress.info().map_err(|error| refused("ingress", error.to_string()))?.id();
     if before.xdp.is_none_or(|xdp| xdp.id != own) {
@@ -98,22 +105,26 @@ pub(super) fn attach(pins: &Pins, programs: &mut Programs, interface: &str) -> R
     }
 }
 
-/// Detaches both programs from interface `ifindex`.
+/// Detaches the programs from interface `ifindex`.
 pub(super) fn detach(pins: &Pins, ifindex: u32) -> io::Result<()> {
     let dir = pins.links(ifindex);
     // The guard last. An error says that there is no link, or that its interface is no more: then its pin is all that is left.
     let _ = detach_link(&dir.join("xdp"));
-    let _ = detach_link(&dir.join("egress"));
-    detach_classic_guard(ifindex);
+    for (.., pin) in [ADMISSION, GUARD] {
+        let _ = detach_link(&dir.join(pin));
+    }
+    detach_classic(ifindex);
     remove_tree(&dir)
 }
 
-/// Removes a guard that was attached without a link (kernels before 6.6), which nothing but its removal detaches.
-fn detach_classic_guard(ifindex: u32) {
+/// Removes programs that were attached without a link (kernels before 6.6), which nothing but their removal detaches.
+fn detach_classic(ifindex: u32) {
     let Ok(name) = nix::net::if_::if_indextoname(ifindex) else { return };
     if let Ok(name) = name.to_str() {
-        // An error says that there is none.
-        let _ = tc::qdisc_detach_program(name, TcAttachType::Egress, GUARD);
+        for (program, side, _) in [ADMISSION, GUARD] {
+            // An error says that there is none.
+            let _ = tc::qdisc_detach_program(name, side, program);
+        }
     }
 }
 
@@ -152,17 +163,22 @@ fn replace_or_attach(program: &mut Xdp, path: &Path, ifindex: u32, there: Option
     Ok(())
 }
 
-fn attach_guard(program: &mut SchedClassifier, path: &Path, interface: &str) -> Result<(), ProgramError> {
+fn attach_classifier(
+    program: &mut SchedClassifier,
+    (_, side, pin): Station,
+    dir: &Path,
+    interface: &str,
+) -> Result<(), ProgramError> {
     if KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0)) {
-        attach_tcx(program, path, interface)
+        attach_tcx(program, side, &dir.join(pin), interface)
     } else {
-        attach_classic(program, interface)
+        attach_classic(program, side, interface)
     }
 }
 
-fn attach_tcx(program: &mut SchedClassifier, path: &Path, interface: &str) -> Result<(), ProgramError> {
+fn attach_tcx(program: &mut SchedClassifier, side: TcAttachType, path: &Path, interface: &str) -> Result<(), ProgramError> {
     let own = program.info()?.id();
-    let (_, there) = SchedClassifier::query_tcx(interface, TcAttachType::Egress)?;
+    let (_, there) = SchedClassifier::query_tcx(interface, side)?;
     if let Some(link) = pinned(path)? {
         let attached = link.info().map_err(link_error)?.program_id();
         if there.iter().any(|there| there.id() == attached) {
@@ -176,20 +192,20 @@ fn attach_tcx(program: &mut SchedClassifier, path: &Path, interface: &str) -> Re
     }
     // First of all: another program's verdict must not let a frame out before it was judged.
     let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-    let id = program.attach_with_options(interface, TcAttachType::Egress, options)?;
+    let id = program.attach_with_options(interface, side, options)?;
     FdLink::try_from(program.take_link(id)?).map_err(link_error)?.pin(path).map_err(pin_error)?;
     Ok(())
 }
 
 /// A filter of a clsact queueing discipline stays until it is removed: there is no link to pin.
-fn attach_classic(program: &mut SchedClassifier, interface: &str) -> Result<(), ProgramError> {
+fn attach_classic(program: &mut SchedClassifier, side: TcAttachType, interface: &str) -> Result<(), ProgramError> {
     // An error says that it is there already; if it could not be added, attaching says so.
     let _ = tc::qdisc_add_clsact(interface);
     let options = || TcAttachOptions::Netlink(NlOptions { priority: PRIORITY, handle: HANDLE, classid: None });
-    let id = match program.attach_with_options(interface, TcAttachType::Egress, options()) {
+    let id = match program.attach_with_options(interface, side, options()) {
         Ok(id) => id,
         Err(ProgramError::TcError(TcError::NetlinkError(_))) => {
-            let link = SchedClassifierLink::attached(interface, TcAttachType::Egress, PRIORITY, HANDLE, None);
+            let link = SchedClassifierLink::attached(interface, side, PRIORITY, HANDLE, None);
             program.attach_to_link(link.map_err(ProgramError::IOError)?)?
         }
         Err(error) => return Err(error),

@@ -26,6 +26,8 @@ use super::pins::{Pins, PinsError, remove_tree};
 const INGRESS: &str = "ingress";
 /// Name of the program on the way out.
 const EGRESS: &str = "egress_guard";
+/// Name of the program between XDP and the host's stack.
+const ADMISSION: &str = "admission";
 /// Name of the program that reads the clocks.
 const CLOCKS: &str = "clocks";
 
@@ -93,6 +95,7 @@ pub struct Settings {
 pub(super) struct Programs {
     pub ingress: Xdp,
     pub egress: SchedClassifier,
+    pub admission: SchedClassifier,
     pub clocks: Clocks,
     /// Whether they were running already.
     pub adopted: bool,
@@ -206,9 +209,10 @@ fn adopt(pins: &Pins, identity: &str) -> Option<Programs> {
 fn reopen(pins: &Pins, identity: &str, adopted: bool) -> Result<Programs, LoadError> {
     let dir = pins.programs(identity);
     let xdp = |name| Xdp::from_pin(dir.join(name), XdpAttachType::Interface).map_err(|error| other(name, error));
-    let egress = SchedClassifier::from_pin(dir.join(EGRESS)).map_err(|error| other(EGRESS, error))?;
+    let classifier = |name| SchedClassifier::from_pin(dir.join(name)).map_err(|error| other(name, error));
+    let (egress, admission) = (classifier(EGRESS)?, classifier(ADMISSION)?);
     let (ingress, clocks) = (xdp(INGRESS)?, Clocks::new(xdp(CLOCKS)?));
-    Ok(Programs { ingress, egress, clocks, adopted, identity: identity.to_owned() })
+    Ok(Programs { ingress, egress, admission, clocks, adopted, identity: identity.to_owned() })
 }
 
 fn verify(settings: &Settings, pins: &Pins, identity: &str, ebpf: &mut Ebpf) -> Result<Programs, LoadError> {
@@ -222,9 +226,11 @@ fn verify(settings: &Settings, pins: &Pins, identity: &str, ebpf: &mut Ebpf) -> 
         program.load().map_err(|error| refused(settings, name, error))?;
         program.pin(dir.join(name)).map_err(|error| other(name, pin_error(error)))?;
     }
-    let guard: &mut SchedClassifier = program(ebpf, EGRESS)?;
-    guard.load().map_err(|error| refused(settings, EGRESS, error))?;
-    guard.pin(dir.join(EGRESS)).map_err(|error| other(EGRESS, pin_error(error)))?;
+    for name in [EGRESS, ADMISSION] {
+        let classifier: &mut SchedClassifier = program(ebpf, name)?;
+        classifier.load().map_err(|error| refused(settings, name, error))?;
+        classifier.pin(dir.join(name)).map_err(|error| other(name, pin_error(error)))?;
+    }
     reopen(pins, identity, false)
 }
 

@@ -1,9 +1,9 @@
 //! Where the kernel keeps what outlives the daemon.
 //!
 //! ```text
-//! <pins>/links/<ifindex>/{xdp,egress}       what is attached; outlives a change of layout, so that the program is replaced at once
+//! <pins>/links/<ifindex>/{xdp,egress,admission} what is attached; outlives a change of layout, so that the program is replaced at once
 //! <pins>/v<ABI_VERSION>/maps/<NAME>         the maps of this layout
-//! <pins>/v<ABI_VERSION>/programs/<identity>/{ingress,egress_guard}    verified programs, by the object that they came from
+//! <pins>/v<ABI_VERSION>/programs/<identity>/{ingress,egress_guard,admission}    verified programs, by the object that they came from
 //! ```
 
 use std::fs;

@@ -1,12 +1,12 @@
 //! The running configuration, as the data plane sees it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ha_common::abi::{
     Address, AddressKey, Backend, Interface, NextHop, ServiceKey, address_flags, backend_flags, hash_kind, interface_flags,
-    mode, vserver_flags,
+    mode, vrid_flags, vserver_flags,
 };
 use ha_common::health::{Settings, Verdict};
 use ha_common::maglev::Member;
@@ -41,12 +41,17 @@ pub fn project(
         let key = AddressKey { addr: address.into(), domain: UNTAGGED };
         desired.addresses.insert(key, Address { flags: address_flags::HOST, group: 0 });
     }
+    let served = served(config);
     for address in config.addresses() {
         let key = AddressKey { addr: address.ip.into(), domain: UNTAGGED };
-        desired.addresses.insert(key, Address { flags: address_bits(config, address), group: 0 });
+        desired.addresses.insert(key, Address { flags: address_bits(address, &served), group: 0 });
+    }
+    for vrid in config.vrids().filter(|vrid| !vrid.interfaces.is_empty()) {
+        let family = if vrid.key.v6 { vrid_flags::V6 } else { vrid_flags::V4 };
+        *desired.vrids.entry(vrid.key.id.into()).or_default() |= family;
     }
     for service in config.services() {
-        desired.backends.insert(service.index, backend(service, links, verdicts, next_hops));
+        desired.backends.insert(service.index, backend(config, service, links, verdicts, next_hops));
     }
     for vserver in config.vservers() {
         desired.vservers.insert(vserver.index, desired_vserver(config, vserver));
@@ -105,6 +110,7 @@ fn put_interfaces(desired: &mut Desired, config: &Config, links: &[Link]) {
     for (number, leg) in config.legs().enumerate().take(desired.legs.len()) {
         if let Some(link) = find(&leg.name) {
             let interface = desired.interfaces.entry(link.ifindex).or_insert_with(|| interface(link));
+            [interface.v4_mac, interface.v6_mac] = floating_macs(config, link);
             interface.flags |= interface_flags::LEG;
             interface.leg = number as u32;
             desired.legs[number] = link.ifindex;
@@ -123,37 +129,55 @@ fn put_interfaces(desired: &mut Desired, config: &Config, links: &[Link]) {
 
 fn interface(link: &Link) -> Interface {
     let mtu = u16::try_from(link.mtu).unwrap_or(u16::MAX);
-    Interface { ifindex: link.ifindex, mac: link.mac, mtu, ..Interface::default() }
+    Interface { ifindex: link.ifindex, mac: link.mac, mtu, v4_mac: link.mac, v6_mac: link.mac, ..Interface::default() }
+}
+
+/// The MAC addresses of floating IPv4 and IPv6 addresses on a leg.
+fn floating_macs(config: &Config, link: &Link) -> [[u8; 6]; 2] {
+    [false, true].map(|v6| config.vrid_on(&link.name, v6).map_or(link.mac, |vrid| vrid.mac()))
+}
+
+/// The VIPs that vservers use.
+#[must_use]
+pub fn served(config: &Config) -> HashSet<IpAddr> {
+    config.vservers().map(|vserver| vserver.ip).collect()
 }
 
 /// Whether the host's own stack takes what comes to a floating address and no vserver takes: a SNIP, because the host itself
-/// speaks to backends from it, or a VIP that no vserver uses, because then a daemon of the host does.
+/// speaks to backends from it, or a VIP that is not among those `served` by vservers, because then a daemon of the host does.
 #[must_use]
-pub fn is_local(config: &Config, address: &crate::config::Address) -> bool {
+pub fn is_local(address: &crate::config::Address, served: &HashSet<IpAddr>) -> bool {
     match address.kind {
         AddressType::Snip => true,
-        AddressType::Vip => !config.vservers().any(|vserver| vserver.ip == address.ip),
+        AddressType::Vip => !served.contains(&address.ip),
     }
 }
 
 /// A disabled address stays known, so that the host's stack does not answer for it, and is silent.
-fn address_bits(config: &Config, address: &crate::config::Address) -> u32 {
+fn address_bits(address: &crate::config::Address, served: &HashSet<IpAddr>) -> u32 {
     let kind = match address.kind {
         AddressType::Vip => address_flags::VIP,
         AddressType::Snip => address_flags::SNIP,
     };
     let bit = |set: bool, bit: u32| if set && address.enabled { bit } else { 0 };
-    kind | bit(is_local(config, address), address_flags::LOCAL)
+    kind | bit(is_local(address, served), address_flags::LOCAL)
         | bit(address.arp, address_flags::ARP)
         | bit(address.icmp, address_flags::ICMP)
 }
 
-fn backend(service: &Service, links: &[Link], verdicts: &HashMap<String, Verdict>, next_hops: &NextHops) -> Backend {
+fn backend(
+    config: &Config,
+    service: &Service,
+    links: &[Link],
+    verdicts: &HashMap<String, Verdict>,
+    next_hops: &NextHops,
+) -> Backend {
     let verdict = verdicts.get(&service.name).copied().unwrap_or_default();
     let up = service.enabled && (!is_watched(service) || verdict.is_usable());
     let next_hop = next_hops.get(&service.ip).and_then(|hop| {
         let link = links.iter().find(|link| link.ifindex == hop.ifindex)?;
-        Some(NextHop::new(hop.mac, link.mac, hop.ifindex, UNTAGGED))
+        let [v4_mac, v6_mac] = floating_macs(config, link);
+        Some(NextHop::new(hop.mac, if service.ip.is_ipv4() { v4_mac } else { v6_mac }, hop.ifindex, UNTAGGED))
     });
     Backend {
         flags: if up { backend_flags::UP } else { 0 },

@@ -221,6 +221,7 @@ impl Driver {
                     self.feed(Event::Health(facts.findings.health));
                     self.facts = facts;
                 }
+                Request::Announced { term, done } => self.feed(Event::Announced { term, done }),
                 Request::Reserved(upto) => self.feed(Event::Reserved(upto)),
                 Request::Witness(testimony) => self.feed(Event::Witness(testimony)),
                 Request::End => self.ended = true,
@@ -279,7 +280,7 @@ impl Driver {
             }
             // Nothing is mirrored yet, so there is nothing to bring over.
             Action::Drain => self.machine.handle_event(clock::now(), Event::Drained),
-            Action::Announce(_) => self.help(Helper::Announce),
+            Action::Announce(term) => self.help(Helper::Announce(term)),
             Action::Withdraw => self.help(Helper::Withdraw),
             Action::AskWitness => self.parts.witness.ask(),
             Action::ReleaseWitness => self.parts.witness.release(),

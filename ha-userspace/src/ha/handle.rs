@@ -41,6 +41,13 @@ pub enum Request {
     },
     /// The state of the own interfaces and routes, whenever it changes.
     Health(Facts),
+    /// What came of announcing under this term.
+    Announced {
+        /// The term.
+        term: Term,
+        /// Whether it took effect.
+        done: bool,
+    },
     /// Term counters up to this one are on disk.
     Reserved(u64),
     /// What the witness said, or that it said nothing.
@@ -52,8 +59,8 @@ pub enum Request {
 /// What the driver wants of helpers that may take time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Helper {
-    /// Announce every floating address, and bring up those that the host owns.
-    Announce,
+    /// Announce every floating address under this term, bring up those that the host owns, and answer with [`Request::Announced`].
+    Announce(Term),
     /// Stop that, and take them down.
     Withdraw,
     /// The role has changed: for the log.

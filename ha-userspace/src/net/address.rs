@@ -7,6 +7,8 @@ use std::io;
 use std::net::IpAddr;
 
 use futures::{Stream, StreamExt, TryStreamExt};
+use rtnetlink::packet_core::NetlinkPayload;
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use rtnetlink::{Handle, MulticastGroup};
 use thiserror::Error;
@@ -31,12 +33,12 @@ pub struct AddressError {
     source: rtnetlink::Error,
 }
 
-/// Adds `local`. IPv6 skips duplicate address detection: it would keep the address unusable for a second, and which node
+/// Adds `local`; whether it was not there. IPv6 skips duplicate address detection: it would keep the address unusable for a second, and which node
 /// may use it has been decided already.
 ///
 /// # Errors
 /// When the kernel refuses (no such interface, no permission).
-pub async fn add(handle: &Handle, local: LocalAddress) -> Result<(), AddressError> {
+pub async fn add(handle: &Handle, local: LocalAddress) -> Result<bool, AddressError> {
     let mut request = handle.address().add(local.ifindex, local.address, local.prefix_len);
     if local.address.is_ipv6() {
         request.message_mut().header.flags = AddressHeaderFlags::Nodad;
@@ -44,11 +46,11 @@ pub async fn add(handle: &Handle, local: LocalAddress) -> Result<(), AddressErro
     settle(request.execute().await, nix::libc::EEXIST, "add", local)
 }
 
-/// Removes `local`.
+/// Removes `local`; whether it was there.
 ///
 /// # Errors
 /// When the kernel refuses.
-pub async fn remove(handle: &Handle, local: LocalAddress) -> Result<(), AddressError> {
+pub async fn remove(handle: &Handle, local: LocalAddress) -> Result<bool, AddressError> {
     let mut message = AddressMessage::default();
     message.header.index = local.ifindex;
     message.header.prefix_len = local.prefix_len;
@@ -69,32 +71,39 @@ pub async fn list(handle: &Handle) -> Result<Vec<LocalAddress>, rtnetlink::Error
     let mut dump = handle.address().get().execute();
     let mut found = Vec::new();
     while let Some(message) = dump.try_next().await? {
-        // On a point-to-point interface the attribute "address" is the other end's.
-        let local = message.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Local(address) => Some(*address),
-            _ => None,
-        });
-        let address = message.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Address(address) => Some(*address),
-            _ => None,
-        });
-        if let Some(address) = local.or(address) {
-            let (ifindex, prefix_len) = (message.header.index, message.header.prefix_len);
-            found.push(LocalAddress { ifindex, address, prefix_len });
-        }
+        found.extend(LocalAddress::of(&message));
     }
     Ok(found)
 }
 
-/// Yields whenever an address or an interface of this network namespace comes, goes or changes. Must be called in a tokio runtime.
+/// A change of the host's addresses or interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// This address is there now, or is there as before.
+    Came(LocalAddress),
+    /// This address is not there any more.
+    Went(LocalAddress),
+    /// Anything: an interface has changed, or events were lost.
+    Anything,
+}
+
+/// Yields whenever an address or an interface of this network namespace comes, goes or changes, whoever did that. Must be called in a tokio runtime.
 ///
 /// # Errors
 /// When the kernel refuses a netlink socket.
-pub fn watch() -> io::Result<impl Stream<Item = ()> + Unpin> {
+pub fn watch() -> io::Result<impl Stream<Item = Change> + Unpin> {
     const GROUPS: [MulticastGroup; 3] = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr, MulticastGroup::Link];
     let (connection, _, events) = rtnetlink::new_multicast_connection(&GROUPS)?;
     tokio::spawn(connection);
-    Ok(events.map(drop))
+    Ok(events.map(|(message, _)| match message.payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(message)) => {
+            LocalAddress::of(&message).map_or(Change::Anything, Change::Came)
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(message)) => {
+            LocalAddress::of(&message).map_or(Change::Anything, Change::Went)
+        }
+        _ => Change::Anything,
+    }))
 }
 
 /// The legs on whose segment `address` lives: those with an own address whose prefix contains it, or all of them if none has
@@ -108,6 +117,20 @@ pub fn legs_of(address: IpAddr, legs: &[u32], own: &[LocalAddress]) -> Vec<u32> 
 }
 
 impl LocalAddress {
+    fn of(message: &AddressMessage) -> Option<LocalAddress> {
+        // On a point-to-point interface the attribute "address" is the other end's.
+        let local = message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Local(address) => Some(*address),
+            _ => None,
+        });
+        let address = message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        });
+        let (ifindex, prefix_len) = (message.header.index, message.header.prefix_len);
+        local.or(address).map(|address| LocalAddress { ifindex, address, prefix_len })
+    }
+
     /// Whether `other` is in the same network.
     #[must_use]
     pub fn contains(&self, other: IpAddr) -> bool {
@@ -126,10 +149,11 @@ fn settle(
     settled: i32,
     verb: &'static str,
     local: LocalAddress,
-) -> Result<(), AddressError> {
+) -> Result<bool, AddressError> {
     match result {
-        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -settled => Ok(()),
-        other => other.map_err(|source| AddressError { verb, local, source }),
+        Ok(()) => Ok(true),
+        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -settled => Ok(false),
+        Err(source) => Err(AddressError { verb, local, source }),
     }
 }
 

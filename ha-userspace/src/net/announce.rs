@@ -1,243 +1,209 @@
-//! Announces floating addresses: the thread that sends what the [`Announcer`] schedules.
+//! Who makes it known where the floating addresses are now?
 //!
-//! The real-time thread that decides who serves only stores a number and queues a message; it never waits for a frame.
-//! Stopping takes effect at that store: a frame that is being sent at that very moment is the last one, and the kernel's
-//! egress guard has the final word on it.
+//! On a segment of its own a node says so itself ([`Gratuitous`]); elsewhere somebody else has to be asked, a cloud's API for
+//! instance, which may take seconds and may fail. [`Announcers`] treats them alike: all begin at once, nobody waits, and what came of it
+//! is told under the term that it was done for.
+
+mod gratuitous;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use ha_common::ha::announce::{Announcement, Announcer, Pace};
-use tracing::{info, warn};
+use ha_common::abi::Term;
+use ha_common::ha::announce::{Announcement, Subject};
 
-use super::{frame, raw::RawSocket};
-use crate::{clock, realtime};
+use super::frame;
+pub use super::frame::ArpForm;
+use super::raw::RawSocket;
+pub use gratuitous::{Counts, Gratuitous};
 
-/// What to announce: addresses in the order of sending, and the MAC address of each leg among them.
+/// What to announce: in the order of sending, and the MAC addresses of each leg among them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roll {
-    /// Busiest address first.
+    /// Virtual MACs, then addresses, the busiest first.
     pub announcements: Vec<Announcement>,
-    /// MAC address by interface index: what the leg's frames say.
-    pub macs: BTreeMap<u32, [u8; 6]>,
+    /// MAC addresses of floating IPv4 and IPv6 addresses by interface index: what the leg's frames say.
+    pub macs: BTreeMap<u32, [[u8; 6]; 2]>,
+    /// How addresses of IPv4 are announced.
+    pub form: ArpForm,
 }
 
-/// Frames since the thread began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Handed to the kernel.
-    pub sent: u64,
-    /// Refused by the kernel (leg down, queue full).
-    pub failed: u64,
+impl Roll {
+    /// The legs that `address` is announced on, with their MAC addresses.
+    pub fn on(&self, address: IpAddr) -> impl Iterator<Item = (u32, &[[u8; 6]; 2])> {
+        let is_it = move |announcement: &&Announcement| announcement.subject == Subject::Address(address);
+        let on = self.announcements.iter().filter(is_it);
+        on.filter_map(|announcement| Some((announcement.ifindex, self.macs.get(&announcement.ifindex)?)))
+    }
 }
 
-/// The thread's end in the hands of others. Dropping it ends the thread.
-#[derive(Debug)]
-pub struct Announcements {
-    orders: Sender<Order>,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+/// The frame that announces `address` at one of `macs` (of IPv4, of IPv6).
+#[must_use]
+pub fn frame(macs: &[[u8; 6]; 2], address: IpAddr, form: ArpForm) -> Vec<u8> {
+    frame::announcement(macs[usize::from(address.is_ipv6())], address, form)
 }
 
+/// Sends frames, each on the interface of its index, once and now.
+///
+/// # Errors
+/// At the first that cannot be sent.
+pub fn send(frames: &[(u32, Vec<u8>)]) -> io::Result<()> {
+    frames.iter().try_for_each(|(ifindex, frame)| RawSocket::open(*ifindex)?.send(frame))
+}
+
+/// Told under which term announcements took effect (or did not), by any thread, as late as it takes, and again whenever that changes.
+pub type Outcome = Arc<dyn Fn(Term, bool) + Send + Sync>;
+
+/// One way to make addresses known.
+pub trait Announcer: Send + Sync {
+    /// Begins to announce `roll` from this node under `term`, instead of whatever it announced before. Does not wait; tells `outcome`.
+    /// What fails is tried again, and told again, until it is withdrawn.
+    fn announce(&self, term: Term, roll: &Roll, outcome: Outcome);
+
+    /// Stops at once: nothing that was queued is done any more. Does not wait.
+    fn withdraw(&self);
+
+    /// Pauses or resumes what is only repeated, while somebody else announces the same addresses. Most have nothing to repeat.
+    fn hold_refresh(&self, _held: bool) {}
+}
+
+/// All ways that this node has.
+pub struct Announcers {
+    all: Vec<Box<dyn Announcer>>,
+    tally: Arc<Mutex<Tally>>,
+    outcome: Outcome,
+}
+
+/// What is known of the present term.
 #[derive(Debug, Default)]
-struct Shared {
-    /// Counts starts and stops; an order of an older epoch is void.
-    epoch: AtomicU64,
-    sent: AtomicU64,
-    failed: AtomicU64,
-    ends: AtomicBool,
+struct Tally {
+    term: Term,
+    done: Vec<Option<bool>>,
+    told: Option<bool>,
 }
 
-#[derive(Debug)]
-enum Order {
-    Start { epoch: u64, roll: Roll },
-    Hold(bool),
-    Wake,
-}
-
-impl Announcements {
-    /// Begins the thread in this thread's network namespace, with nothing to announce.
-    ///
-    /// # Errors
-    /// When no thread can be had.
-    pub fn spawn(pace: Pace) -> io::Result<Self> {
-        let (orders, received) = mpsc::channel();
-        let shared = Arc::new(Shared::default());
-        let worker = Worker { announcer: Announcer::new(pace), roll: Roll::default(), sockets: BTreeMap::new(), epoch: 0 };
-        let thread = realtime::spawn("announce", realtime::ANNOUNCE_PRIORITY, {
-            let shared = Arc::clone(&shared);
-            move || worker.run(&received, &shared)
-        })?;
-        Ok(Announcements { orders, shared, thread: Some(thread) })
+impl Announcers {
+    /// Announces by `all` of these; `outcome` is told once every one has reported, or one has failed.
+    pub fn new(all: Vec<Box<dyn Announcer>>, outcome: Outcome) -> Self {
+        Announcers { all, tally: Arc::default(), outcome }
     }
 
-    /// Announces `roll` from the first round on, instead of what was announced before.
-    pub fn start(&self, roll: Roll) {
-        let epoch = self.shared.epoch.fetch_add(1, Ordering::SeqCst) + 1;
-        self.order(Order::Start { epoch, roll });
+    /// Announces `roll` under `term`.
+    pub fn announce(&self, term: Term, roll: &Roll) {
+        *lock(&self.tally) = Tally { term, done: vec![None; self.all.len()], told: None };
+        for (number, announcer) in self.all.iter().enumerate() {
+            let (tally, outcome) = (Arc::clone(&self.tally), Arc::clone(&self.outcome));
+            let report = move |term, done| {
+                // Told outside of the lock: whoever is told may take its time.
+                let news = lock(&tally).take(number, term, done);
+                if let Some(done) = news {
+                    outcome(term, done);
+                }
+            };
+            announcer.announce(term, roll, Arc::new(report));
+        }
     }
 
-    /// Sends nothing any more, whatever was queued. Does not wait.
-    pub fn stop(&self) {
-        self.shared.epoch.fetch_add(1, Ordering::SeqCst);
-        self.order(Order::Wake);
-    }
-
-    /// Pauses or resumes the slow refresh. See [`Announcer::hold_refresh`].
+    /// Pauses or resumes what is only repeated.
     pub fn hold_refresh(&self, held: bool) {
-        self.order(Order::Hold(held));
+        for announcer in &self.all {
+            announcer.hold_refresh(held);
+        }
     }
 
-    /// Frames so far.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        Counts { sent: self.shared.sent.load(Ordering::Relaxed), failed: self.shared.failed.load(Ordering::Relaxed) }
-    }
-
-    fn order(&self, order: Order) {
-        // The thread ends only when this is dropped, or by a panic, which the log has shown.
-        let _ = self.orders.send(order);
-    }
-}
-
-impl Drop for Announcements {
-    fn drop(&mut self) {
-        self.shared.ends.store(true, Ordering::SeqCst);
-        self.stop();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+    /// Stops all.
+    pub fn withdraw(&self) {
+        *lock(&self.tally) = Tally::default();
+        for announcer in &self.all {
+            announcer.withdraw();
         }
     }
 }
 
-struct Worker {
-    announcer: Announcer,
-    roll: Roll,
-    /// By interface index; opened at the first frame.
-    sockets: BTreeMap<u32, RawSocket>,
-    epoch: u64,
-}
-
-impl Worker {
-    fn run(mut self, orders: &Receiver<Order>, shared: &Shared) {
-        while !shared.ends.load(Ordering::SeqCst) {
-            let now = clock::now();
-            let wait = self.announcer.poll_timeout().map_or(IDLE, |due| due.since(now).min(IDLE));
-            match orders.recv_timeout(wait) {
-                Ok(order) => {
-                    let begun = matches!(order, Order::Start { .. });
-                    self.take(order);
-                    self.send_due(shared);
-                    // Only now: whoever reads the log may be slow.
-                    if begun {
-                        info!(addresses = self.roll.announcements.len(), "announcing floating addresses");
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => self.send_due(shared),
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-        }
-    }
-
-    fn take(&mut self, order: Order) {
-        let now = clock::now();
-        match order {
-            Order::Start { epoch, roll } => {
-                self.epoch = epoch;
-                self.announcer.start(now, roll.announcements.clone());
-                self.roll = roll;
-            }
-            Order::Hold(held) => self.announcer.hold_refresh(now, held),
-            Order::Wake => {}
-        }
-    }
-
-    fn send_due(&mut self, shared: &Shared) {
-        loop {
-            if shared.epoch.load(Ordering::SeqCst) != self.epoch {
-                self.announcer.stop();
-                return;
-            }
-            let Some(announcement) = self.announcer.poll_frame(clock::now()) else {
-                // Only now: the kernel takes tens of milliseconds to close such a socket.
-                self.sockets.retain(|ifindex, _| self.roll.macs.contains_key(ifindex));
-                return;
-            };
-            match self.send(announcement) {
-                Ok(()) => shared.sent.fetch_add(1, Ordering::Relaxed),
-                Err(error) => {
-                    if shared.failed.fetch_add(1, Ordering::Relaxed) == 0 {
-                        let Announcement { ifindex, address } = announcement;
-                        warn!(%address, ifindex, %error, "cannot announce an address; later failures are only counted");
-                    }
-                    0
-                }
-            };
-        }
-    }
-
-    fn send(&mut self, Announcement { ifindex, address }: Announcement) -> io::Result<()> {
-        let mac = *self.roll.macs.get(&ifindex).ok_or(io::ErrorKind::NotFound)?;
-        let socket = match self.sockets.entry(ifindex) {
-            std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
-            std::collections::btree_map::Entry::Vacant(place) => place.insert(RawSocket::open(ifindex)?),
-        };
-        let sent = socket.send(&frame::announcement(mac, address));
-        if sent.is_err() {
-            // The interface may have gone and come back; the next frame finds out.
-            self.sockets.remove(&ifindex);
-        }
-        sent
+impl std::fmt::Debug for Announcers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Announcers({})", self.all.len())
     }
 }
 
-/// Longest wait for an order; nothing depends on it, orders wake the thread.
-const IDLE: Duration = Duration::from_secs(3600);
+impl Tally {
+    /// Takes in what announcer `number` reports of `term`; what is to be told, if that is news. A report of a former term is none.
+    fn take(&mut self, number: usize, term: Term, done: bool) -> Option<bool> {
+        if term != self.term {
+            return None;
+        }
+        *self.done.get_mut(number)? = Some(done);
+        let all =
+            if self.done.contains(&Some(false)) { Some(false) } else { self.done.iter().all(Option::is_some).then_some(true) };
+        let news = all.filter(|all| self.told != Some(*all));
+        self.told = self.told.filter(|_| news.is_none()).or(news);
+        news
+    }
+}
+
+fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    tally.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-    use std::time::Instant;
-
     use super::*;
 
-    fn roll(count: u32) -> Roll {
-        let loopback = nix::net::if_::if_nametoindex("lo").expect("there is a loopback interface");
-        let announcements =
-            (0..count).map(|n| Announcement { ifindex: loopback, address: Ipv4Addr::from_bits(0x7f00_1000 + n).into() });
-        Roll { announcements: announcements.collect(), macs: [(loopback, [2, 0, 0, 0, 0, 9])].into() }
+    /// One that reports when it is told to.
+    #[derive(Clone, Default)]
+    struct Slow(Arc<Mutex<Vec<(Term, Outcome)>>>);
+
+    impl Announcer for Slow {
+        fn announce(&self, term: Term, _: &Roll, outcome: Outcome) {
+            self.0.lock().unwrap().push((term, outcome));
+        }
+
+        fn withdraw(&self) {}
     }
 
-    fn handled(announcements: &Announcements) -> u64 {
-        let Counts { sent, failed } = announcements.counts();
-        sent + failed
-    }
-
-    fn wait_for(announcements: &Announcements, count: u64) {
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while handled(announcements) < count {
-            assert!(Instant::now() < deadline, "only {} of {count} frames in five seconds", handled(announcements));
-            std::thread::yield_now();
+    impl Slow {
+        fn report(&self, nth: usize, done: bool) {
+            let (term, outcome) = self.0.lock().unwrap()[nth].clone();
+            outcome(term, done);
         }
     }
 
-    /// Frames count as handled whether or not this test may open raw sockets.
+    type Told = Arc<Mutex<Vec<(Term, bool)>>>;
+
+    fn two() -> (Announcers, [Slow; 2], Told) {
+        let (slow, told) = ([Slow::default(), Slow::default()], Told::default());
+        let all = slow.iter().map(|slow| Box::new(slow.clone()) as Box<dyn Announcer>).collect();
+        let to = Arc::clone(&told);
+        (Announcers::new(all, Arc::new(move |term, done| to.lock().unwrap().push((term, done)))), slow, told)
+    }
+
     #[test]
-    fn stopping_leaves_the_queue_unsent_and_starting_begins_anew() {
-        let announcements = Announcements::spawn(Pace { burst: 1, ..Pace::default() }).unwrap();
-        announcements.start(roll(5_000));
-        wait_for(&announcements, 3);
-        announcements.stop();
-        let after_stop = handled(&announcements);
-        assert!(after_stop < 5_000);
-        announcements.start(roll(1));
-        // At most the one frame that was in the thread's hands when it was stopped, then the new list's first.
-        wait_for(&announcements, after_stop + 1);
-        assert!(handled(&announcements) <= after_stop + 2);
+    fn success_is_told_when_all_have_it_and_failure_at_the_first() {
+        let (announcers, [a, b], told) = two();
+        let term = Term::new(1, 1);
+        announcers.announce(term, &Roll::default());
+        a.report(0, true);
+        assert_eq!(*told.lock().unwrap(), []);
+        b.report(0, false);
+        b.report(0, false);
+        assert_eq!(*told.lock().unwrap(), [(term, false)], "told once");
+        b.report(0, true);
+        assert_eq!(*told.lock().unwrap(), [(term, false), (term, true)], "tried again, with success");
+    }
+
+    #[test]
+    fn a_report_that_comes_after_the_term_is_nobodys() {
+        let (announcers, [a, b], told) = two();
+        announcers.announce(Term::new(1, 1), &Roll::default());
+        announcers.announce(Term::new(2, 1), &Roll::default());
+        a.report(0, true);
+        b.report(0, true);
+        assert_eq!(*told.lock().unwrap(), []);
+        announcers.withdraw();
+        a.report(1, true);
+        b.report(1, true);
+        assert_eq!(*told.lock().unwrap(), [], "withdrawn");
     }
 }

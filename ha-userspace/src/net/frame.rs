@@ -2,8 +2,19 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// Operation of an announcement of IPv4.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ArpForm {
+    /// Who has the address? Asked of oneself, it announces (RFC 5227, 3).
+    #[default]
+    Request,
+    /// I have it.
+    Reply,
+}
+
 pub(super) const BROADCAST: [u8; 6] = [0xff; 6];
 pub(super) const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
+const ETHERTYPE_RARP: [u8; 2] = [0x80, 0x35];
 pub(super) const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 pub(super) const ICMPV6: u8 = 58;
 /// Ethernet, IPv4, and the lengths of their addresses.
@@ -15,12 +26,12 @@ const TARGET_LINK_LAYER: [u8; 2] = [2, 1];
 
 /// Tells the segment that `address` is at `mac`.
 ///
-/// IPv4: gratuitous ARP in its request form, sender and target both `address` (RFC 5227 3). IPv6: unsolicited neighbour
+/// IPv4: gratuitous ARP in the form asked for, sender and target both `address` (RFC 5227 3). IPv6: unsolicited neighbour
 /// advertisement with the override flag to all nodes (RFC 4861 7.2.6).
 #[must_use]
-pub fn announcement(mac: [u8; 6], address: IpAddr) -> Vec<u8> {
+pub fn announcement(mac: [u8; 6], address: IpAddr, form: ArpForm) -> Vec<u8> {
     match address {
-        IpAddr::V4(address) => gratuitous_arp(mac, address),
+        IpAddr::V4(address) => gratuitous_arp(mac, address, form),
         IpAddr::V6(address) => unsolicited_advertisement(mac, address),
     }
 }
@@ -66,6 +77,39 @@ pub fn answer(frame: &[u8]) -> Option<Answer> {
     }
 }
 
+/// Whether `frame` tells `asker` where `target` is: an ARP reply to it, or a neighbour advertisement.
+#[must_use]
+pub fn answers(frame: &[u8], asker: IpAddr, target: IpAddr) -> bool {
+    let part = |from: usize, len: usize| frame.get(from..from + len);
+    let is_of_target = answer(frame).is_some_and(|answer| answer.address == target);
+    is_of_target
+        && match asker {
+            IpAddr::V4(asker) => part(20, 2) == Some(&[0, 2]) && part(38, 4) == Some(&asker.octets()),
+            IpAddr::V6(asker) => part(38, 16) == Some(&asker.octets()),
+        }
+}
+
+/// Tells switches that `mac` is here, and stations nothing: a reverse ARP request (RFC 903) that asks for its own address, as
+/// hypervisors send it for a machine that has moved. ARP inspection and rate limits do not concern it.
+#[must_use]
+pub fn moved(mac: [u8; 6]) -> Vec<u8> {
+    let mut frame = ethernet(BROADCAST, mac, ETHERTYPE_RARP);
+    frame.extend(ARP_ETHERNET_IPV4);
+    frame.extend([0, 3]); // reverse request
+    frame.extend(mac);
+    frame.extend([0; 4]);
+    frame.extend(mac);
+    frame.extend([0; 4]);
+    frame
+}
+
+/// The group that solicitations for `address` go to (RFC 4291 2.7.1).
+#[must_use]
+pub fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+    let [.., a, b, c] = address.octets();
+    Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c])
+}
+
 fn arp_request(mac: [u8; 6], to: Option<[u8; 6]>, own: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     let mut frame = ethernet(to.unwrap_or(BROADCAST), mac, ETHERTYPE_ARP);
     frame.extend(ARP_ETHERNET_IPV4);
@@ -79,7 +123,7 @@ fn arp_request(mac: [u8; 6], to: Option<[u8; 6]>, own: Ipv4Addr, target: Ipv4Add
 
 fn solicitation(mac: [u8; 6], to: Option<[u8; 6]>, own: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
     let [.., a, b, c] = target.octets();
-    let group = Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]);
+    let group = solicited_node(target);
     let (to, destination) = to.map_or(([0x33, 0x33, 0xff, a, b, c], group), |mac| (mac, target));
     let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
     message.extend(target.octets());
@@ -97,13 +141,14 @@ fn solicitation(mac: [u8; 6], to: Option<[u8; 6]>, own: Ipv6Addr, target: Ipv6Ad
     frame
 }
 
-fn gratuitous_arp(mac: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
+fn gratuitous_arp(mac: [u8; 6], address: Ipv4Addr, form: ArpForm) -> Vec<u8> {
     let mut frame = ethernet(BROADCAST, mac, ETHERTYPE_ARP);
     frame.extend(ARP_ETHERNET_IPV4);
-    frame.extend([0, 1]); // request
+    frame.extend([0, if form == ArpForm::Reply { 2 } else { 1 }]);
     frame.extend(mac);
     frame.extend(address.octets());
-    frame.extend([0; 6]);
+    // A request does not know the target's; a gratuitous reply answers all.
+    frame.extend(if form == ArpForm::Reply { BROADCAST } else { [0; 6] });
     frame.extend(address.octets());
     frame
 }
@@ -151,7 +196,7 @@ mod tests {
     #[test]
     fn gratuitous_arp_is_a_broadcast_request_from_and_for_the_address() {
         let address = Ipv4Addr::new(10, 1, 0, 100);
-        let frame = announcement(MAC, address.into());
+        let frame = announcement(MAC, address.into(), ArpForm::Request);
         let packet = SlicedPacket::from_ethernet(&frame).unwrap();
         let link = packet.link.unwrap().to_header().unwrap().ethernet2().unwrap();
         assert_eq!((link.destination, link.source, link.ether_type), (BROADCAST, MAC, EtherType::ARP));
@@ -164,7 +209,7 @@ mod tests {
     #[test]
     fn unsolicited_advertisement_overrides_and_has_a_good_checksum() {
         let address: Ipv6Addr = "2001:db8::100".parse().unwrap();
-        let frame = announcement(MAC, address.into());
+        let frame = announcement(MAC, address.into(), ArpForm::Request);
         let packet = SlicedPacket::from_ethernet(&frame).unwrap();
         let Some(NetSlice::Ipv6(ip)) = &packet.net else { panic!("no IPv6") };
         let header = ip.header();
@@ -215,7 +260,7 @@ mod tests {
     fn every_announcement_is_an_answer_and_a_question_says_where_the_asker_is() {
         for address in ["10.1.0.100", "2001:db8::100"] {
             let address: IpAddr = address.parse().unwrap();
-            assert_eq!(answer(&announcement(MAC, address)), Some(Answer { address, mac: MAC }));
+            assert_eq!(answer(&announcement(MAC, address, ArpForm::Request)), Some(Answer { address, mac: MAC }));
         }
         let own: IpAddr = "10.1.0.11".parse().unwrap();
         let asked = question(MAC, None, Some(own), "10.1.0.254".parse().unwrap());
@@ -226,9 +271,46 @@ mod tests {
     #[test]
     fn truncated_answers_say_nothing() {
         for address in ["10.1.0.100", "2001:db8::100"] {
-            let frame = announcement(MAC, address.parse().unwrap());
+            let frame = announcement(MAC, address.parse().unwrap(), ArpForm::Request);
             let shortest = if address.contains(':') { 78 } else { 32 };
             assert!((0..shortest).all(|len| answer(&frame[..len]).is_none()));
         }
+    }
+
+    #[test]
+    fn the_reply_form_is_a_reply_to_all() {
+        let address = Ipv4Addr::new(10, 1, 0, 100);
+        let frame = announcement(MAC, address.into(), ArpForm::Reply);
+        let packet = SlicedPacket::from_ethernet(&frame).unwrap();
+        let Some(NetSlice::Arp(arp)) = packet.net else { panic!("no ARP") };
+        assert_eq!(arp.operation().0, 2);
+        assert_eq!((arp.sender_protocol_addr(), arp.target_protocol_addr()), (&address.octets()[..], &address.octets()[..]));
+        assert_eq!((arp.target_hw_addr(), &frame[..6]), (&BROADCAST[..], &BROADCAST[..]));
+    }
+
+    #[test]
+    fn a_moved_mac_is_the_source_of_a_frame_that_is_no_arp() {
+        let frame = moved([0, 0, 0x5e, 0, 1, 7]);
+        assert_eq!(
+            (&frame[..6], &frame[6..12], &frame[12..14]),
+            (&BROADCAST[..], &[0, 0, 0x5e, 0, 1, 7][..], &[0x80, 0x35][..])
+        );
+    }
+
+    #[test]
+    fn a_question_is_answered_by_its_target_to_its_asker_only() {
+        let (vip, gateway): (IpAddr, IpAddr) = ("10.1.0.100".parse().unwrap(), "10.1.0.254".parse().unwrap());
+        let asked = question(MAC, None, Some(vip), gateway);
+        assert!(!answers(&asked, gateway, vip), "a question is no answer");
+        let mut answer = question(MAC, Some(MAC), Some(gateway), vip);
+        assert!(!answers(&answer, vip, gateway), "nor is the gateway's own");
+        answer[21] = 2;
+        assert!(answers(&answer, vip, gateway) && !answers(&answer, gateway, vip) && !answers(&answer[..41], vip, gateway));
+        let (vip, gateway): (IpAddr, IpAddr) = ("2001:db8::100".parse().unwrap(), "fe80::1".parse().unwrap());
+        let mut answer = question(MAC, Some(MAC), Some(gateway), vip);
+        answer[54] = NEIGHBOUR_ADVERTISEMENT[0];
+        let IpAddr::V6(target) = gateway else { panic!("IPv6") };
+        answer[62..78].copy_from_slice(&target.octets());
+        assert!(answers(&answer, vip, gateway) && !answers(&answer, gateway, vip));
     }
 }

@@ -74,6 +74,11 @@ pub struct Lab {
 impl Lab {
     /// Raises everything and waits until the pair has settled.
     pub fn raise(options: &Options) -> Result<Self> {
+        Self::raise_with(options, "", |_| Ok(()))
+    }
+
+    /// The same, with `more` commands in both nodes' configurations, and with `prepare` done to the network before the nodes start.
+    pub fn raise_with(options: &Options, more: &str, prepare: impl FnOnce(&Topology) -> Result<()>) -> Result<Self> {
         let run = Run::start()?;
         let topology = Topology::raise(&run, options.backends)?;
         let mut servers = Vec::new();
@@ -81,7 +86,9 @@ impl Lab {
             servers.push(EchoServer::start(netns, (backend_v4(index + 1), SERVICE_PORT).into())?);
             servers.push(EchoServer::start(netns, (backend_v6(index + 1), SERVICE_PORT).into())?);
         }
-        let node = |host| Node::new(&run, &topology.site(host).netns, host, &options.binary, &config(host, options));
+        prepare(&topology)?;
+        let config = |host| config(host, options) + more;
+        let node = |host| Node::new(&run, &topology.site(host).netns, host, &options.binary, &config(host));
         let nodes = [node(Host::A)?, node(Host::B)?];
         let mut lab = Self { nodes, _servers: servers, topology, options: options.clone(), run };
         for node in &mut lab.nodes {

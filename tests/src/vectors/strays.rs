@@ -45,13 +45,13 @@ fn payload(key: Key, sender: u64, receiver: u64, sequence: u32, leg: u8, inner: 
 }
 
 /// `inner`, which came in on `leg`, on its way from this node to the peer.
-fn sent(leg: u8, inner: &[u8]) -> Vec<u8> {
+pub fn sent(leg: u8, inner: &[u8]) -> Vec<u8> {
     let data = payload(TX, NONCES[0], NONCES[1], 1, leg, inner);
     between(HA_LINK_MAC, PEER_MAC, NSIP, PEER_NSIP, data)
 }
 
 /// `inner`, which came in on the peer's `leg`, on its way to this node.
-fn carried(leg: u8, inner: &[u8]) -> Vec<u8> {
+pub fn carried(leg: u8, inner: &[u8]) -> Vec<u8> {
     let data = payload(RX, NONCES[1], NONCES[0], 77, leg, inner);
     between(PEER_MAC, HA_LINK_MAC, PEER_NSIP, NSIP, data)
 }
@@ -64,7 +64,7 @@ fn between(from: Mac, to: Mac, source: std::net::Ipv4Addr, destination: std::net
 }
 
 /// This node does not serve, and hears its peer, which does.
-fn standing_by(tables: &mut HostTables) {
+pub fn standing_by(tables: &mut HostTables) {
     step_down(tables);
     let mut link = tables.links[0].borrow_mut();
     link.request_at = tables.now.get() - Duration::from_millis(10);

@@ -21,6 +21,9 @@ pub const HA_LINK: u32 = 13;
 /// Numbers of the legs.
 pub const LEGS: [(u32, u32); 2] = [(0, CLIENT_LEG), (1, SERVER_LEG)];
 
+/// Interface index that test runs of the guard see: the loopback's.
+pub const SENDS_ON: u32 = 1;
+
 /// Own MAC addresses, by interface.
 pub const CLIENT_LEG_MAC: Mac = [2, 0, 0, 0xa, 0, 1];
 /// See [`CLIENT_LEG_MAC`].
@@ -193,7 +196,7 @@ pub fn pair(now: Nanos) -> HostTables {
         (1, SERVER_LEG, SERVER_LEG_MAC, interface_flags::LEG, 1500),
         (0, HA_LINK, HA_LINK_MAC, interface_flags::HEARTBEAT | interface_flags::STRAYS, 1560),
     ] {
-        tables.interfaces.insert(ifindex, Interface { flags, link: 0, leg, ifindex, mac, mtu });
+        tables.interfaces.insert(ifindex, Interface { flags, link: 0, leg, ifindex, mac, mtu, v4_mac: mac, v6_mac: mac });
     }
     tables.leg_ifindex.extend(LEGS);
     tables.link_ifindex.insert(0, HA_LINK);

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::ready;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::{Health, InterfaceState, NodeStatus, Outcome, PairStatus, Runtime, ServiceState};
@@ -15,6 +16,8 @@ pub enum Asked {
     Reconcile(u64, Vec<Touched>),
     /// To fail over.
     Failover(bool),
+    /// To announce this address, or all.
+    Arp(Option<IpAddr>),
     /// To save this text.
     Save(String),
     /// To stop.
@@ -55,6 +58,10 @@ impl Runtime for Recorder {
 
     fn force_failover(&mut self, force: bool) -> Outcome {
         Box::pin(ready(self.record(Asked::Failover(force))))
+    }
+
+    fn send_arp(&mut self, _: &Config, address: Option<IpAddr>) -> Outcome {
+        Box::pin(ready(self.record(Asked::Arp(address))))
     }
 
     /// Services whose name ends in `d` are down.

@@ -26,7 +26,7 @@ pub enum Place {
 /// Public words that are understood and refused.
 #[derive(Debug)]
 pub struct Refused {
-    /// The words.
+    /// The words; none of them: whatever is given.
     pub words: &'static [&'static str],
     /// Why, and what to do instead.
     pub why: &'static str,

@@ -109,6 +109,7 @@ const TYPE: Attribute =
     ]);
 const ICMP: Attribute = flag("icmp", "icmp", SWITCH).or("ENABLED").help("whether echo requests to it are answered");
 const STATE: Attribute = flag("state", "state", SWITCH).or("ENABLED").help("whether it is in use");
+const VRID: Kind = Kind::Number { min: 1, max: 255 };
 const IP_VERBS: &[Verb] = &[Verb::Add, Verb::Set, Verb::Unset, Verb::Rm, Verb::Enable, Verb::Disable, Verb::Show];
 
 /// `add|set|unset|rm|show ns ip`: an IPv4 address of the pair.
@@ -126,6 +127,7 @@ pub static IP: Entity = Entity {
         flag("arp", "arp", SWITCH).or("ENABLED").help("whether ARP requests for it are answered"),
         ICMP,
         STATE,
+        flag("vrID", "vrid", VRID).help("it lives on the legs of this virtual router only"),
     ],
 };
 
@@ -143,5 +145,6 @@ pub static IP6: Entity = Entity {
         flag("nd", "nd", SWITCH).or("ENABLED").help("whether neighbour solicitations for it are answered"),
         ICMP,
         STATE,
+        flag("vrID6", "vrid6", VRID).help("it lives on the legs of this virtual router only"),
     ],
 };

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Shown;
-use super::text::enabled;
+use super::text::{enabled, mac};
 use crate::command::runtime::{InterfaceState, Runtime};
 use crate::command::{Command, CommandError};
 use crate::config::{Config, Interface, Record};
@@ -52,8 +52,4 @@ fn row(interface: &Interface, state: Option<&InterfaceState>) -> Value {
         }
     }
     row
-}
-
-fn mac(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }

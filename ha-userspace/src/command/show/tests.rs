@@ -15,12 +15,16 @@ const NODE: &str = "
     set interface eth1 -haHeartbeat OFF
     set interface ha0 -haMonitor OFF
     disable interface spare
+    add vrid 60 -priority 200 -preemptiondelaytimer 5
+    add vrid 61
+    add vrid6 60
+    bind vrid 60 -ifnum eth0 eth1
     add ha node 1 192.0.2.12
     set ns rpcNode 192.0.2.11 -password secret
     set ha hook -syslog 192.0.2.5 -program /usr/local/bin/notify -webhook https://hooks.example/T0/secret
     add ns ip 10.1.0.100 255.255.255.255 -type VIP
     add ns ip 10.2.0.1 255.255.255.0 -arp DISABLED
-    add ns ip6 2001:db8::1/128 -type VIP
+    add ns ip6 2001:db8::1/128 -type VIP -vrID6 60
     add lb vserver web TCP 10.1.0.100 80
     add lb vserver web6 UDP 2001:db8::1 53 -m MAC -connFailover STATEFUL -state DISABLED
     add service s1 10.2.0.11 TCP 8080 -usip YES
@@ -104,6 +108,9 @@ fn shows_print_the_public_layout_and_json_the_tables_keys() {
         ("show lb vserver", "vservers"),
         ("show lb vserver web", "vserver"),
         ("show service", "service"),
+        ("show vrid", "vrid"),
+        ("show vrid6 60", "vrid6"),
+        ("show L2Param", "l2_param"),
     ];
     for (line, name) in shows {
         let reply = say(&mut node(Some(pair())), line);
@@ -132,6 +139,7 @@ fn one_of_many_is_shown_alone_and_a_missing_one_is_named() {
         "show interface x",
         "show ns ip 1.1.1.1",
         "show ns rpcnode 1.1.1.1",
+        "show vrid 9",
     ] {
         assert_eq!(say(&mut executor, line).json["errorcode"], 258, "{line}");
     }

@@ -46,6 +46,11 @@ pub fn socket(ip: IpAddr, port: u16) -> String {
     std::net::SocketAddr::new(ip, port).to_string()
 }
 
+/// Prints a MAC address.
+pub fn mac(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
 /// Prints milliseconds with two decimals.
 pub fn millis(span: Duration) -> String {
     format!("{:.2} msecs", span.as_secs_f64() * 1e3)

@@ -116,3 +116,16 @@ fn help_lists_verbs_objects_and_attributes() {
     assert!(about.contains("add service <name> <IP>") && about.contains("rm service <name>"), "{about}");
     assert!(say(&mut executor, "help me").text.starts_with("ERROR: No such command [me]"));
 }
+
+#[test]
+fn an_address_or_all_of_them_are_announced_on_request() {
+    let (mut executor, recorder) = node();
+    assert_eq!(say(&mut executor, "send arp -IPAddress 10.1.0.100").exit, 0);
+    assert_eq!(say(&mut executor, "send arp -all").exit, 0);
+    assert_eq!(*recorder.asked.borrow(), [Asked::Arp(Some([10, 1, 0, 100].into())), Asked::Arp(None)]);
+    for line in ["send arp", "send arp -all -IPAddress 10.1.0.100"] {
+        assert!(say(&mut executor, line).text.contains("name one address, or give -all"), "{line}");
+    }
+    recorder.errors.borrow_mut().push(CommandError::new(785, "on the Primary only"));
+    assert_eq!(say(&mut executor, "send arp -IPAddress 10.1.0.100").json["errorcode"], 785);
+}

@@ -37,6 +37,13 @@ fn what_is_typed_means_its_canonical_form() {
         ("add lb vserver \"my web\" TCP 1.2.3.4 80", "add lb vserver \"my web\" TCP 1.2.3.4 80"),
         // A value may begin with a dash; a secret is not printed.
         ("set rpcnode 10.9.0.1 -password -x -srcIP *", "set ns rpcNode 10.9.0.1 -password \"******\" -srcIP *"),
+        // A flag may take several names.
+        ("bind VRID 60 -ifnum client0 server0", "bind vrid 60 -ifnum client0 server0"),
+        ("unbind vrid6 7", "unbind vrid6 7"),
+        ("rm vrID -all", "rm vrid -all"),
+        ("add vrid 60 -preemptiondelay 1500ms", "add vrid 60 -preemptiondelaytimer 1500ms"),
+        ("set l2param -garpOnVridIntf disable", "set L2Param -garpOnVridIntf DISABLED"),
+        ("send arp -all", "send arp -all"),
         ("stop -force", "stop -force"),
         // A value of two words, a list, a word in a key's place.
         ("bind ha node -routemonitor 10.0.0.9 255.255.255.0", "bind ha node -routeMonitor 10.0.0.0 255.255.255.0"),
@@ -58,7 +65,7 @@ fn what_is_typed_means_its_canonical_form() {
 fn a_refusal_names_the_fault_and_what_is_allowed() {
     let table = [
         ("frobnicate", 1240, "No such command [frobnicate]: verbs are add, bind"),
-        ("s ha node", 1240, "it could be save or set or show or stat or stop"),
+        ("s ha node", 1240, "it could be save or send or set or show or stat or stop"),
         ("show", 1094, "show takes ns config"),
         ("show lb", 1094, "show lb takes lb vserver"),
         ("show foo", 1232, "No such object [show foo]: show takes ns config"),
@@ -66,6 +73,17 @@ fn a_refusal_names_the_fault_and_what_is_allowed() {
         ("show n", 1232, "show takes ns or node"),
         ("rm ns config", 1232, "rm takes ns ip"),
         ("add lb vserver web", 1095, "Required argument missing [serviceType]: usage: add lb vserver <name> <serviceType>"),
+        ("add vrid 256", 1097, "[id, 256]: a number from 1 to 255"),
+        ("add vrid 1 -sharing ENABLE", 1097, "[sharing, ENABLE]: one node of the pair serves every address"),
+        (
+            "add vrid 1 -tracking ALL",
+            1097,
+            "[tracking, ALL]: what a node's fitness depends on is said by set interface -haMonitor",
+        ),
+        ("add vrid 1 -ownerNode 3", 1097, "[ownerNode, 3]: one node of the pair serves"),
+        ("bind vrid 1 -trackifNum eth0", 1097, "[trackifNum, eth0]: what a node's fitness"),
+        ("bind vrid 1 -ifnum", 1095, "[-ifnum]: an interface is named as Linux names it"),
+        ("set L2Param -rstIntfOnHaFo ENABLED", 1097, "interfaces are not reset on a failover"),
         ("add lb vserver web TCP 10.1.0.100 0", 1097, "[port, 0]: a port is 1 to 65535"),
         ("add lb vserver web TCP 10.1.0.100 65536", 1097, "a port is 1 to 65535"),
         ("add lb vserver web TCP 10.1.0.1000 80", 1097, "[IPAddress, 10.1.0.1000]: an IPv4 or IPv6 address is needed"),

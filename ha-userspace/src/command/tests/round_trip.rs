@@ -64,6 +64,9 @@ fn arg(verb: Verb, attribute: &'static Attribute) -> BoxedStrategy<Option<Arg>> 
     let given = if verb == Verb::Unset && attribute.place == Place::Flag {
         Just(None).boxed()
     } else {
+        if attribute.refused.iter().any(|refused| refused.words.is_empty()) {
+            return Just(None).boxed();
+        }
         let refused = |text: &str| attribute.refused.iter().any(|refused| refused.words.contains(&text));
         let possible = move |value: &Value| !refused(&attribute.kind.print(value));
         value(attribute.kind).prop_filter("the table refuses it", possible).prop_map(Some).boxed()

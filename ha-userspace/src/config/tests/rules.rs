@@ -39,6 +39,28 @@ fn what_cannot_be_is_refused_with_its_reason_and_changes_nothing() {
         ("add service x 127.0.0.1 TCP 80", 1097, "loopback"),
         ("add service x ::ffff:10.0.0.1 TCP 80", 1097, "write an IPv4 address as such"),
         ("add service x fe80::1 TCP 80", 1097, "link-local"),
+        // Virtual routers.
+        ("add vrid 60", 273, "set vrid changes it, rm vrid removes it"),
+        ("set vrid6 60 -priority 1", 258, "add vrid6 60 makes it; show vrid6 lists them"),
+        ("rm vrid 60", 257, "vrid 60 is the virtual router of 10.1.0.100; unset its -vrID first"),
+        ("rm vrid -all", 257, "unset its -vrID first"),
+        ("rm vrid", 1095, "name one VRID, or give -all"),
+        ("rm vrid 60 -all", 1092, "name one VRID, or give -all"),
+        ("rm vrid 61", 258, "add vrid 61 makes it"),
+        ("bind vrid 61 -ifnum client0", 258, "add vrid 61 makes it"),
+        ("bind vrid 60", 1095, "bind vrid 60 -ifnum <leg>"),
+        ("bind vrid 60 -ifnum client0", 273, "it is bound to vrid 60"),
+        ("bind vrid 60 -ifnum nope", 258, "set interface <name> -haMonitor ON makes it a leg"),
+        ("bind vrid 60 -ifnum ha0", 257, "interface ha0 is no leg"),
+        ("unbind vrid6 7 -ifnum spare0", 258, "it is not bound to vrid6 7"),
+        (
+            "set interface client0 -haMonitor OFF",
+            257,
+            "interface client0 is bound to vrid 60; unbind vrid 60 -ifnum client0 first",
+        ),
+        ("set interface spare0 -haMonitor OFF", 257, "unbind vrid 60 -ifnum spare0 first"),
+        ("add ns ip 10.1.0.101 255.255.255.0 -vrID 61", 258, "add vrid 61 makes it"),
+        ("set ns ip6 2001:db8::1 -vrID6 60", 258, "add vrid6 60 makes it"),
         // The pair.
         ("add ha node 1 10.9.0.2", 273, "the peer is node 1 at 10.9.0.2"),
         ("add ha node 2 10.9.0.3", 348, "a pair has one peer"),
@@ -179,6 +201,7 @@ fn interfaces_are_links_and_legs_as_long_as_they_are_enabled() {
     apply(&mut node, "enable interface spare0").unwrap();
     assert_eq!(names(&node), ("client0 spare0".into(), "ha0 spare0".into()));
     apply(&mut node, "unbind fis uplinks spare0").unwrap();
+    apply(&mut node, "unbind vrid 60 -ifnum spare0").unwrap();
     apply(&mut node, "rm interface spare0").unwrap();
     apply(&mut node, "disable interface ha0").unwrap();
     assert_eq!(names(&node), ("client0".into(), String::new()));
@@ -241,4 +264,32 @@ fn route_monitors_are_the_pairs_own_unless_the_nodes_are_in_different_subnets() 
         before == node.identity()
     };
     assert!(node("ENABLED") && !node("DISABLED"));
+}
+
+#[test]
+fn an_interface_has_one_virtual_mac_for_each_family() {
+    let mut node = config(NODE);
+    apply(&mut node, "add vrid 61").unwrap();
+    let error = apply(&mut node, "bind vrid 61 -ifnum client0").unwrap_err();
+    assert!(error.message.contains("interface client0 is bound to vrid 60: an interface has one virtual MAC"), "{error}");
+    apply(&mut node, "unbind vrid 60 -ifnum client0").unwrap();
+    apply(&mut node, "bind vrid 61 -ifnum client0").unwrap();
+    let macs = [false, true].map(|v6| node.vrid_on("client0", v6).map(|vrid| vrid.mac()));
+    assert_eq!(macs, [Some([0, 0, 0x5e, 0, 1, 61]), Some([0, 0, 0x5e, 0, 2, 7])]);
+}
+
+#[test]
+fn removing_every_vrid_of_a_family_leaves_the_other() {
+    let mut node = config(NODE);
+    for line in ["unset ns ip 10.1.0.100 -vrID", "add vrid 61", "rm vrid -all"] {
+        apply(&mut node, line).unwrap();
+    }
+    assert_eq!(node.vrids().map(|vrid| vrid.key.to_string()).collect::<Vec<_>>(), ["vrid6 7"]);
+}
+
+#[test]
+fn a_priority_is_kept_with_a_warning_that_it_has_no_effect() {
+    let warnings = config(NODE).warnings();
+    assert!(warnings.iter().any(|warning| warning.starts_with("vrid 60: priority and preemption")), "{warnings:?}");
+    assert!(!warnings.iter().any(|warning| warning.contains("vrid6 7")), "{warnings:?}");
 }

@@ -135,3 +135,28 @@ fn own_addresses_are_the_hosts_and_floating_ones_are_not() {
     assert_eq!(flags("10.1.0.11"), address_flags::HOST);
     assert_eq!(flags("10.1.0.101") & address_flags::HOST, 0, "what is up because this node serves still floats");
 }
+
+#[test]
+fn a_bound_vrid_gives_its_family_a_virtual_mac_on_its_leg_and_is_listened_for() {
+    let bound = "add vrid 60\nadd vrid6 61\nadd vrid 62\nbind vrid 60 -ifnum client0\nbind vrid6 61 -ifnum server0\n";
+    let desired = plain(&config(bound));
+    let macs = |ifindex: u32| [desired.interfaces[&ifindex].v4_mac, desired.interfaces[&ifindex].v6_mac];
+    assert_eq!(macs(2), [[0, 0, 0x5e, 0, 1, 60], [2, 0, 0, 0, 0, 2]]);
+    assert_eq!(macs(3), [[2, 0, 0, 0, 0, 3], [0, 0, 0x5e, 0, 2, 61]]);
+    assert_eq!(desired.vrids, [(60, vrid_flags::V4), (61, vrid_flags::V6)].into(), "one that is bound to nothing is not used");
+}
+
+#[test]
+fn frames_to_backends_leave_from_the_virtual_mac_of_their_leg() {
+    let config = config("add vrid 60\nbind vrid 60 -ifnum server0\n");
+    let hop = neighbour::NextHop { ifindex: 3, mac: [2, 0, 0, 0, 0, 11] };
+    let hops = NextHops::from([("10.2.0.11".parse().unwrap(), hop)]);
+    let desired = project(&config, &links(), &[], &HashMap::new(), &hops);
+    let sources: Vec<[u8; 6]> = desired
+        .backends
+        .values()
+        .filter(|backend| !backend.next_hop.is_unknown())
+        .map(|it| eth::source(it.next_hop.macs))
+        .collect();
+    assert_eq!(sources, [[0, 0, 0x5e, 0, 1, 60]; 2]);
+}
