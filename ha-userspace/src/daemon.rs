@@ -22,6 +22,7 @@ mod conflicts;
 mod floating;
 mod helpers;
 mod live;
+mod lookout;
 mod overheard;
 mod probing;
 mod status;
@@ -212,7 +213,10 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
                 note(&event, &neighbours);
                 with(&node, |_, live| live.overhear(&event));
             }
-            _ = looks.tick() => with(&node, |config, live| live.look_for_conflicts(config)),
+            _ = looks.tick() => with(&node, |config, live| {
+                live.look_for_conflicts(config);
+                live.look_out(config);
+            }),
             () = due => with(&node, |config, live| live.project_or_log(config)),
         }
     };
