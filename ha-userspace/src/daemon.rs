@@ -25,6 +25,7 @@ mod gateway;
 mod helpers;
 mod live;
 mod local;
+mod lookout;
 mod overheard;
 mod probing;
 mod reception;
@@ -221,7 +222,10 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
                 note(&event, &neighbours);
                 with(&node, |_, live| live.overhear(&event));
             }
-            _ = looks.tick() => with(&node, |config, live| live.look_for_conflicts(config)),
+            _ = looks.tick() => with(&node, |config, live| {
+                live.look_for_conflicts(config);
+                live.look_out(config);
+            }),
             () = due => with(&node, |config, live| live.project_or_log(config)),
         }
     };

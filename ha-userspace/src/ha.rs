@@ -12,6 +12,7 @@
 
 mod driver;
 mod handle;
+pub mod loss;
 pub mod monitor;
 pub mod public;
 pub mod record;

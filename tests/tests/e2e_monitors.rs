@@ -80,7 +80,10 @@ fn leg(name: &str) -> Watch {
 
 fn monitor(watched: Watched) -> (Monitor, Receiver<Facts>) {
     let (told, facts) = channel();
-    let monitor = Monitor::spawn(move |facts| drop(told.send(facts))).unwrap();
+    let monitor = Monitor::spawn(move |facts| {
+        let _ = told.send(facts);
+    })
+    .unwrap();
     monitor.follow(watched);
     (monitor, facts)
 }
@@ -123,6 +126,20 @@ fn lost_carrier_is_judged_within_milliseconds_and_a_set_of_two_outlives_it() {
         until(&facts, |facts| facts.findings.health.interfaces == Interfaces::Work);
         ip("link set peer1 down");
         until(&facts, |facts| facts.findings.health.interfaces == Interfaces::AllFail && facts.findings.sets["uplinks"]);
+    });
+}
+
+#[test]
+fn nothing_is_told_before_it_is_known_what_to_watch() {
+    alone(|| {
+        let (told, facts) = channel();
+        let monitor = Monitor::spawn(move |facts| {
+            let _ = told.send(facts);
+        })
+        .unwrap();
+        assert!(facts.recv_timeout(Duration::from_millis(100)).is_err());
+        monitor.follow(Watched::default());
+        until(&facts, |facts| facts.findings.health.interfaces == Interfaces::Work);
     });
 }
 

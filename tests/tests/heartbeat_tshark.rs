@@ -46,7 +46,7 @@ fn stock_tshark_reads_the_public_part() {
         nsip: u32::from_ne_bytes([10, 9, 0, 1]),
         peer_nsip: u32::from_ne_bytes([10, 9, 0, 2]),
         tx_key: Key { k0: 1, k1: 2, id: 3 },
-        public: public::words(&said, 1_700_000_000, 77),
+        public: public::words(&said, public::Sender { start: 1_700_000_000, incarnation: 77, inc: true, mismatch: true }),
         ..Node::default()
     };
     let frame = Extension { kind: kind::REQUEST, seq: 4_711, ..Extension::default() };

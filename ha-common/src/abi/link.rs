@@ -58,8 +58,12 @@ pub struct Link {
     pub twins: u64,
     /// When the last one came.
     pub twin_at: Nanos,
+    /// The public part of the last fresh frame: its sender's release, `major << 16 | minor`.
+    pub peer_release: u32,
+    /// And the public flags: `wire::heartbeat::public_flags`.
+    pub peer_flags: u32,
     /// What the newest fresh frame on this link said.
     pub said: Extension,
 }
 
-const _: () = assert!(size_of::<Link>() == 24 * 8 + size_of::<Extension>());
+const _: () = assert!(size_of::<Link>() == 25 * 8 + size_of::<Extension>());

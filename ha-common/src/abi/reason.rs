@@ -186,6 +186,8 @@ reasons! {
     HeartbeatNotForUs = "heartbeat_not_for_us",
     /// From this node's own address, and another machine sent it.
     HeartbeatDuplicate = "heartbeat_duplicate",
+    /// Its extension is of a version that this release does not know.
+    HeartbeatVersion = "heartbeat_version",
 }
 
 #[cfg(test)]

@@ -67,6 +67,8 @@ pub struct Findings {
     pub health: Health,
     /// Interfaces that cause a failure: critical ones, and every member of a set that fails.
     pub failed: Vec<String>,
+    /// Interfaces whose failure alone makes the node unwell.
+    pub critical: Vec<String>,
     /// By set: whether it fails.
     pub sets: BTreeMap<String, bool>,
 }
@@ -74,7 +76,7 @@ pub struct Findings {
 impl Default for Findings {
     /// Before anything was seen, nothing is known to be wrong.
     fn default() -> Self {
-        Findings { health: Health::WELL, failed: Vec::new(), sets: BTreeMap::new() }
+        Findings { health: Health::WELL, failed: Vec::new(), critical: Vec::new(), sets: BTreeMap::new() }
     }
 }
 
@@ -126,6 +128,7 @@ impl Rules {
         let (mut units, mut failures) = (0, 0);
         for name in self.critical() {
             units += 1;
+            findings.critical.push(name.to_owned());
             if fails(name) {
                 failures += 1;
                 findings.failed.push(name.to_owned());

@@ -25,6 +25,8 @@ const UDP_LENGTH: usize = 38;
 const UDP_CHECKSUM: usize = 40;
 const EXTENSION: usize = PAYLOAD_OFFSET + PUBLIC_LEN;
 const PUBLIC_SEQUENCE: usize = PAYLOAD_OFFSET + 12;
+const RELEASE: usize = PAYLOAD_OFFSET + heartbeat::PUBLIC_RELEASE;
+const FLAGS: usize = PAYLOAD_OFFSET + heartbeat::PUBLIC_FLAGS;
 const TAG: usize = PAYLOAD_OFFSET + SIGNED_LEN;
 
 /// Judges the heartbeat in `packet`, which came in on `interface`, and turns it into an echo if that is what it asks for:
@@ -43,7 +45,14 @@ pub fn answer<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, interface: &I
     let frame: &mut Extension = &mut room;
     let Some(extension) = packet.load::<Extension>(EXTENSION) else { return Reason::HeartbeatMalformed };
     *frame = extension;
-    if frame.magic != MAGIC || frame.version != VERSION || !(kind::REQUEST..=kind::CLAIM).contains(&frame.kind) {
+    if frame.magic != MAGIC {
+        return Reason::HeartbeatMalformed;
+    }
+    // What follows the version is of a layout that this release does not know: nothing of it is believed.
+    if frame.version != VERSION {
+        return Reason::HeartbeatVersion;
+    }
+    if !(kind::REQUEST..=kind::CLAIM).contains(&frame.kind) {
         return Reason::HeartbeatMalformed;
     }
     let now = tables.now();
@@ -73,6 +82,7 @@ pub fn answer<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, interface: &I
         Heard::Stale => {}
         Heard::Fresh { ruling, news } => {
             link.peer_mac = mac_word(mac);
+            learn_public(packet, &mut link);
             if news {
                 tell(tables, interface, ruling, now);
             }
@@ -133,6 +143,15 @@ pub fn sign<P: PacketMut>(packet: &P, key: &Key) -> Option<Tag> {
         hash.word(u64::from_le(packet.load::<u64>(PAYLOAD_OFFSET + word * 8)?));
     }
     Some(hash.finish())
+}
+
+/// Of the public part, what the extension does not repeat.
+#[inline(always)]
+fn learn_public<P: PacketMut>(packet: &P, link: &mut Link) {
+    if let (Some(release), Some(flags)) = (packet.load::<u32>(RELEASE), packet.load::<u32>(FLAGS)) {
+        link.peer_release = u32::from_le(release);
+        link.peer_flags = u32::from_le(flags);
+    }
 }
 
 /// Wakes the daemon: it should look now.

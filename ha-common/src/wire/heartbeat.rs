@@ -45,6 +45,26 @@ pub const MAGIC: u32 = u32::from_le_bytes(*b"USHA");
 /// Version of the extension.
 pub const VERSION: u8 = 1;
 
+/// Where the release stands in the public part.
+pub const PUBLIC_RELEASE: usize = 20;
+
+/// Where the flags stand in the public part.
+pub const PUBLIC_FLAGS: usize = 24;
+
+/// Bits of the flags in the public part, as the public product uses them.
+pub mod public_flags {
+    /// No card for TLS is there.
+    pub const NO_SSL_DEVICE: u32 = 0x200;
+    /// The nodes are in different subnets (INC).
+    pub const INC: u32 = 0x1000;
+    /// Commands are not propagated.
+    pub const NO_PROPAGATION: u32 = 0x2000;
+    /// The sender prefers to be Primary.
+    pub const STAYS_PRIMARY: u32 = 0x4000;
+    /// The sender sees another release at its peer.
+    pub const VERSION_MISMATCH: u32 = 0x8000;
+}
+
 /// What a frame wants of its receiver ([`Extension::kind`]).
 pub mod kind {
     /// Echo me.

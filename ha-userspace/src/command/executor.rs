@@ -129,7 +129,7 @@ impl<R: Runtime> Executor<R> {
     /// Executes one parsed command.
     pub fn run(&mut self, command: &Command) -> Answer {
         let result = match command.verb {
-            Verb::Show => {
+            Verb::Show | Verb::Stat => {
                 show::show(command, &self.config, &self.runtime, self.saved.get() == self.config.generation()).map(Answer::Now)
             }
             Verb::Save => Ok(Answer::Later(self.save())),
@@ -138,7 +138,7 @@ impl<R: Runtime> Executor<R> {
             Verb::Stop => Ok(Answer::Last(self.runtime.stop(command.has("force")))),
             _ => self.change(command).map(Answer::Now),
         };
-        if command.verb != Verb::Show {
+        if !matches!(command.verb, Verb::Show | Verb::Stat) {
             let result = result.as_ref().map_or_else(|error| error.message.as_str(), |_| "accepted");
             info!(%command, result, "command");
         }

@@ -11,8 +11,12 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::CommandError;
+use super::value::Route;
 use super::words::HaStatus;
 use crate::config::{Change, Config, SavedForm};
+use crate::ha::public;
+use crate::net::link::Traffic;
+use crate::net::media::Media;
 
 /// What becomes of something that takes time; awaited without holding the executor.
 pub type Outcome = Pin<Box<dyn Future<Output = Result<(), CommandError>>>>;
@@ -42,6 +46,9 @@ pub trait Runtime {
         crate::hook::Status::default()
     }
 
+    /// Returns every alarm that stands.
+    fn alarms(&self) -> Vec<AlarmStatus>;
+
     /// Begins to write the saved form to the configuration file.
     fn save(&mut self, form: SavedForm) -> Outcome;
 
@@ -62,6 +69,12 @@ pub enum NodeState {
     Up,
     /// It lives and is unhealthy.
     NotUp,
+    /// One of its monitored interfaces or sets fails.
+    PartialFail,
+    /// All of them fail.
+    CompleteFail,
+    /// A monitored route is missing.
+    RouteMonitorFail,
     /// It only listens.
     StaySecondary,
     /// Its HA engine is off.
@@ -123,7 +136,8 @@ macro_rules! shown_as {
     };
 }
 shown_as!(NodeState {
-    Unknown = "UNKNOWN", Init = "INIT", Down = "DOWN", Up = "UP", NotUp = "NOT UP", StaySecondary = "STAYSECONDARY", Disabled = "DISABLED",
+    Unknown = "UNKNOWN", Init = "INIT", Down = "DOWN", Up = "UP", NotUp = "NOT UP", PartialFail = "NOT UP", CompleteFail = "NOT UP", RouteMonitorFail = "NOT UP",
+    StaySecondary = "STAYSECONDARY", Disabled = "DISABLED",
 });
 shown_as!(MasterState {
     Primary = "Primary", Secondary = "Secondary", Claiming = "Claiming", ForceChange = "Force Change", Unknown = "UNKNOWN",
@@ -142,6 +156,51 @@ pub struct PairStatus {
     pub links: Vec<LinkStatus>,
     /// The last transitions of this node, newest last.
     pub transitions: Vec<Transition>,
+    /// What only this node knows of itself.
+    pub own: OwnStatus,
+}
+
+/// What only this node knows of itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OwnStatus {
+    /// Interfaces whose failure alone makes it unhealthy.
+    pub critical_interfaces: Vec<String>,
+    /// Failover interface sets that fail.
+    pub failed_sets: Vec<String>,
+    /// Monitored routes, and whether they are there; those that have not been looked for are not among them.
+    pub routes: Vec<(Route, bool)>,
+    /// How long nobody has been heard on the legs of clients; none while nobody is asked.
+    pub silence: Option<Duration>,
+    /// Heartbeats of the peer that were taken in: requests and answers.
+    pub received: u64,
+    /// Heartbeats sent: requests, and answers to the peer's.
+    pub sent: u64,
+}
+
+/// A fault that stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlarmStatus {
+    /// Its kind.
+    pub kind: String,
+    /// What it is about; often nothing.
+    pub subject: String,
+    /// Since when.
+    pub since: SystemTime,
+    /// What was found.
+    pub text: String,
+}
+
+impl NodeState {
+    /// Returns the word that `stat` prints, which names the failure.
+    pub const fn stat_word(self) -> &'static str {
+        match self {
+            Self::PartialFail => "PARTIALFAIL",
+            Self::CompleteFail => "COMPLETEFAIL",
+            Self::RouteMonitorFail => "ROUTEMONITORFAIL",
+            Self::StaySecondary => "DUMB",
+            other => other.word(),
+        }
+    }
 }
 
 /// One node's block of `show ha node`.
@@ -157,6 +216,10 @@ pub struct NodeStatus {
     pub state: NodeState,
     /// Role.
     pub master: MasterState,
+    /// Whether it takes its peer to be in another subnet, where known.
+    pub inc: Option<bool>,
+    /// The release that it runs, where known.
+    pub release: Option<String>,
     /// Whether a Primary is kept even if both nodes are unhealthy, where known.
     pub fail_safe: Option<bool>,
     /// State of synchronisation.
@@ -194,9 +257,11 @@ pub struct LinkStatus {
     pub last_heard: Option<Duration>,
     /// Smoothed round-trip time.
     pub rtt: Option<Duration>,
-    /// Requests sent.
+    /// Whether the peer says that it hears this node on it, if it has spoken on it.
+    pub peer_hears: Option<bool>,
+    /// The last requests, about a thousand at most.
     pub sent: u64,
-    /// Requests that were never answered.
+    /// Those of them that were never answered.
     pub lost: u64,
 }
 
@@ -232,6 +297,8 @@ impl NodeStatus {
                 HaStatus::Enabled | HaStatus::StayPrimary => NodeState::Up,
             },
             master: if config.peer().is_some() { MasterState::Unknown } else { MasterState::Primary },
+            inc: Some(config.peer().is_some_and(|peer| peer.inc)),
+            release: Some(public::release_text(public::RELEASE)),
             fail_safe: Some(ha.fail_safe),
             sync: if ha.sync { SyncState::Enabled } else { SyncState::Disabled },
             propagation: Some(ha.propagation),
@@ -256,6 +323,8 @@ impl NodeStatus {
             name: None,
             state: NodeState::Unknown,
             master: MasterState::Unknown,
+            inc: None,
+            release: None,
             fail_safe: None,
             sync: SyncState::Unknown,
             propagation: None,
@@ -313,6 +382,10 @@ pub struct InterfaceState {
     pub mtu_bytes: u32,
     /// Its MAC address.
     pub mac: [u8; 6],
+    /// What the driver says of the link.
+    pub media: Media,
+    /// Its flags, and what it has carried.
+    pub traffic: Traffic,
     /// How packets are taken in: `native XDP`, `generic XDP`, or nothing yet.
     pub attached: Option<String>,
 }

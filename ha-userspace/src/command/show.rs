@@ -1,6 +1,9 @@
 //! Every `show`: the public layout for people, the table's keys for programs.
 
+mod alarms;
+mod fis;
 mod ha_node;
+mod ha_stat;
 mod hook;
 mod interface;
 mod lb;
@@ -17,7 +20,7 @@ use serde_json::Value;
 
 use super::executor::Reply;
 use super::runtime::Runtime;
-use super::schema::{ha, lb as lb_table, network as network_table, ns};
+use super::schema::{Verb, fis as fis_table, ha, lb as lb_table, network as network_table, ns};
 use super::{Command, CommandError};
 use crate::config::Config;
 
@@ -28,8 +31,12 @@ type Shown = Result<(String, Value), CommandError>;
 pub(super) fn show(command: &Command, config: &Config, runtime: &impl Runtime, is_saved: bool) -> Result<Reply, CommandError> {
     let entity = command.entity;
     let (text, json) = match entity {
-        _ if entity == &ha::NODE => ha_node::show(command, &runtime.ha_status(config)),
         _ if entity == &ha::HOOK => hook::show(config, runtime),
+        _ if command.verb == Verb::Stat => ha_stat::show(command, config, &runtime.ha_status(config)),
+        _ if entity == &ha::NODE => ha_node::show(command, config, &runtime.ha_status(config)),
+        _ if entity == &fis_table::FIS => fis::sets(command, config, &runtime.ha_status(config).own),
+        _ if entity == &fis_table::CRITICAL => fis::critical(&runtime.ha_status(config).own),
+        _ if entity == &ns::ALARMS => alarms::show(&runtime.alarms()),
         _ if entity == &ns::RPC_NODE => node::rpc_nodes(command, config),
         _ if entity == &ns::IP || entity == &ns::IP6 => node::addresses(command, config),
         _ if entity == &ns::CONFIG => node::node_config(config, is_saved),

@@ -17,13 +17,14 @@ use tracing::{info, warn};
 
 use super::floating::Floating;
 use super::helpers::Helpers;
+use super::lookout::Lookout;
 use super::probing::targets;
-use super::status::{self, Sent};
+use super::status;
 use super::watched::{Host, watched};
 use super::witness::Witness;
 use crate::alarm::Board;
 use crate::clock;
-use crate::command::runtime::{Health, InterfaceState, Outcome, PairStatus, Runtime, ServiceState};
+use crate::command::runtime::{AlarmStatus, Health, InterfaceState, Outcome, PairStatus, Runtime, ServiceState};
 use crate::command::{CommandError, words};
 use crate::config::{Change, Config, Pair, SavedForm, Store, Touched};
 use crate::conflict::Conflicts;
@@ -36,7 +37,8 @@ use crate::keys::heartbeat_key;
 use crate::net::address::LocalAddress;
 use crate::net::forwarding;
 use crate::net::heartbeat::{Port, Requests, network_order};
-use crate::net::link::{self, Link};
+use crate::net::link::{self, Link, Statistics};
+use crate::net::media;
 use crate::net::neighbour::NextHops;
 use crate::net::probe::{Probes, Target};
 use crate::net::route::{Routes, Wanted};
@@ -90,6 +92,9 @@ pub struct Live {
     /// The haStatus in force; none before the configuration was read.
     status: Option<words::HaStatus>,
     commits: u64,
+    lookout: Lookout,
+    /// What is wrong.
+    board: Board,
 }
 
 /// The parts that outlive a configuration.
@@ -162,7 +167,7 @@ impl Live {
             wanted,
             store,
             own,
-            conflicts: Conflicts::new(board),
+            conflicts: Conflicts::new(board.clone()),
             looked: false,
             timeouts,
             services,
@@ -177,7 +182,14 @@ impl Live {
             ports: Vec::new(),
             status: None,
             commits: 0,
+            lookout: Lookout::default(),
+            board,
         }
+    }
+
+    /// It is time to look around.
+    pub fn look_out(&mut self, config: &Config) {
+        self.lookout.look(config, &self.requests, &self.driver.snapshot(), &self.board);
     }
 
     /// A monitor has decided.
@@ -323,10 +335,23 @@ impl Live {
         self.datapath.reconcile(clock::now(), &desired).map_err(refused)?;
         self.helpers.set(Floating::of(config, links, &self.own));
         self.watch_host(config, links);
-        replace(&self.asked_routes, Wanted { monitored: config.route_monitors().clone(), towards: None });
-        let wanted = datapath::wanted_next_hops(config);
+        let apart = config.peer().filter(|peer| peer.inc);
+        let towards = apart.map(|peer| IpAddr::V4(peer.ip));
+        replace(&self.asked_routes, Wanted { monitored: config.route_monitors().clone(), towards });
+        self.route_heartbeats(apart.is_some());
+        let mut wanted = datapath::wanted_next_hops(config);
+        wanted.extend(self.routes.towards.values().filter(|_| apart.is_some()));
         replace(&self.wanted, wanted);
         Ok(())
+    }
+
+    /// With the peer in another subnet, requests go to the router on the way: nobody else there would pass them on.
+    fn route_heartbeats(&self, apart: bool) {
+        self.requests.map_ports(|port| {
+            let via = self.routes.towards.get(&port.ifindex).filter(|_| apart);
+            let hop = via.and_then(|via| self.next_hops.get(via)).filter(|hop| hop.ifindex == port.ifindex);
+            port.set_router(hop.map(|hop| hop.mac));
+        });
     }
 
     /// Tells whoever looks at interfaces, routes and gateways what to look at.
@@ -480,9 +505,7 @@ impl Runtime for Live {
     }
 
     fn ha_status(&self, config: &Config) -> PairStatus {
-        let sent =
-            self.requests.map_ports(|port| Sent { number: port.number, interface: port.name.clone(), sent: port.counts().0 });
-        status::pair(config, &self.driver.snapshot(), &sent)
+        self.lookout.pair(config, &self.requests, &self.driver.snapshot())
     }
 
     fn force_failover(&mut self, force: bool) -> Outcome {
@@ -524,12 +547,18 @@ impl Runtime for Live {
             carrier: link.carrier,
             mtu_bytes: link.mtu,
             mac: link.mac,
+            media: media::of(name),
+            traffic: Statistics::open().and_then(|mut counts| counts.traffic(link.ifindex)).unwrap_or_default(),
             attached,
         })
     }
 
     fn hook_status(&self) -> hook::Status {
         self.hook.status()
+    }
+
+    fn alarms(&self) -> Vec<AlarmStatus> {
+        self.board.list().into_iter().map(status::alarm).collect()
     }
 
     fn save(&mut self, form: SavedForm) -> Outcome {

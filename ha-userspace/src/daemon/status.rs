@@ -6,13 +6,18 @@ use ha_common::abi::Link;
 use ha_common::ha::event::RoleName;
 use ha_common::ha::merits;
 use ha_common::time::Nanos;
-use ha_common::wire::heartbeat::{Extension, flags};
+use ha_common::wire::heartbeat::{Extension, flags, public_flags};
 
-use crate::command::runtime::{LinkStatus, MasterState, NodeState, NodeStatus, PairStatus, SyncState, Transition};
+use crate::alarm::{Kind, Standing};
+use crate::command::runtime::{
+    AlarmStatus, LinkStatus, MasterState, NodeState, NodeStatus, OwnStatus, PairStatus, SyncState, Transition,
+};
 use crate::config::Config;
+use crate::ha::loss::Loss;
+use crate::ha::public::{Peer, release_text};
 use crate::ha::{Past, Snapshot};
 
-/// Counts of the sender, by link number: requests sent.
+/// What the sender knows of a link.
 pub struct Sent {
     /// Link number.
     pub number: usize,
@@ -20,14 +25,17 @@ pub struct Sent {
     pub interface: String,
     /// Requests that left.
     pub sent: u64,
+    /// Of the last of them.
+    pub loss: Loss,
 }
 
 /// The whole of it.
 pub fn pair(config: &Config, snapshot: &Snapshot, sent: &[Sent]) -> PairStatus {
     let mut local = NodeStatus::local(config);
+    let findings = &snapshot.facts.findings;
     local.state = node_state(snapshot.said.node_state);
     local.master = master_state(snapshot.role, snapshot.said.master_state);
-    local.failed_interfaces = snapshot.facts.findings.failed.clone();
+    local.failed_interfaces = findings.failed.clone();
     local.in_master_state_for = Some(snapshot.at.since(snapshot.since));
     let dead = config.ha().dead_interval;
     let links: Vec<LinkStatus> = sent.iter().filter_map(|sent| link(sent, snapshot, dead)).collect();
@@ -37,7 +45,26 @@ pub fn pair(config: &Config, snapshot: &Snapshot, sent: &[Sent]) -> PairStatus {
         local.silent_interfaces = silent.map(|link| link.name.clone()).collect();
     }
     let peer = NodeStatus::unheard_peer(config).map(|unheard| peer(unheard, snapshot));
-    PairStatus { local, peer, links, transitions: snapshot.past.iter().map(transition).collect() }
+    let sum = |count: fn(&Link) -> u64| snapshot.links.iter().map(count).sum::<u64>();
+    let own = OwnStatus {
+        critical_interfaces: findings.critical.clone(),
+        failed_sets: findings.sets.iter().filter(|(_, fails)| **fails).map(|(name, _)| name.clone()).collect(),
+        routes: snapshot.facts.routes.iter().map(|(route, present)| (*route, *present)).collect(),
+        silence: snapshot.silence,
+        received: sum(|link| link.requests + link.echoes),
+        // Every request of the peer that counts is answered.
+        sent: sent.iter().map(|sent| sent.sent).sum::<u64>() + sum(|link| link.requests),
+    };
+    PairStatus { local, peer, links, transitions: snapshot.past.iter().map(transition).collect(), own }
+}
+
+/// An alarm, as people read it.
+pub fn alarm((kind, subject, standing): (Kind, String, Standing)) -> AlarmStatus {
+    let kind = match kind {
+        Kind::Pair(alarm) => format!("{alarm:?}"),
+        other => format!("{other:?}"),
+    };
+    AlarmStatus { kind, subject, since: standing.since, text: standing.text }
 }
 
 fn peer(unheard: NodeStatus, snapshot: &Snapshot) -> NodeStatus {
@@ -47,7 +74,15 @@ fn peer(unheard: NodeStatus, snapshot: &Snapshot) -> NodeStatus {
     }
     match (snapshot.peer_alive, &snapshot.view.said) {
         (Some(true), Some(said)) => {
-            NodeStatus { state: peer_state(said), master: peer_master(said), sync: SyncState::Enabled, ..nobody }
+            let public = Peer::of(&snapshot.links);
+            NodeStatus {
+                state: peer_state(said),
+                master: peer_master(said),
+                sync: SyncState::Enabled,
+                inc: public.map(|public| public.flags & public_flags::INC != 0),
+                release: public.map(|public| release_text(public.release)),
+                ..nobody
+            }
         }
         (Some(false), _) => NodeStatus { state: NodeState::Down, ..nobody },
         (Some(true) | None, _) => nobody,
@@ -84,7 +119,9 @@ fn node_state(number: u8) -> NodeState {
         3 => NodeState::Up,
         8 => NodeState::StaySecondary,
         9 => NodeState::Disabled,
-        4 | 7 => NodeState::NotUp,
+        4 => NodeState::PartialFail,
+        7 => NodeState::CompleteFail,
+        11 => NodeState::RouteMonitorFail,
         _ => NodeState::Unknown,
     }
 }
@@ -107,10 +144,17 @@ fn link(sent: &Sent, snapshot: &Snapshot, dead: Duration) -> Option<LinkStatus> 
         heard: since.is_some_and(|since| since < dead),
         last_heard: since,
         rtt: (link.rtt != 0).then(|| Duration::from_nanos(link.rtt)),
-        sent: sent.sent,
-        // The newest one may still be on its way.
-        lost: sent.sent.saturating_sub(link.echoes).saturating_sub(1),
+        peer_hears: since.and_then(|_| peer_hears(sent.number, snapshot)),
+        sent: sent.loss.sent,
+        lost: sent.loss.lost,
     })
+}
+
+/// Whether the peer says that it hears this node on a link; unknown before it has told its own number of it.
+fn peer_hears(number: usize, snapshot: &Snapshot) -> Option<bool> {
+    let theirs = (*snapshot.peer_links.get(number)?)?;
+    let said = snapshot.view.said?;
+    Some(said.hears.checked_shr(theirs.into()).unwrap_or(0) & 1 != 0)
 }
 
 fn transition(past: &Past) -> Transition {

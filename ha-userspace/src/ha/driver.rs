@@ -15,6 +15,7 @@ use ha_common::ha::settings::Settings;
 use ha_common::ha::view::PeerView;
 use ha_common::pipeline::heartbeat::ruling_code;
 use ha_common::time::{Nanos, nanos_of};
+use ha_common::wire::heartbeat::kind;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use tokio::sync::oneshot;
@@ -80,6 +81,9 @@ pub struct Driver {
     began: Nanos,
     fed_asked: Nanos,
     links: [Link; MAX_LINKS],
+    /// By own link: the number that the peer gives to it.
+    peer_links: [Option<u8>; MAX_LINKS],
+    said_sender: public::Sender,
     /// When the machine was last asked: what comes out of it is based on what was known then.
     decided_at: Nanos,
     ended: bool,
@@ -110,6 +114,8 @@ impl Driver {
             began: now,
             fed_asked: Nanos::NEVER,
             links: [Link::default(); MAX_LINKS],
+            peer_links: [None; MAX_LINKS],
+            said_sender: public::Sender::default(),
             decided_at: Nanos::NEVER,
             ended: false,
         }
@@ -134,6 +140,7 @@ impl Driver {
         self.decided_at = clock::now();
         self.machine.handle_timeout(self.decided_at);
         self.carry_out();
+        self.say_sender();
         self.parts.shared.set_controller_at(clock::now());
         self.put_up_alarms(self.decided_at);
         self.show();
@@ -176,6 +183,10 @@ impl Driver {
         for (number, known) in self.links.iter_mut().enumerate() {
             // One that the kernel never stops writing is as it was a turn ago.
             *known = self.parts.shared.read_link(number).unwrap_or(*known);
+            // An echo repeats the asker's number, which is this node's.
+            if known.request_at != Nanos::NEVER && known.said.kind != kind::ECHO {
+                self.peer_links[number] = Some(known.said.link);
+            }
         }
         let view = PeerView::merge(&self.links, fence.peer_nonce.load(Relaxed));
         self.forget_former_key(&view);
@@ -259,7 +270,7 @@ impl Driver {
                 shared.set_standing(&said.standing);
                 shared.set_said_flags(said.flags.into());
                 shared.set_hears(said.hears.into());
-                shared.set_public(&public::words(&said, self.start, self.commits as u32));
+                shared.set_public(&public::words(&said, self.sender()));
             }
             Action::SetRole(term) => {
                 shared.set_role_term(GROUP, term);
@@ -295,6 +306,24 @@ impl Driver {
                 }
             }
             Action::Record(transition) => self.record(transition),
+        }
+    }
+
+    fn sender(&self) -> public::Sender {
+        public::Sender {
+            start: self.start,
+            incarnation: self.commits as u32,
+            inc: self.machine.settings().inc,
+            mismatch: public::Peer::of(&self.links).is_some_and(public::Peer::is_other_release),
+        }
+    }
+
+    /// What the public part says besides the machine's own words.
+    fn say_sender(&mut self) {
+        let sender = self.sender();
+        if self.said_sender != sender {
+            self.said_sender = sender;
+            self.parts.shared.set_public(&public::words(self.machine.said(), sender));
         }
     }
 
@@ -370,6 +399,7 @@ impl Driver {
             said: self.machine.said().clone(),
             view: self.machine.view().clone(),
             links: self.links.to_vec(),
+            peer_links: self.peer_links,
             peer_alive: self.machine.peer_alive(now),
             peer_unknown: self.machine.peer_unknown(now),
             facts: self.facts.clone(),

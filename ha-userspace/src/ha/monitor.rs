@@ -84,7 +84,7 @@ impl Monitor {
             ports: BTreeMap::new(),
             told: None,
             timed_at: Nanos::NEVER,
-            followed_at: clock::now(),
+            followed_at: Nanos(u64::MAX),
         };
         realtime::spawn("health", realtime::HEARTBEAT_PRIORITY - 2, move || watch.run(&received, tell))?;
         Ok(Monitor { news })
@@ -114,7 +114,7 @@ struct Watch {
     ports: BTreeMap<String, Port>,
     told: Option<Facts>,
     timed_at: Nanos,
-    /// When other interfaces were asked for.
+    /// When other interfaces were asked for; ahead as long as none were.
     followed_at: Nanos,
 }
 
@@ -157,7 +157,7 @@ impl Watch {
                 let same = names == self.watched.rules.names();
                 self.watched = watched;
                 self.timed_at = Nanos::NEVER;
-                if !same {
+                if !same || self.followed_at == Nanos(u64::MAX) {
                     self.followed_at = clock::now();
                     self.ports.retain(|name, _| names.contains(name));
                     if let Err(error) = self.link.follow(names) {
@@ -171,7 +171,8 @@ impl Watch {
     /// Whether every interface that matters was heard of, or had time enough to be.
     fn is_known(&self, now: Nanos) -> bool {
         let heard_of = |name: &String| self.ports.contains_key(name);
-        now.since(self.followed_at) >= ABSENT_AFTER || self.watched.rules.names().iter().all(heard_of)
+        let told_what = self.followed_at <= now;
+        told_what && (now.since(self.followed_at) >= ABSENT_AFTER || self.watched.rules.names().iter().all(heard_of))
     }
 
     fn take_links(&mut self) {

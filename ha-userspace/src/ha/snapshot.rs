@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use ha_common::abi::{Link, Term};
+use ha_common::abi::{Link, MAX_LINKS, Term};
 use ha_common::ha::event::{Cause, RoleName, Said};
 use ha_common::ha::view::PeerView;
 use ha_common::time::Nanos;
@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub view: PeerView,
     /// By link, as the kernel counts.
     pub links: Vec<Link>,
+    /// By link: the number that the peer gives to it.
+    pub peer_links: [Option<u8>; MAX_LINKS],
     /// Whether the peer lives, once known.
     pub peer_alive: Option<bool>,
     /// Whether the peer's frames come with an unknown key.
@@ -68,6 +70,7 @@ impl Default for Snapshot {
             said: Said::default(),
             view: PeerView::default(),
             links: Vec::new(),
+            peer_links: [None; MAX_LINKS],
             peer_alive: None,
             peer_unknown: false,
             facts: Facts::default(),

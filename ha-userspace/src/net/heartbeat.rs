@@ -29,6 +29,10 @@ pub struct Port {
     pub name: String,
     /// Its own MAC address.
     pub mac: [u8; 6],
+    /// Its interface index.
+    pub ifindex: u32,
+    /// MAC address of the router behind which the peer is, if it is behind one; zero if not.
+    router: AtomicU64,
     socket: RawSocket,
     sent: AtomicU64,
     failed: AtomicU64,
@@ -41,7 +45,14 @@ impl Port {
     /// Without CAP_NET_RAW, or when there is no such interface.
     pub fn open(number: usize, name: &str, ifindex: u32, mac: [u8; 6]) -> io::Result<Port> {
         let socket = RawSocket::open(ifindex)?;
-        Ok(Port { number, name: name.to_owned(), mac, socket, sent: AtomicU64::new(0), failed: AtomicU64::new(0) })
+        let zero = || AtomicU64::new(0);
+        Ok(Port { number, name: name.to_owned(), mac, ifindex, router: zero(), socket, sent: zero(), failed: zero() })
+    }
+
+    /// Requests go to this router from now on, or to the peer itself.
+    pub fn set_router(&self, mac: Option<[u8; 6]>) {
+        let [a, b, c, d, e, f] = mac.unwrap_or_default();
+        self.router.store(u64::from_be_bytes([0, 0, a, b, c, d, e, f]), Relaxed);
     }
 
     /// Requests that left, and requests that the interface did not take.
@@ -151,11 +162,13 @@ impl Requests {
         Some(packet)
     }
 
-    /// Where the peer was last heard from on this link; everybody, before that.
+    /// The router on the way, or where the peer was last heard from on this link; everybody, before that.
     fn peer_mac(&self, port: &Port) -> [u8; 6] {
-        let learnt = self.shared.read_link(port.number).map_or(0, |link| link.peer_mac);
-        let [_, _, mac @ ..] = learnt.to_be_bytes();
-        if learnt == 0 { [0xff; 6] } else { mac }
+        let router = port.router.load(Relaxed);
+        let learnt = || self.shared.read_link(port.number).map_or(0, |link| link.peer_mac);
+        let to = if router == 0 { learnt() } else { router };
+        let [_, _, mac @ ..] = to.to_be_bytes();
+        if to == 0 { [0xff; 6] } else { mac }
     }
 
     fn run(&self) {

@@ -190,9 +190,11 @@ pub struct Statistics {
     buffer: Vec<u8>,
 }
 
-/// What an interface has carried.
+/// What an interface is, and what it has carried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
+    /// Its flags (`IFF_…`).
+    pub flags: u32,
     /// Frames, bytes, errors and drops, received.
     pub rx: [u64; 4],
     /// The same, sent.
@@ -232,6 +234,7 @@ impl Statistics {
         let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) = answer.payload else { return Err(absent()) };
         let counts = link.attributes.iter().find_map(|attribute| match attribute {
             LinkAttribute::Stats64(counts) => Some(Traffic {
+                flags: link.header.flags.bits(),
                 rx: [counts.rx_packets, counts.rx_bytes, counts.rx_errors, counts.rx_dropped],
                 tx: [counts.tx_packets, counts.tx_bytes, counts.tx_errors, counts.tx_dropped],
             }),

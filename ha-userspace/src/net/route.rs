@@ -1,7 +1,7 @@
 //! What the main routing table says: are the monitored routes there, and who are the gateways?
 //!
 //! One task reads the table anew whenever something about routes, addresses or interfaces changes. The news themselves are not
-//! counted: of IPv4 routes that go with their interface the kernel tells nothing. A table that takes long to read is read less often.
+//! counted: of IPv4 routes that go with their interface the kernel tells nothing. A long table is read less often.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -17,7 +17,6 @@ use rtnetlink::packet_route::route::{
 use rtnetlink::sys::AsyncSocket;
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tracing::warn;
 
 use crate::command::value::Route;
@@ -25,8 +24,12 @@ use crate::command::value::Route;
 /// Changes within this span lead to one reading of the table.
 const SETTLE: Duration = Duration::from_millis(2);
 
-/// Share of the time that reading may take: one part in this many.
-const SHARE: u32 = 10;
+/// How long to rest for each route that was read, some ten times as long as reading it takes. Counted, not timed: this task shares its
+/// thread with others.
+const REST_PER_ROUTE: Duration = Duration::from_micros(20);
+
+/// Longest rest.
+const REST_MAX: Duration = Duration::from_secs(5);
 
 /// How soon a reading that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -72,33 +75,29 @@ pub fn spawn(mut wanted: watch::Receiver<Wanted>) -> io::Result<watch::Receiver<
     tokio::spawn(connection);
     let (found, routes) = watch::channel(None);
     tokio::spawn(async move {
-        let mut rest = Duration::ZERO;
         loop {
             let wish = wanted.borrow_and_update().clone();
-            let began = Instant::now();
-            let read = read(&handle, &wish).await;
-            let taken = began.elapsed();
-            rest = match read {
-                Ok(routes) => {
+            let (mut rest, mut failed) = (SETTLE, false);
+            match read(&handle, &wish).await {
+                Ok((routes, count)) => {
+                    rest = (REST_PER_ROUTE * count).clamp(SETTLE, REST_MAX);
                     found.send_if_modified(|present: &mut Option<Routes>| {
                         let changed = present.as_ref() != Some(&routes);
                         *present = Some(routes);
                         changed
                     });
-                    taken * SHARE
                 }
                 Err(error) => {
                     warn!(%error, "cannot read the routing table");
-                    RETRY.max(rest)
+                    failed = true;
                 }
-            };
-            let failed = rest >= RETRY;
+            }
             tokio::select! {
                 event = events.next() => if event.is_none() { return },
                 changed = wanted.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(RETRY), if failed => {}
             }
-            tokio::time::sleep(SETTLE.max(rest)).await;
+            tokio::time::sleep(rest).await;
             drain(&mut events);
         }
     });
@@ -112,16 +111,19 @@ fn drain(events: &mut Events) {
     while events.try_recv().is_ok() {}
 }
 
-async fn read(handle: &Handle, wanted: &Wanted) -> Result<Routes, rtnetlink::Error> {
+/// What the table says, and how many routes that were.
+async fn read(handle: &Handle, wanted: &Wanted) -> Result<(Routes, u32), rtnetlink::Error> {
     let mut reading = Reading::new(wanted);
+    let mut count = 0;
     let requests = [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()];
     for request in requests {
         let mut dump = handle.route().get(request).execute();
         while let Some(message) = dump.try_next().await? {
             reading.take(&message);
+            count += 1;
         }
     }
-    Ok(reading.routes)
+    Ok((reading.routes, count))
 }
 
 /// A way out of this host.

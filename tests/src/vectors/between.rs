@@ -1,6 +1,7 @@
 //! Heartbeats, as far as the pipeline tells them from the rest. What they do is proved where they are judged.
 
 use ha_common::abi::Reason;
+use ha_common::wire::heartbeat::{MAGIC, PAYLOAD_LEN, PUBLIC_LEN, VERSION};
 
 use super::Vector;
 use super::frames::{Body, Frame, udp};
@@ -11,9 +12,16 @@ fn heartbeat(data: Vec<u8>) -> Frame {
     Frame { from: PEER_MAC, to: HA_LINK_MAC, vlan: None, source: PEER_NSIP.into(), destination: NSIP.into(), ttl: 64, body }
 }
 
+/// A payload whose extension says that it is of `version`.
+fn of_version(version: u8) -> Vec<u8> {
+    let mut payload = vec![0; PAYLOAD_LEN];
+    payload[PUBLIC_LEN..][..5].copy_from_slice(&[&MAGIC.to_le_bytes()[..], &[version]].concat());
+    payload
+}
+
 /// The vectors of this theme.
 pub fn vectors() -> Vec<Vector> {
-    let whole = vec![0; ha_common::wire::heartbeat::PAYLOAD_LEN];
+    let whole = vec![0; PAYLOAD_LEN];
     let comes = |name, frame: &Frame| Vector::new(name).received(HA_LINK, frame.bytes());
     let to_peer = Frame { destination: PEER_NSIP.into(), ..heartbeat(whole.clone()) };
     vec![
@@ -21,6 +29,8 @@ pub fn vectors() -> Vec<Vector> {
             .drops(Reason::HeartbeatMalformed),
         comes("heartbeat: one of another layout never reaches the host", &heartbeat(whole.clone()))
             .drops(Reason::HeartbeatMalformed),
+        comes("heartbeat: one of another version is counted apart", &heartbeat(of_version(VERSION + 1)))
+            .drops(Reason::HeartbeatVersion),
         comes(
             "heartbeat: one from a stranger never reaches the host",
             &Frame { source: std::net::Ipv4Addr::new(10, 9, 0, 7).into(), ..heartbeat(whole.clone()) },

@@ -172,7 +172,11 @@ fn one_wrong_bit_anywhere_in_the_payload_is_believed_in_nothing() {
         assert!(
             matches!(
                 reason,
-                Reason::HeartbeatBadTag | Reason::HeartbeatUnknownKey | Reason::HeartbeatMalformed | Reason::HeartbeatOwn
+                Reason::HeartbeatBadTag
+                    | Reason::HeartbeatUnknownKey
+                    | Reason::HeartbeatMalformed
+                    | Reason::HeartbeatVersion
+                    | Reason::HeartbeatOwn
             ),
             "bit {bit}: {reason:?}"
         );
@@ -221,4 +225,55 @@ fn kernel_without_a_daemon_believes_a_new_life_that_names_what_it_just_said() {
     assert_eq!(b.links[0].borrow().requests, 0);
     assert_eq!(take(&b, &mut request(&mut a)), Reason::HeartbeatEchoed);
     assert_eq!(b.links[0].borrow().requests, 1);
+}
+
+#[test]
+fn release_and_public_flags_of_the_peer_are_kept_of_fresh_frames_alone() {
+    let (mut a, mut b) = (tables(1, 11), tables(2, 22));
+    b.node.public[heartbeat::PUBLIC_RELEASE / 4] = 0x0001_0002_u32.to_le();
+    b.node.public[heartbeat::PUBLIC_FLAGS / 4] = heartbeat::public_flags::INC.to_le();
+    let old = exchange(&mut a, &b);
+    let known = |tables: &HostTables| (tables.links[0].borrow().peer_release, tables.links[0].borrow().peer_flags);
+    assert_eq!(known(&a), (0x0001_0002, heartbeat::public_flags::INC));
+    b.node.public[heartbeat::PUBLIC_RELEASE / 4] = 0x0001_0003_u32.to_le();
+    exchange(&mut a, &b);
+    assert_eq!(known(&a).0, 0x0001_0003);
+    assert_eq!(take(&a, &mut old.clone()), Reason::HeartbeatStale);
+    assert_eq!(known(&a).0, 0x0001_0003, "a recording tells nothing");
+}
+
+#[test]
+fn extension_of_an_unknown_version_is_dropped_with_its_own_reason_and_believed_in_nothing() {
+    let (mut a, b) = (tables(1, 11), tables(2, 22));
+    exchange(&mut a, &b);
+    let before = *b.links[0].borrow();
+    let mut packet = request(&mut a);
+    let mut frame = packet.load::<Extension>(EXTENSION).unwrap();
+    frame.version = VERSION + 1;
+    write_payload(&mut packet, &a.node, &frame).unwrap();
+    assert_eq!(take(&b, &mut packet), Reason::HeartbeatVersion, "although its tag is right");
+    assert_eq!(*b.links[0].borrow(), before);
+}
+
+#[test]
+fn a_heartbeat_that_routers_have_passed_on_is_echoed_the_way_it_came() {
+    let (mut a, b) = (tables(1, 11), tables(2, 22));
+    let router = [2, 0, 0, 0, 0, 0xfe];
+    exchange(&mut a, &b);
+    let mut packet = request(&mut a);
+    // A router puts its own addresses into the frame, counts the TTL down, and puts the checksum right.
+    packet.store(0, MACS[1]).unwrap();
+    packet.store(ETH_SOURCE, router).unwrap();
+    let mut header = packet.load::<[u8; 20]>(14).unwrap();
+    header[8] -= 3;
+    let sum = u16::from_be_bytes([header[10], header[11]]) + 3 * 0x100;
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet.store(14, header).unwrap();
+    assert_eq!(take(&b, &mut packet), Reason::HeartbeatEchoed);
+    assert_eq!(packet.load::<[u8; 6]>(0), Some(router));
+    assert_eq!(b.links[0].borrow().peer_mac, 0xfe + 0x0200_0000_0000, "strays leave to the router, too");
+    assert_eq!(take(&a, &mut packet), Reason::HeartbeatTaken);
+    let header = packet.load::<[u8; 20]>(14).unwrap();
+    let sum: u32 = header.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff, "the checksum of the echo is right");
 }

@@ -5,9 +5,11 @@ use std::future::ready;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use super::{Health, InterfaceState, NodeStatus, Outcome, PairStatus, Runtime, ServiceState};
+use super::{AlarmStatus, Health, InterfaceState, NodeStatus, Outcome, OwnStatus, PairStatus, Runtime, ServiceState};
 use crate::command::CommandError;
 use crate::config::{Change, Config, SavedForm, Touched};
+use crate::net::link::Traffic;
+use crate::net::media::Media;
 
 /// What a [`Recorder`] was asked, in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +54,7 @@ impl Runtime for Recorder {
             peer: NodeStatus::unheard_peer(config),
             links: Vec::new(),
             transitions: Vec::new(),
+            own: OwnStatus::default(),
         };
         self.status.borrow().clone().unwrap_or_else(plain)
     }
@@ -82,8 +85,20 @@ impl Runtime for Recorder {
             carrier: false,
             mtu_bytes: 1500,
             mac: [2, 0, 0, 0, 0, 0x1f],
+            media: Media { speed: Some(25_000), full_duplex: Some(true), autonegotiation: true },
+            traffic: Traffic { flags: 0x1003, rx: [4_000, 512_000, 1, 2], tx: [3_000, 256_000, 0, 0] },
             attached: Some("native XDP".into()),
         })
+    }
+
+    fn alarms(&self) -> Vec<AlarmStatus> {
+        let alarm = |kind: &str, subject: &str, text: &str| AlarmStatus {
+            kind: kind.into(),
+            subject: subject.into(),
+            since: std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_735_689_599),
+            text: text.into(),
+        };
+        vec![alarm("LinkSilent", "ha1", "the peer is not heard on it"), alarm("NobodyServes", "", "neither node may serve")]
     }
 
     fn save(&mut self, form: SavedForm) -> Outcome {

@@ -4,26 +4,33 @@ use serde_json::{Value, json};
 
 use super::Shown;
 use super::text::{days_colon, enabled, millis, moment, names, on};
-use crate::command::runtime::{LinkStatus, NodeStatus, PairStatus, Transition};
+use crate::command::runtime::{LinkStatus, NodeStatus, OwnStatus, PairStatus, Transition};
 use crate::command::span::{self, Unit};
+use crate::command::value::Route;
 use crate::command::{Command, CommandError};
+use crate::config::{Config, HaNode};
 
-pub fn show(command: &Command, status: &PairStatus) -> Shown {
+pub fn show(command: &Command, config: &Config, status: &PairStatus) -> Shown {
     let wanted: Option<u8> = command.read("id");
     let nodes: Vec<&NodeStatus> =
         [&status.local].into_iter().chain(&status.peer).filter(|node| wanted.is_none_or(|id| id == node.id)).collect();
     if let (Some(id), true) = (wanted, nodes.is_empty()) {
         return Err(CommandError::missing("id", id, "show ha node lists the nodes"));
     }
+    if command.has("view") {
+        return Ok((summary(&nodes), nodes.iter().map(|node| summary_json(node)).collect()));
+    }
     let mut text: String = nodes.iter().enumerate().map(|(at, node)| block(at + 1, node)).collect();
     if wanted.unwrap_or(0) == 0 {
-        text += &format!("Local node information:\n\tCritical Interfaces: {}\n", names(&status.local.monitored_interfaces));
+        text += &local(config.ha(), &status.own);
         text += &links(&status.links);
         text += &transitions(&status.transitions);
     }
-    let local = |node: &&NodeStatus| node.id == 0;
-    let rows = nodes.iter().map(|node| node_json(node, local(node).then_some(status))).collect();
-    Ok((text, Value::Array(rows)))
+    let row = |node: &&NodeStatus| match node.id {
+        0 => own_json(node_json(node), config.ha(), status),
+        _ => node_json(node),
+    };
+    Ok((text, nodes.iter().map(row).collect()))
 }
 
 fn block(number: usize, node: &NodeStatus) -> String {
@@ -34,7 +41,7 @@ fn block(number: usize, node: &NodeStatus) -> String {
     line("Node State:", node.state.word());
     line("Master State:", node.master.word());
     line("Fail-Safe Mode:", node.fail_safe.map_or("UNKNOWN", on));
-    line("INC State:", "DISABLED");
+    line("INC State:", node.inc.map_or("UNKNOWN", enabled));
     line("Sync State:", node.sync.word());
     line("Propagation:", node.propagation.map_or("UNKNOWN", enabled));
     line("Enabled Interfaces :", &names(&node.enabled_interfaces));
@@ -52,6 +59,56 @@ fn block(number: usize, node: &NodeStatus) -> String {
     if let Some(time) = node.in_master_state_for {
         line("Node in this Master State for:", &format!("{} (days:hrs:min:sec)", days_colon(time)));
     }
+    if let Some(release) = &node.release {
+        line("Release:", release);
+    }
+    text
+}
+
+fn summary(nodes: &[&NodeStatus]) -> String {
+    let columns = |number: &str, id: &str, ip: &str, name: &str, states: [&str; 3]| {
+        let [state, master, sync] = states;
+        format!("{number}\t{id:<9}{ip:<18}{name:<20}{state:<16}{master:<16}{sync}\n")
+    };
+    let head = columns("", "Node ID", "IP", "Name", ["Node State", "Master State", "Sync State"]);
+    nodes.iter().enumerate().fold(head, |text, (at, node)| {
+        let ip = node.ip.map_or("not set".to_owned(), |ip| ip.to_string());
+        let name = node.name.as_deref().unwrap_or("-");
+        let states = [node.state.word(), node.master.word(), node.sync.word()];
+        text + &columns(&format!("{})", at + 1), &node.id.to_string(), &ip, name, states)
+    })
+}
+
+fn summary_json(node: &NodeStatus) -> Value {
+    json!({"id": node.id, "ipaddress": node.ip, "name": node.name, "hastatus": node.state, "state": node.master, "hasync": node.sync})
+}
+
+/// What only this node knows. A route's state is what the routing table says, whether or not it is judged at present.
+fn local(ha: &HaNode, own: &OwnStatus) -> String {
+    let mut text = format!("Local node information:\n\tCritical Interfaces: {}\n", names(&own.critical_interfaces));
+    let mut line = |label: &str, value: &str| text += &format!("\t{label} {value}\n");
+    if !own.failed_sets.is_empty() {
+        line("Failover Interface Sets causing Partial Failure:", &names(&own.failed_sets));
+    }
+    if own.routes.is_empty() {
+        line("Route Monitors:", "None");
+    }
+    for (route, present) in &own.routes {
+        line(&format!("Route Monitor: {route}"), if *present { "State: UP" } else { "State: DOWN" });
+    }
+    line("Max Flips:", &ha.max_flips.to_string());
+    line("Max Flip Time:", &span::label(ha.max_flip_time, Unit::Seconds));
+    line("Sync VLAN:", &ha.sync_vlan.map_or("None".to_owned(), |vlan| vlan.to_string()));
+    line("Sync Status Strict Mode:", enabled(ha.sync_strict));
+    let hold = ha.isolation_hold.unwrap_or(ha.dead_interval);
+    line(
+        "Clients' networks:",
+        &match own.silence {
+            None => "nobody to probe".to_owned(),
+            Some(silence) if silence >= hold => format!("SILENT for {}", millis(silence)),
+            Some(silence) => format!("heard {} ago", millis(silence)),
+        },
+    );
     text
 }
 
@@ -61,10 +118,15 @@ fn links(links: &[LinkStatus]) -> String {
     }
     let line = |link: &LinkStatus| {
         let heard = if link.heard { "heard" } else { "SILENT" };
+        let peer = match link.peer_hears {
+            Some(true) => "heard by the peer",
+            Some(false) => "NOT HEARD BY THE PEER",
+            None => "the peer has not spoken",
+        };
         let last = link.last_heard.map_or("never".to_owned(), |time| format!("{} ago", millis(time)));
         let rtt = link.rtt.map_or("unknown".to_owned(), millis);
         format!(
-            "\t{}: {heard}, last answer {last}, round trip {rtt}, lost {} of {} ({:.2} %)\n",
+            "\t{}: {heard}, {peer}, last answer {last}, round trip {rtt}, lost {} of the last {} ({:.2} %)\n",
             link.interface,
             link.lost,
             link.sent,
@@ -88,7 +150,7 @@ fn transitions(transitions: &[Transition]) -> String {
     transitions.iter().rev().fold("Last transitions, newest first:\n".to_owned(), |text, step| text + &line(step))
 }
 
-fn node_json(node: &NodeStatus, local: Option<&PairStatus>) -> Value {
+fn node_json(node: &NodeStatus) -> Value {
     let mut row = json!({
         "id": node.id,
         "ipaddress": node.ip,
@@ -96,7 +158,8 @@ fn node_json(node: &NodeStatus, local: Option<&PairStatus>) -> Value {
         "hastatus": node.state,
         "state": node.master,
         "failsafe": node.fail_safe.map_or("UNKNOWN", on),
-        "inc": "DISABLED",
+        "inc": node.inc.map_or("UNKNOWN", enabled),
+        "release": node.release,
         "hasync": node.sync,
         "haprop": node.propagation.map_or("UNKNOWN", enabled),
         "enaifaces": node.enabled_interfaces,
@@ -111,9 +174,25 @@ fn node_json(node: &NodeStatus, local: Option<&PairStatus>) -> Value {
     add("hellointerval", node.hello_interval.map(|span| span::json(span, Unit::Millis)));
     add("deadinterval", node.dead_interval.map(|span| span::json(span, Unit::Seconds)));
     add("masterstatetime", node.in_master_state_for.map(|span| span.as_secs().into()));
-    if let Some(status) = local {
-        add("links", Some(status.links.iter().map(link_json).collect()));
-        add("transitions", Some(status.transitions.iter().map(transition_json).collect()));
+    row
+}
+
+fn own_json(mut row: Value, ha: &HaNode, status: &PairStatus) -> Value {
+    let route = |(route, present): &(Route, bool)| json!({"routemonitor": route.to_string(), "routemonitorstate": if *present { "UP" } else { "DOWN" }});
+    let more = json!({
+        "ci": status.own.critical_interfaces,
+        "failedfis": status.own.failed_sets,
+        "routemonitors": status.own.routes.iter().map(route).collect::<Vec<Value>>(),
+        "maxflips": ha.max_flips,
+        "maxfliptime": span::json(ha.max_flip_time, Unit::Seconds),
+        "syncvlan": ha.sync_vlan,
+        "syncstatusstrictmode": enabled(ha.sync_strict),
+        "silence_us": status.own.silence.map(|span| u64::try_from(span.as_micros()).unwrap_or(u64::MAX)),
+        "links": status.links.iter().map(link_json).collect::<Vec<Value>>(),
+        "transitions": status.transitions.iter().map(transition_json).collect::<Vec<Value>>(),
+    });
+    if let (Value::Object(row), Value::Object(more)) = (&mut row, more) {
+        row.extend(more);
     }
     row
 }
@@ -123,6 +202,7 @@ fn link_json(link: &LinkStatus) -> Value {
     json!({
         "interface": link.interface,
         "heard": link.heard,
+        "peer_hears": link.peer_hears,
         "last_heard_us": link.last_heard.map(micros),
         "rtt_us": link.rtt.map(micros),
         "sent": link.sent,

@@ -27,15 +27,28 @@ fn block(number: usize, interface: &Interface, state: Option<&InterfaceState>) -
     };
     let up = |up: bool| if up { "UP" } else { "DOWN" };
     let mut flags = vec![enabled(interface.enabled), up(state.up), up(state.carrier)];
+    flags.extend(state.media.autonegotiation.then_some("autoneg"));
     flags.extend(interface.monitor.then_some("HAMON"));
     flags.extend(interface.heartbeat.then_some("HEARTBEAT"));
     let attached = state.attached.as_deref().unwrap_or("not attached");
     let (name, flags) = (&interface.name, flags.join(", "));
+    let speed = state.media.speed.map_or("UNKNOWN".to_owned(), |speed| speed.to_string());
+    let duplex = state.media.full_duplex.map_or("UNKNOWN", |full| if full { "FULL" } else { "HALF" });
+    let counts =
+        |[packets, bytes, errors, drops]: [u64; 4]| format!("Pkts({packets}) Bytes({bytes}) Errs({errors}) Drops({drops})");
+    let threshold = match interface.throughput {
+        0 => "not set".to_owned(),
+        throughput => format!("{throughput} Mbit/s"),
+    };
     format!(
-        "{number})\tInterface {name} ({attached}) #{}\n\t<{flags}>\n\tMTU={}, MAC={}\n",
+        "{number})\tInterface {name} ({attached}) #{}\n\tflags={:#x} <{flags}>\n\tMTU={}, MAC={}\n\tActual: speed {speed}, duplex {duplex}\n\t\
+         Throughput threshold: {threshold}\n\tRX: {}\n\tTX: {}\n",
         state.index,
+        state.traffic.flags,
         state.mtu_bytes,
-        mac(state.mac)
+        mac(state.mac),
+        counts(state.traffic.rx),
+        counts(state.traffic.tx),
     )
 }
 
@@ -46,6 +59,9 @@ fn row(interface: &Interface, state: Option<&InterfaceState>) -> Value {
         let kernel = json!({
             "ifnum": state.index, "intfstate": u8::from(state.up), "linkstate": u8::from(state.carrier),
             "actualmtu": state.mtu_bytes, "mac": mac(state.mac), "attached": state.attached,
+            "flags": state.traffic.flags, "actspeed": state.media.speed, "actduplex": state.media.full_duplex.map(|full| if full { "FULL" } else { "HALF" }),
+            "rxpackets": state.traffic.rx[0], "rxbytes": state.traffic.rx[1], "rxerrors": state.traffic.rx[2], "rxdrops": state.traffic.rx[3],
+            "txpackets": state.traffic.tx[0], "txbytes": state.traffic.tx[1], "txerrors": state.traffic.tx[2], "txdrops": state.traffic.tx[3],
         });
         if let (Value::Object(row), Value::Object(kernel)) = (&mut row, kernel) {
             row.extend(kernel);

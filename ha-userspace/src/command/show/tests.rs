@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::command::runtime::recorder::Recorder;
-use crate::command::runtime::{LinkStatus, MasterState, NodeState, NodeStatus, PairStatus, SyncState, Transition};
+use crate::command::runtime::{LinkStatus, MasterState, NodeState, NodeStatus, OwnStatus, PairStatus, SyncState, Transition};
+use crate::command::value::Route;
 use crate::command::{Answer, Executor, Reply, tokens};
 use crate::config::{Indices, load_text};
 
@@ -19,7 +20,13 @@ const NODE: &str = "
     add vrid 61
     add vrid6 60
     bind vrid 60 -ifnum eth0 eth1
+    add fis uplinks
+    bind fis uplinks eth0 eth1
+    add fis spares
     add ha node 1 192.0.2.12
+    set ha node -maxFlips 3 -maxFlipTime 600 -syncvlan 7
+    bind ha node -routeMonitor *
+    bind ha node -routeMonitor 10.7.0.0 255.255.0.0
     set ns rpcNode 192.0.2.11 -password secret
     set ha hook -syslog 192.0.2.5 -program /usr/local/bin/notify -webhook https://hooks.example/T0/secret
     add ns ip 10.1.0.100 255.255.255.255 -type VIP
@@ -52,6 +59,8 @@ fn pair() -> PairStatus {
         name: Some("nsB".into()),
         state: NodeState::NotUp,
         master: MasterState::Secondary,
+        inc: Some(false),
+        release: Some("9.9".into()),
         fail_safe: Some(false),
         sync: SyncState::Success,
         propagation: Some(true),
@@ -62,8 +71,17 @@ fn pair() -> PairStatus {
         ..NodeStatus::unheard_peer(&config).unwrap()
     };
     let (last_heard, rtt) = (Some(Duration::from_micros(4_250)), Some(Duration::from_micros(118)));
-    let heard = LinkStatus { interface: "ha0".into(), heard: true, last_heard, rtt, sent: 4_000, lost: 1 };
-    let silent = LinkStatus { interface: "ha1".into(), heard: false, last_heard: None, rtt: None, sent: 0, lost: 0 };
+    let heard =
+        LinkStatus { interface: "ha0".into(), heard: true, last_heard, rtt, peer_hears: Some(true), sent: 1_000, lost: 1 };
+    let silent = LinkStatus {
+        interface: "ha1".into(),
+        heard: false,
+        last_heard: None,
+        rtt: None,
+        peer_hears: Some(false),
+        sent: 0,
+        lost: 0,
+    };
     let step = |at, from: &str, to: &str, cause: &str, evidence: &str| Transition {
         when: SystemTime::UNIX_EPOCH + seconds(1_735_689_599) + Duration::from_millis(at),
         from: from.into(),
@@ -75,7 +93,15 @@ fn pair() -> PairStatus {
         step(0, "Secondary", "Claiming", "peer dead", "no answer on ha0, ha1 for 30.1 msecs, 4 requests unanswered"),
         step(2, "Claiming", "Primary", "claim made", "term 7"),
     ];
-    PairStatus { local, peer: Some(peer), links: vec![heard, silent], transitions }
+    let own = OwnStatus {
+        critical_interfaces: names(&["eth0"]),
+        failed_sets: names(&["uplinks"]),
+        routes: vec![(Route::Default, true), (Route::read("10.7.0.0/16").unwrap(), false)],
+        silence: Some(Duration::from_micros(480_250)),
+        received: 7_999,
+        sent: 8_001,
+    };
+    PairStatus { local, peer: Some(peer), links: vec![heard, silent], transitions, own }
 }
 
 fn say(executor: &mut Executor<Recorder>, line: &str) -> Reply {
@@ -99,6 +125,11 @@ fn shows_print_the_public_layout_and_json_the_tables_keys() {
     let shows = [
         ("show ha node", "ha_node"),
         ("show ha hook", "ha_hook"),
+        ("show ha node summary", "ha_node_summary"),
+        ("stat ha node", "ha_stat"),
+        ("show fis", "fis"),
+        ("show ci", "ci"),
+        ("show ns alarms", "alarms"),
         ("show ns rpcNode", "rpc_node"),
         ("show ns ip", "ip"),
         ("show ns ip6", "ip6"),
@@ -140,6 +171,7 @@ fn one_of_many_is_shown_alone_and_a_missing_one_is_named() {
         "show ns ip 1.1.1.1",
         "show ns rpcnode 1.1.1.1",
         "show vrid 9",
+        "show fis x",
     ] {
         assert_eq!(say(&mut executor, line).json["errorcode"], 258, "{line}");
     }
@@ -149,4 +181,27 @@ fn one_of_many_is_shown_alone_and_a_missing_one_is_named() {
 fn the_version_is_the_packages() {
     let reply = say(&mut node(None), "show ns version");
     assert_eq!(reply.json["nsversion"]["version"], format!("Understudy {}", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn stat_names_the_failure_that_show_calls_not_up() {
+    let states = [
+        (NodeState::PartialFail, "PARTIALFAIL"),
+        (NodeState::CompleteFail, "COMPLETEFAIL"),
+        (NodeState::RouteMonitorFail, "ROUTEMONITORFAIL"),
+    ];
+    for (state, word) in states {
+        let status = PairStatus { local: NodeStatus { state, ..pair().local }, ..pair() };
+        let mut executor = node(Some(status));
+        assert!(say(&mut executor, "show ha node 0").text.contains("Node State: NOT UP\n"));
+        assert_eq!(say(&mut executor, "stat ha node").json["hanode"][0]["hacurstate"], word);
+    }
+}
+
+#[test]
+fn the_manuals_names_of_the_show_are_one() {
+    let shown = |line| say(&mut node(Some(pair())), line).text;
+    for line in ["sh ha node", "sh node", "show node"] {
+        assert_eq!(shown(line), shown("show ha node"), "{line}");
+    }
 }
