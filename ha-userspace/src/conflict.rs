@@ -64,7 +64,7 @@ pub struct Facts {
     pub since: Nanos,
     /// Whether the peer is heard.
     pub peer_heard: bool,
-    /// Whether it says that it serves.
+    /// Whether it says that it serves, or said so last.
     pub peer_serves: bool,
     /// This node's own address in the pair.
     pub nsip: Option<Ipv4Addr>,
@@ -143,7 +143,7 @@ impl Conflicts {
     fn look_at_claimants(&mut self, now: Nanos, facts: &Facts) -> BTreeSet<IpAddr> {
         let mut held = BTreeSet::new();
         let peers = !facts.serves && facts.peer_heard && facts.peer_serves;
-        self.peer_served |= peers;
+        self.peer_served |= facts.peer_serves;
         let former = facts.serves && self.peer_served;
         self.claimants.retain(|_, Heard { claimant, last, .. }| {
             let own = facts.own.contains(&claimant.mac);

@@ -86,3 +86,27 @@ fn node_whose_daemon_is_dead_still_carries_what_reaches_it_to_the_new_primary() 
     }
     talk_by_way_of(&lab, old)
 }
+
+#[test]
+fn strays_that_go_on_for_ten_seconds_raise_an_alarm_that_names_the_leg() -> Result<()> {
+    if !is_root() {
+        return Ok(());
+    }
+    let lab = Lab::raise(&options()?)?;
+    let secondary = lab.wait_settled()?.peer();
+    let deadline = Instant::now() + 3 * WITHIN;
+    loop {
+        talk_by_way_of(&lab, secondary)?;
+        let log = lab.node(secondary).log()?;
+        if log.lines().any(|line| line.contains("alarm=Strays") && line.contains("client0")) {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "no alarm\n{}", lab.logs());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    while !lab.node(secondary).log()?.lines().any(|line| line.contains("alarm cleared") && line.contains("Strays")) {
+        ensure!(Instant::now() < deadline, "the alarm stands although no stray comes\n{}", lab.logs());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
+}

@@ -11,8 +11,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use ha_common::ha::event::Testimony;
 use ha_common::witness::{Identity, PairName};
-use ha_tests::harness::lab::daemon;
+use ha_tests::harness::lab::{Lab, Options, daemon};
+use ha_tests::harness::netns::Netns;
 use ha_tests::harness::process;
+use ha_tests::harness::topology::{CLIENT_V4, Host, Leg};
+use ha_tests::harness::trial::alone;
+use ha_tests::harness::wire::Direction;
 use understudy::keys::witness_keys;
 use understudy::witness::{Client, Settings};
 
@@ -21,19 +25,25 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// A witness with its files; ended and removed when dropped.
 struct Witness {
+    /// Where it runs, if not in the test's own namespace.
+    netns: Option<Netns>,
     dir: PathBuf,
     address: SocketAddr,
     child: Option<Child>,
 }
 
 impl Witness {
+    /// On a free port of the loopback.
     fn start(name: &str) -> Result<Self> {
+        Self::start_at(name, UdpSocket::bind("127.0.0.1:0")?.local_addr()?, None)
+    }
+
+    fn start_at(name: &str, address: SocketAddr, netns: Option<Netns>) -> Result<Self> {
         let dir = std::env::temp_dir().join(format!("understudy-e2e-{name}-{}", std::process::id()));
         fs::create_dir_all(&dir)?;
         fs::write(dir.join("keys"), format!("# the only pair\n{PASSWORD}\n"))?;
         fs::set_permissions(dir.join("keys"), fs::Permissions::from_mode(0o600))?;
-        let address = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
-        let mut witness = Self { dir, address, child: None };
+        let mut witness = Self { netns, dir, address, child: None };
         witness.restart()?;
         Ok(witness)
     }
@@ -46,7 +56,10 @@ impl Witness {
         command.arg("--state").arg(&self.dir).arg("--key-file").arg(self.dir.join("keys"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         process::die_with_parent(&mut command);
-        self.child = Some(command.spawn().context("start understudy witness")?);
+        self.child = Some(match &self.netns {
+            Some(netns) => netns.spawn(command)?,
+            None => command.spawn().context("start understudy witness")?,
+        });
         Ok(())
     }
 
@@ -127,5 +140,63 @@ fn node_with_another_password_and_node_without_a_witness_are_told_of_silence() -
     ensure!(Node::new(2, witness.address, "something else")?.ask()? == Testimony::Silent);
     witness.kill();
     ensure!(node.ask()? == Testimony::Silent);
+    Ok(())
+}
+
+/// Waits until the nodes are Primary and Secondary, whichever way round, and stay so for a while.
+fn settles(lab: &Lab) -> Result<Host> {
+    let primary = lab.wait_settled()?;
+    std::thread::sleep(Duration::from_secs(1));
+    ensure!(lab.wait_settled()? == primary, "the roles do not stay\n{}", lab.logs());
+    Ok(primary)
+}
+
+#[test]
+fn of_two_nodes_whose_links_are_cut_the_one_that_the_witness_chose_serves_alone_until_they_heal() -> Result<()> {
+    let Some(_alone) = alone() else { return Ok(()) };
+    let options = Options {
+        binary: daemon()?,
+        hello: Duration::from_millis(10),
+        dead: Duration::from_millis(30),
+        controller_dead: Duration::from_secs(1),
+        connections: 0,
+        backends: 1,
+        fence: true,
+        packet_threads: false,
+    };
+    let lab = Lab::raise(&options)?;
+    let old = lab.wait_settled()?;
+    let witness = Witness::start_at("pair", SocketAddr::from((CLIENT_V4, 3006)), Some(lab.topology.client.clone()))?;
+    for host in Host::BOTH {
+        let node = lab.node(host);
+        node.command(&["set", "ha", "node", "-witness", &witness.address.to_string(), "-witnessPassword", PASSWORD])?;
+    }
+    let cut = |cut| {
+        for direction in [Direction::FromHost, Direction::ToHost] {
+            lab.topology.cut(old, &Leg::HA, direction, cut);
+        }
+    };
+    cut(true);
+    let answered = |word| -> Result<bool> {
+        let said = format!("testimony={word}");
+        Ok(lab.node(Host::A).log()?.contains(&said) || lab.node(Host::B).log()?.contains(&said))
+    };
+    let deadline = Instant::now() + SOON;
+    while !(answered("Granted")? && answered("Refused")?) {
+        ensure!(Instant::now() < deadline, "the witness was not asked by both, or answered both alike\n{}", lab.logs());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let chosen = settles(&lab).map_err(|error| lab.explain(error))?;
+    ensure!(lab.node(chosen).log()?.contains("testimony=Granted"), "the other one serves\n{}", lab.logs());
+    let log = lab.node(chosen).log()?;
+    ensure!(!log.contains("IpConflict"), "the former Primary's last words are no conflict:\n{log}");
+    cut(false);
+    ensure!(settles(&lab)? == chosen, "nobody takes over when the links are back\n{}", lab.logs());
+    let path = witness.dir.join("witness.json");
+    let deadline = Instant::now() + SOON;
+    while fs::read_to_string(&path)? != "[]" {
+        ensure!(Instant::now() < deadline, "the nodes hear each other, and the grant stands\n{}", lab.logs());
+        std::thread::sleep(Duration::from_millis(5));
+    }
     Ok(())
 }

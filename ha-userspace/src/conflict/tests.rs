@@ -81,6 +81,16 @@ fn last_words_of_the_former_primary_are_no_conflict() {
 }
 
 #[test]
+fn words_of_a_primary_that_died_since_the_last_look_are_no_conflict() {
+    let mut conflicts = conflicts();
+    conflicts.look(at(100), &Facts { peer_serves: false, ..standing_by() });
+    conflicts.claimed(at(100), claimant(STRANGER));
+    let taken_over = Facts { since: at(101), peer_heard: false, peer_serves: true, ..serving() };
+    assert!(conflicts.look(at(101), &taken_over).is_empty());
+    assert!(standing(&conflicts).is_empty());
+}
+
+#[test]
 fn while_the_peer_is_unheard_a_conflict_holds_the_refresh_and_says_split() {
     let mut conflicts = conflicts();
     conflicts.claimed(at(100), claimant(STRANGER));

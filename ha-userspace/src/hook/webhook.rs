@@ -104,6 +104,16 @@ mod tests {
     }
 
     #[test]
+    fn https_to_a_server_without_a_certificate_is_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        let server = thread::spawn(move || listener.accept().unwrap().0.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap());
+        let error = post(&agent(Duration::from_secs(10)), &url, "{}").unwrap_err();
+        assert!(!matches!(error, ureq::Error::Timeout(_)), "{error}");
+        server.join().unwrap();
+    }
+
+    #[test]
     fn what_is_said_of_a_url_holds_no_token() {
         assert_eq!(server("https://user:s3cret@hooks.example/T0/B0/s3cret?x=s3cret"), "https://hooks.example");
     }

@@ -12,7 +12,7 @@ use ha_common::witness::{Asker, FRAME_LEN, Frame, Identity, Keys, Outcome, Wish}
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{clock, realtime};
 
@@ -180,7 +180,7 @@ impl<T: Fn(Testimony)> Worker<T> {
             Outcome::Refused => Testimony::Refused,
             Outcome::Silent => Testimony::Silent,
             Outcome::Released => {
-                info!("the witness knows that this node hears its peer");
+                debug!("the witness knows that this node hears its peer");
                 return;
             }
         };

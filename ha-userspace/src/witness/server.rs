@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow};
 use ha_common::abi::Key;
 use ha_common::witness::{Arbiter, FRAME_LEN, Frame, Keys, Refused, kind};
 use nix::fcntl::{Flock, FlockArg};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::store::{self, Store};
 
@@ -131,7 +131,13 @@ impl Server {
                 kind::REFUSED => "is refused: its peer came first",
                 _ => "hears its peer",
             };
-            info!(node = frame.node, low = %frame.pair.low, high = %frame.pair.high, %from, decided, "node {said}");
+            let (node, low, high) = (frame.node, frame.pair.low, frame.pair.high);
+            // Nodes that hear each other say so every few seconds.
+            if decided {
+                info!(node, %low, %high, %from, "node {said}");
+            } else {
+                debug!(node, %low, %high, %from, "node {said}");
+            }
         }
         let Some(keys) = self.keys.get(&frame.pair.key_id) else { return };
         if let Err(error) = self.socket.send_to(&answer.sealed(&keys.answer), from) {

@@ -276,3 +276,13 @@ fn first_binding_leaves_no_previous_ring_because_nothing_can_have_begun_under_an
     planner.plan(NOW, &desired(&[(1, &[7, 8])], &[(7, true), (8, true)])).unwrap();
     assert_ne!(flags(&planner), 0, "the second ring has a history");
 }
+
+#[test]
+fn vrids_are_written_once_and_taken_back() {
+    let mut planner = Planner::new(NOW, Present::default(), POOL, |_| Vec::new());
+    let mut wanted = Desired { vrids: [(7, 1), (9, 2)].into(), ..Desired::default() };
+    assert_eq!(planner.plan(NOW, &wanted).unwrap(), [Write::Vrid(7, 1), Write::Vrid(9, 2)]);
+    assert_eq!(planner.plan(NOW, &wanted).unwrap(), []);
+    wanted.vrids = [(9, 3)].into();
+    assert_eq!(planner.plan(NOW, &wanted).unwrap(), [Write::Vrid(7, 0), Write::Vrid(9, 3)]);
+}
