@@ -3,6 +3,7 @@
 pub mod alone;
 pub mod bench;
 pub mod failover;
+pub mod guests;
 pub mod harness;
 pub mod kernel;
 pub mod model;
