@@ -113,7 +113,7 @@ impl Teller {
             number,
             when: at.map_or_else(|| "at the same time".to_owned(), |at| self.when(at)),
             input: self.input.as_ref().map_or_else(|| "none".to_owned(), |input| format!("{input:?}")),
-            difference: Box::new(difference),
+            difference,
         })
     }
 

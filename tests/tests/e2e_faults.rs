@@ -57,13 +57,10 @@ claims! {
     };
     full_disks_alarm_and_do_not_keep_the_roles_from_moving: "full-disks", taken_within(DEAD_MS);
     both_daemons_restarted_at_once_move_no_packet: "restart-both", anything;
-    #[ignore = "the carrier of a link that carries nothing but heartbeats still counts as health"]
     death_of_a_directly_cabled_secondary_leaves_the_primary_up: "kill-secondary", anything;
-    #[ignore = "the carrier of a link that carries nothing but heartbeats still counts as health"]
     death_of_a_directly_cabled_primary_leaves_the_survivor_up_and_serving: "kill-cabled-node", taken_within(DEAD_MS);
     healed_split_leaves_one_primary_within_a_hello_and_a_round_trip: "split-and-heal", taken_within(DEAD_MS);
     // isolationHold is the dead interval unless set.
-    #[ignore = "a leg that is silent with its carrier up is not noticed yet"]
     primary_whose_client_leg_fell_silent_hands_over_within_isolation_hold: "cut-client-silently", taken_within(30.0 + 10.0);
 }
 

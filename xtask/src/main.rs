@@ -32,6 +32,9 @@ enum Command {
     /// Runs the pair on a virtual clock through random faults.
     #[command(disable_help_flag = true)]
     Sim(Forwarded),
+    /// Makes a pair of two virtual machines, pauses one and sets its clock; slow, by hand.
+    #[command(disable_help_flag = true)]
+    Guests(Forwarded),
     /// Measures: `bench packet` gives nanoseconds per packet, `bench failover` outages and false takeovers, `bench announce` how soon
     /// many VIPs are reachable.
     Bench {
@@ -76,6 +79,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test(options) => test::run(&options),
         Command::Lab(args) => forward::become_binary("lab", &args.arguments),
         Command::Sim(args) => forward::become_binary("sim", &args.arguments),
+        Command::Guests(args) => forward::become_binary("guests", &args.arguments),
         Command::Bench { what: Bench::Packet(args) } => forward::become_binary("bench-packet", &args.arguments),
         Command::Bench { what: Bench::Announce(args) } => forward::become_binary("bench-announce", &args.arguments),
         Command::Bench { what: Bench::Failover(args) } => forward::become_binary("bench-failover", &args.arguments),

@@ -217,13 +217,13 @@ impl Replay {
     ///
     /// # Errors
     /// When the machine does something else than the record says.
-    pub fn take(&mut self, entry: &Entry) -> Result<(), Difference> {
+    pub fn take(&mut self, entry: &Entry) -> Result<(), Box<Difference>> {
         match entry {
             Entry::State { fresh, machine, .. } => {
                 let differs = !fresh && self.machine.as_ref().is_some_and(|replayed| *replayed != **machine);
                 self.machine = Some((**machine).clone());
                 self.heard = None;
-                return if differs { Err(Difference::State) } else { Ok(()) };
+                return if differs { Err(Box::new(Difference::State)) } else { Ok(()) };
             }
             Entry::Lost(_) => {
                 self.machine = None;
@@ -246,17 +246,17 @@ impl Replay {
             Entry::Timeout { at } => machine.handle_timeout(*at),
             Entry::Wait { at, due } => {
                 if let Some(surplus) = machine.poll_action() {
-                    return Err(Difference::Surplus(surplus));
+                    return Err(Box::new(Difference::Surplus(surplus)));
                 }
                 let replayed = machine.poll_timeout(*at);
                 if replayed != *due {
-                    return Err(Difference::Wait { recorded: *due, replayed });
+                    return Err(Box::new(Difference::Wait { recorded: *due, replayed }));
                 }
             }
             Entry::Action(recorded) => {
                 let replayed = machine.poll_action();
                 if replayed.as_ref() != Some(recorded) {
-                    return Err(Difference::Action { recorded: recorded.clone(), replayed });
+                    return Err(Box::new(Difference::Action { recorded: recorded.clone(), replayed }));
                 }
             }
             Entry::State { .. } | Entry::Lost(_) => {}

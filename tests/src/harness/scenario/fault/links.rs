@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Event, Host, Lab, Result, at_once, ensure, rt, sequel, wait_as_it_is};
 use crate::harness::relay::{Mischief, Relay};
-use crate::harness::topology::Leg;
+use crate::harness::topology::{CLIENT_V4, Leg};
 use crate::harness::wire::Direction;
 
 /// Frames that a bad cable loses.
@@ -135,8 +135,15 @@ pub fn spanning_tree(lab: &mut Lab, _: Host) -> Result<Event> {
     })
 }
 
-/// The client leg falls silent while its carrier stays, as behind a switch that has lost its uplink.
+/// The client leg falls silent while its carrier stays, as behind a switch that has lost its uplink. Both nodes ask the client whether
+/// they are connected, as they would their gateway.
 pub fn cut_client_silently(lab: &mut Lab, primary: Host) -> Result<Event> {
+    let asked = CLIENT_V4.to_string();
+    for host in Host::BOTH {
+        lab.node(host).command(&["set", "interface", Leg::Client.interface(), "-probe", &asked])?;
+    }
+    // Silence says something only once somebody was heard.
+    wait_as_it_is();
     cut(lab, primary, &[Leg::Client], &[Direction::FromHost, Direction::ToHost])
 }
 

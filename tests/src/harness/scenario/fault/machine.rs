@@ -62,7 +62,9 @@ fn lose_power(lab: &mut Lab, host: Host) -> Result<Event> {
     lab.node(survivor).command(&["set", "interface", Leg::Ha0.interface(), "-haMonitor", "ON"])?;
     let event = at_once(|| {
         lab.topology.silence(host, true);
-        lab.topology.set_carrier(survivor, Leg::Ha0, false)
+        lab.topology.set_carrier(survivor, Leg::Ha0, false)?;
+        // What is dead takes no role, not even where nobody sees it.
+        lab.node_mut(host).kill()
     })?;
     let end = sequel(move |lab| {
         let state = lab.node(survivor).state()?;
