@@ -34,7 +34,7 @@ fn varied(seed: u64, settings: &Settings) -> [Settings; 2] {
         node_id: node_id as u8,
         paired: true,
         status: status(node_id),
-        fail_safe: seed % 2 == 0,
+        fail_safe: seed.is_multiple_of(2),
         witness: seed % 4 >= 2,
         inc: (seed >> 2) % 2 == 1,
         route_hold: Duration::from_millis(200),

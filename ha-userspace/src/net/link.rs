@@ -1,6 +1,6 @@
 //! Interfaces and their carriers, without an async runtime.
 //!
-//! A [`LinkWatch`] is one non-blocking netlink socket that [`super::carrier`] polls. The kernel tells of
+//! A [`LinkWatch`] is one non-blocking netlink socket that [`crate::ha::monitor`] polls. The kernel tells of
 //! a lost carrier at once, but on a physical interface at most once per second (`net/core/link_watch.c`): a caller that
 //! must know sooner calls [`LinkWatch::ask`] at its own pace, which reads the flag itself.
 
