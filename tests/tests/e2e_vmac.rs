@@ -220,16 +220,11 @@ fn gateway_that_does_not_answer_a_vip_after_a_takeover_is_an_alarm_until_it_does
     for netns in nodes {
         netns.ip(&format!("route add default via {CLIENT_V4} dev client0\nroute add ::/0 via {CLIENT_V6} dev client0\n"))?;
     }
-    let answered = senders(
-        &lab,
-        first.peer(),
-        |frame| is_question(frame),
-        || {
-            force_failover(&lab, first)?;
-            std::thread::sleep(Duration::from_millis(500));
-            Ok(())
-        },
-    )?;
+    let answered = senders(&lab, first.peer(), is_question, || {
+        force_failover(&lab, first)?;
+        std::thread::sleep(Duration::from_millis(500));
+        Ok(())
+    })?;
     ensure!(answered.len() == 2, "one question for each family is enough: {answered:02x?}");
     let says = |host: Host, what: &str| -> Result<bool> {
         Ok(lab.node(host).log()?.lines().any(|line| line.contains("GatewayUnreached") && line.contains(what)))
