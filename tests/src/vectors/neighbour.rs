@@ -159,8 +159,11 @@ fn discovery() -> Vec<Vector> {
             .changing(overheard),
         asks("discovery: an advertisement from beyond a router is not told", &Frame { ttl: 254, ..claimed(VIP6, true) })
             .passes(Reason::NotOurs),
-        asks("discovery: a neighbour's answer to a floating address is judged as before", &claimed(CLIENT6, false))
-            .drops(Reason::IcmpIgnored),
+        asks("discovery: a neighbour's answer to a floating address is for packet sockets", &claimed(CLIENT6, false)).leaves(
+            Action::Pass,
+            Reason::NeighbourHeard,
+            Frame { to: [2, 0, 0, 0, 0, 0], ..claimed(CLIENT6, false) }.bytes(),
+        ),
         asks("discovery: an address of somebody else", &solicit(CLIENT6, Some(CLIENT_MAC))).passes(Reason::NotOurs),
         asks("discovery: a VIP that is not to be heard is silent", &solicit(MUTE_VIP6, Some(CLIENT_MAC)))
             .drops(Reason::NeighbourIgnored),
