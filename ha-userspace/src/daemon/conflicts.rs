@@ -45,13 +45,16 @@ impl Live {
         }
         let strays = self.datapath.maps().stray_legs().unwrap_or_default();
         let links = config.ha_links().enumerate().zip(&snapshot.links);
+        let peer_heard = snapshot.peer_alive == Some(true);
+        // Both nodes have the virtual MACs: while the peer is unheard, one that speaks from there is the peer.
+        let shared_macs = config.vrids().map(|vrid| vrid.key.mac()).filter(|_| peer_heard);
         let facts = Facts {
             serves,
             since: if snapshot.role == RoleName::Claiming { clock::now() } else { snapshot.since },
-            peer_heard: snapshot.peer_alive == Some(true),
+            peer_heard,
             peer_serves: !snapshot.view.term().is_none(),
             nsip: config.nsip(),
-            own: present.iter().map(|link| link.mac).collect::<BTreeSet<_>>(),
+            own: present.iter().map(|link| link.mac).chain(shared_macs).collect::<BTreeSet<_>>(),
             names: present.iter().map(|link| (link.ifindex, link.name.clone())).collect::<BTreeMap<_, _>>(),
             links: links.map(|((_, interface), link)| (interface.name.clone(), *link)).collect(),
             strays: config.legs().map(|leg| leg.name.clone()).zip(strays).collect(),
