@@ -6,11 +6,12 @@ use super::record::Record;
 use super::route_monitor::bind_command;
 use super::vserver::Vserver;
 use crate::command::schema::{Scope, Verb};
+use crate::command::words::AddressType;
 use crate::command::{Command, Secrets};
 
 impl Config {
-    /// Returns the commands that both nodes of a pair have in common: no NSIP, name, interface, peer, role or secret, and no route
-    /// monitor where the nodes are in different subnets, each with routes of its own.
+    /// Returns the commands that both nodes of a pair have in common: no NSIP, name, interface, peer, role or secret, and neither
+    /// route monitors nor SNIPs where the nodes are in different subnets, each with routes and networks of its own.
     pub fn pair_commands(&self) -> Vec<Command> {
         let of_pair = |command: &Command| command.entity.scope == Scope::Pair;
         let vrids = self.vrids.values().filter_map(|vrid| vrid.command_of(Verb::Add, Scope::Pair));
@@ -21,7 +22,7 @@ impl Config {
         let addresses = self
             .addresses
             .values()
-            .filter(|address: &&Address| !address.implicit)
+            .filter(|address: &&Address| !address.implicit && !(apart && address.kind == AddressType::Snip))
             .filter_map(|address| address.command_of(Verb::Add, Scope::Pair));
         let vservers = self.vservers.values().filter_map(|vserver| vserver.command_of(Verb::Add, Scope::Pair));
         let services = self.services.values().filter_map(|service| service.command_of(Verb::Add, Scope::Pair));

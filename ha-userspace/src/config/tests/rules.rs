@@ -254,16 +254,19 @@ fn a_sync_vlan_and_nodes_in_different_subnets_exclude_each_other() {
 }
 
 #[test]
-fn route_monitors_are_the_pairs_own_unless_the_nodes_are_in_different_subnets() {
-    let node = |inc: &str| {
+fn routes_and_snips_are_the_nodes_own_where_the_nodes_are_in_different_subnets_and_vips_are_not() {
+    let is_own = |inc: &str, line: &str| {
         let mut node = Config::default();
         apply(&mut node, "set ns config -IPAddress 10.9.0.1 -netmask 255.255.255.0").unwrap();
         apply(&mut node, &format!("add ha node 1 10.9.0.2 -inc {inc}")).unwrap();
         let before = node.identity();
-        apply(&mut node, "bind ha node -routeMonitor *").unwrap();
+        apply(&mut node, line).unwrap();
         before == node.identity()
     };
-    assert!(node("ENABLED") && !node("DISABLED"));
+    for line in ["bind ha node -routeMonitor *", "add ns ip 10.2.0.1 255.255.255.0 -type SNIP"] {
+        assert!(is_own("ENABLED", line) && !is_own("DISABLED", line), "{line}");
+    }
+    assert!(!is_own("ENABLED", "add ns ip 10.1.0.100 255.255.255.255 -type VIP"));
 }
 
 #[test]
