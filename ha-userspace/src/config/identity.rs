@@ -22,7 +22,7 @@ impl Config {
         let addresses = self
             .addresses
             .values()
-            .filter(|address: &&Address| !address.implicit && !(apart && address.kind == AddressType::Snip))
+            .filter(|address: &&Address| !(address.implicit || apart && address.kind == AddressType::Snip))
             .filter_map(|address| address.command_of(Verb::Add, Scope::Pair));
         let vservers = self.vservers.values().filter_map(|vserver| vserver.command_of(Verb::Add, Scope::Pair));
         let services = self.services.values().filter_map(|service| service.command_of(Verb::Add, Scope::Pair));
