@@ -65,6 +65,12 @@ claims! {
 }
 
 #[test]
+fn switch_that_floods_the_virtual_mac_loads_no_link_and_roles_still_move_without_loss() -> Result<()> {
+    let Some(_alone) = alone() else { return Ok(()) };
+    run(&["flooding-switch", "force-failover"], anything).map(drop)
+}
+
+#[test]
 fn both_nodes_rebooted_at_once_become_one_primary_each_time() -> Result<()> {
     let Some(_alone) = alone() else { return Ok(()) };
     for _ in 0..2 {

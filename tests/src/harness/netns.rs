@@ -81,6 +81,15 @@ impl Netns {
         Ok(())
     }
 
+    /// What one ip(8) command (without the leading `ip`) prints.
+    pub fn ip_shows(&self, words: &[&str]) -> Result<String> {
+        let output = Command::new("ip").args(["-n", &self.name]).args(words).output().context("run ip (package iproute2)")?;
+        if !output.status.success() {
+            bail!("ip -n {} {}: {}", self.name, words.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Writes a value below `/proc/sys/net` of the namespace.
     pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
         let path = Path::new("/proc/sys/net").join(key);

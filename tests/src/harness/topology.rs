@@ -124,7 +124,8 @@ impl Leg {
         format!("{}-{}", ["c", "s", "x", "h"][self as usize], host.name())
     }
 
-    fn bridge(self) -> &'static str {
+    /// Name of the bridge that its switch ports belong to.
+    pub fn bridge(self) -> &'static str {
         ["brc", "brs", "brx", "brh"][self as usize]
     }
 }

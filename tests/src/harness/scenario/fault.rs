@@ -12,10 +12,12 @@ use crate::harness::transfer::Transfer;
 mod links;
 mod machine;
 mod pair;
+mod switch;
 
 pub use links::*;
 pub use machine::*;
 pub use pair::*;
+pub use switch::*;
 
 /// Port of the node's own server.
 const TRANSFER_PORT: u16 = 9000;

@@ -68,6 +68,11 @@ pub static SCENARIOS: &[Scenario] = &[
         hitless: true,
         ..Scenario::takeover("full-disks", "both nodes' disks are full; force ha failover", fault::full_disks)
     },
+    Scenario::calm(
+        "flooding-switch",
+        "the clients' switch floods every frame to both nodes, which share a virtual MAC",
+        fault::flooding_switch,
+    ),
     Scenario::calm("restart-both", "both daemons end (SIGTERM) at once and start again", fault::restart_both),
     Scenario::calm("kill-secondary", "the Secondary, directly cabled, loses its power", fault::kill_secondary),
     Scenario::takeover("kill-cabled-node", "the Primary, directly cabled, loses its power", fault::kill_cabled_node),
