@@ -31,13 +31,15 @@ pub enum Rule {
     Answer,
     /// While one side has no proof that it is heard, nothing is decided.
     Doubt,
+    /// When neither node hears the other, the witness lets one serve.
+    Witness,
     /// A peer is dead only after three unanswered requests.
     ThreeAsks,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 10] = [
+    pub const ALL: [Rule; 11] = [
         Rule::Fence,
         Rule::OneDecision,
         Rule::Veto,
@@ -47,8 +49,17 @@ impl Rule {
         Rule::Rival,
         Rule::Answer,
         Rule::Doubt,
+        Rule::Witness,
         Rule::ThreeAsks,
     ];
+}
+
+impl Rule {
+    /// As on the command line.
+    #[must_use]
+    pub fn name(self) -> String {
+        clap::ValueEnum::to_possible_value(&self).map_or_else(String::new, |value| value.get_name().to_owned())
+    }
 }
 
 /// The kernel of `node` takes in `frame`, without rule `off`.
