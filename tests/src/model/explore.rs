@@ -80,7 +80,7 @@ impl Model for Schedules {
         if next.wrong.is_none() && matches!(step, Step::Tick { broken_off: None }) {
             // The state that time leaves is judged with it: every other leads to one.
             next.wrong = heal::heal(pair, &self.good, self.off);
-            if next.wrong.is_none() && (self.bounds.monitors > 0 || self.bounds.setup.stays) {
+            if next.wrong.is_none() && (self.bounds.monitors > 0 || self.bounds.legs > 0 || self.bounds.setup.stays) {
                 next.wrong = heal::table(pair, &self.tabled, self.off);
             }
             if next.wrong.is_some() {

@@ -116,6 +116,13 @@ impl Pair {
                 self.fail("a term is claimed twice");
             }
             self.ghost.claimed[id] = change.term;
+            let isolated = |id: usize| self.nodes[id].powered && !self.nodes[id].health.connected;
+            // Not what a Primary hands over, nor what failSafe gives to one of two that are no better.
+            let by_itself =
+                change.from == RoleName::Secondary && !matches!(change.cause, Cause::FailSafe | Cause::PeerHandsOver);
+            if by_itself && isolated(id) && !self.ghost.broken_off[id] {
+                self.fail("an isolated node claimed");
+            }
         }
     }
 

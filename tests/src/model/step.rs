@@ -422,8 +422,10 @@ impl Pair {
     }
 
     fn turn(&mut self, id: usize, now: Nanos, off: Option<Rule>) {
+        let health = self.nodes[id].health;
         rule::before_turn(self.node_mut(id), off);
         let frames = self.node_mut(id).turn(now);
+        self.node_mut(id).health = health;
         self.send(id, frames);
         self.woken[id] = false;
         self.ghost.idle_ticks[id] = 0;

@@ -19,6 +19,7 @@ pub fn quick() -> Vec<Bounds> {
         Bounds { stalls: 1, ..none },
         Bounds { kills: 1, ..none },
         Bounds { legs: 2, ..none },
+        Bounds { legs: 2, setup: FAIL_SAFE, ..none },
         Bounds { keys: 2, ..none },
         Bounds { forces: 1, ..none },
         Bounds { losses: 2, ..none },
@@ -33,7 +34,7 @@ pub fn quick() -> Vec<Bounds> {
     ]
 }
 
-/// Bounds that take minutes each.
+/// Bounds that take up to some minutes each.
 #[must_use]
 pub fn long() -> Vec<Bounds> {
     let none = Bounds::NONE;
@@ -44,8 +45,9 @@ pub fn long() -> Vec<Bounds> {
         Bounds { keys: 1, stalls: 1, ..none },
         Bounds { losses: 2, stalls: 1, ..none },
         Bounds { legs: 1, stalls: 1, forces: 1, ..none },
+        Bounds { links: 2, ..none },
+        Bounds { crashes: 2, lockstep: true, ..none.with_cuts(2) },
         Bounds { parts: 2, legs: 1, stalls: 1, lockstep: true, ..none },
-        Bounds { links: 2, lockstep: true, ..none.with_cuts(1) },
     ]
 }
 
@@ -57,6 +59,7 @@ impl Rule {
         match self {
             Rule::Fence | Rule::OneDecision | Rule::Veto | Rule::Deaf | Rule::Doubt => none.with_cuts(1),
             Rule::GrantScope => Bounds { parts: 2, legs: 3, lockstep: true, ..none },
+            Rule::Isolation => Bounds { legs: 1, ..none },
             Rule::UnknownKey => Bounds { keys: 1, ..none },
             Rule::Rival | Rule::Answer => Bounds { legs: 2, ..none },
             Rule::Witness => Bounds { parts: 1, lockstep: true, setup: WITNESS, ..none },
