@@ -24,12 +24,14 @@ mod judge;
 mod pair;
 mod rule;
 mod step;
+mod table;
 
-pub use bounds::Bounds;
-pub use explore::{Limits, Report, check};
+pub use bounds::{Bounds, Setup};
+pub use explore::{Limits, Report, Violation, check};
 pub use pair::Pair;
 pub use rule::Rule;
 pub use step::Step;
+pub use table::{long, quick};
 
 use std::time::Duration;
 

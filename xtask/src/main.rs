@@ -1,6 +1,6 @@
 //! Every development command of the project: `cargo xtask <command>`.
 //!
-//! One file per command. The commands that need the test harness (`lab`, `sim`, `bench`) are binaries of the crate
+//! One file per command. The commands that need the test harness (`lab`, `sim`, `model`, `bench`) are binaries of the crate
 //! `ha-tests`; this program only prepares the machine and becomes them, so that it stays quick to compile.
 
 mod forward;
@@ -35,6 +35,9 @@ enum Command {
     /// Makes a pair of two virtual machines, pauses one and sets its clock; slow, by hand.
     #[command(disable_help_flag = true)]
     Guests(Forwarded),
+    /// Visits every schedule of a bounded pair, also with each rule taken out; `--help` lists what may go wrong.
+    #[command(disable_help_flag = true)]
+    Model(Forwarded),
     /// Measures: `bench packet` gives nanoseconds per packet, `bench failover` outages and false takeovers, `bench announce` how soon
     /// many VIPs are reachable.
     Bench {
@@ -80,6 +83,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Lab(args) => forward::become_binary("lab", &args.arguments),
         Command::Sim(args) => forward::become_binary("sim", &args.arguments),
         Command::Guests(args) => forward::become_binary("guests", &args.arguments),
+        Command::Model(args) => forward::become_binary("model", &args.arguments),
         Command::Bench { what: Bench::Packet(args) } => forward::become_binary("bench-packet", &args.arguments),
         Command::Bench { what: Bench::Announce(args) } => forward::become_binary("bench-announce", &args.arguments),
         Command::Bench { what: Bench::Failover(args) } => forward::become_binary("bench-failover", &args.arguments),

@@ -10,7 +10,7 @@ use crate::wire::siphash::SipHash;
 pub const PAIRS_MAX: usize = 1024;
 
 /// What a witness must not forget of a pair.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Record {
     /// The node that may serve alone; 0 for none.
     pub holder: u8,
@@ -101,7 +101,8 @@ impl Arbiter {
 }
 
 impl Record {
-    fn ask(&mut self, node: u8) -> u8 {
+    /// `node` asks for the right: [`kind::GRANTED`] or [`kind::REFUSED`].
+    pub fn ask(&mut self, node: u8) -> u8 {
         if self.holder == 0 {
             self.holder = node;
         }
@@ -109,7 +110,8 @@ impl Record {
         if self.holder == node { kind::GRANTED } else { kind::REFUSED }
     }
 
-    fn release(&mut self, node: u8) -> u8 {
+    /// `node` says that it hears its peer.
+    pub fn release(&mut self, node: u8) -> u8 {
         if self.holder != 0 {
             self.released |= bit(node);
         }

@@ -128,9 +128,11 @@ fn walk_fence(fence: &mut Fence, id: usize, life: u64, visit: &mut impl Visit) {
 
 fn walk_link(link: &mut Link, id: usize, life: u64, dead: Duration, visit: &mut impl Visit) {
     let peer = 1 - id;
-    for at in [&mut link.request_at, &mut link.echo_at, &mut link.unproved_at, &mut link.unknown_key_at] {
+    for at in [&mut link.request_at, &mut link.unproved_at, &mut link.unknown_key_at] {
         visit.age(at, dead);
     }
+    // As long as the machine remembers its last echo: an older one that became younger would be another.
+    visit.age(&mut link.echo_at, dead * 3);
     visit.seq(peer, link.request_nonce, &mut link.request_seq);
     visit.seq(peer, link.unproved_nonce, &mut link.unproved_seq);
     visit.seq(id, life, &mut link.echo_seq);
@@ -298,7 +300,8 @@ impl Visit for Rename {
         if *at == Nanos::NEVER || at.0 == u64::MAX {
             return;
         }
-        if *at > self.now {
+        // A turn in the tick's own step comes a little after what is called its present.
+        if at.0 > self.now.0 + WITHIN {
             at.0 = Self::TICK_NOW + (at.0 - self.tick).div_ceil(tick) * tick;
         } else if horizon.is_zero() {
             *at = Nanos::NEVER;

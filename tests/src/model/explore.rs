@@ -36,14 +36,26 @@ pub struct Report {
     pub took: Duration,
     /// Whether all states were visited.
     pub complete: bool,
-    /// What must not be and the shortest history found that comes to it.
-    pub violation: Option<(&'static str, String)>,
+    /// What was found that must not be.
+    pub violation: Option<Violation>,
+}
+
+/// A history that must not be, the shortest one.
+#[derive(Debug)]
+pub struct Violation {
+    /// What is wrong at its end.
+    pub what: &'static str,
+    /// Its steps.
+    pub steps: usize,
+    /// All of it.
+    pub history: String,
 }
 
 struct Schedules {
     bounds: Bounds,
     off: Option<Rule>,
     good: Arc<Good>,
+    tabled: Arc<Good>,
     deadline: Instant,
 }
 
@@ -59,7 +71,7 @@ impl Model for Schedules {
     fn actions(&self, pair: &Pair, steps: &mut Vec<Step>) {
         // The search ends by running out of steps.
         if Instant::now() < self.deadline {
-            possible(pair, steps);
+            possible(pair, self.off, steps);
         }
     }
 
@@ -68,6 +80,9 @@ impl Model for Schedules {
         if next.wrong.is_none() && matches!(step, Step::Tick { broken_off: None }) {
             // The state that time leaves is judged with it: every other leads to one.
             next.wrong = heal::heal(pair, &self.good, self.off);
+            if next.wrong.is_none() && (self.bounds.monitors > 0 || self.bounds.legs > 0 || self.bounds.setup.stays) {
+                next.wrong = heal::table(pair, &self.tabled, self.off);
+            }
             if next.wrong.is_some() {
                 next.settle(super::canon::NOW);
             }
@@ -99,15 +114,16 @@ fn running(mut pair: Pair) -> Pair {
 pub fn check(bounds: Bounds, off: Option<Rule>, limits: Limits) -> Report {
     let begin = Instant::now();
     let good = Arc::new(Good::default());
-    let checker = Schedules { bounds, off, good: Arc::clone(&good), deadline: begin + limits.time }
+    let checker = Schedules { bounds, off, good: Arc::clone(&good), tabled: Arc::default(), deadline: begin + limits.time }
         .checker()
         .threads(limits.threads)
         .finish_when(HasDiscoveries::AnyFailures)
         .spawn_bfs()
         .join();
     let violation = checker.discovery("invariants").map(|path| {
-        let wrong = path.last_state().wrong.unwrap_or("nothing");
-        (wrong, history(path.into_vec(), wrong, off))
+        let what = path.last_state().wrong.unwrap_or("nothing");
+        let path = path.into_vec();
+        Violation { what, steps: path.len() - 1, history: history(path, what, off) }
     });
     Report {
         states: checker.unique_state_count(),

@@ -3,18 +3,17 @@
 use std::collections::HashSet;
 use std::sync::Mutex;
 
-use ha_common::ha::event::{Health, RoleName};
+use ha_common::ha::event::{Health, Interfaces, RoleName};
+use ha_common::ha::settings::HaStatus;
 
 use super::bounds::{Bounds, QUEUES};
 use super::pair::Pair;
 use super::rule::Rule;
 use super::step::Step;
 
-/// Ticks in which it must: an unknown key's three dead intervals, twice a change of role, a claim over a hung controller.
-const TICKS_MAX: usize = 40;
-
-/// Times that every frame under way arrives and every daemon looks, within one tick: longer exchanges never end.
-const ROUNDS_MAX: usize = 40;
+/// Ticks in which it must: an unknown key's three dead intervals, twice a change of role, a claim over a hung controller; and two rounds
+/// of what is said to a witness again and again.
+const TICKS_MAX: usize = 100;
 
 /// Names of healed states from which it does. They are met again and again, from most states of a search.
 #[derive(Default)]
@@ -39,24 +38,59 @@ impl Good {
 
 /// Heals `pair`, whose wires are empty, and lets time pass: what is wrong with what comes of it, if anything.
 pub fn heal(pair: &Pair, good: &Good, off: Option<Rule>) -> Option<&'static str> {
-    let mut healed = healed(pair);
+    settle(healed(pair), good, off, is_one, "healed, and not settled with exactly one Primary")
+}
+
+/// Mends everything but interfaces, and lets time pass: does the pair come to what the failSafe table says, and stay there?
+pub fn table(pair: &Pair, good: &Good, off: Option<Rule>) -> Option<&'static str> {
+    settle(mended(pair, false), good, off, is_in_table, "mended, and not settled as the failSafe table says")
+}
+
+/// Lets time pass until nothing new happens any more: every state of what goes on for ever must be `right`.
+fn settle(
+    mut pair: Pair,
+    good: &Good,
+    off: Option<Rule>,
+    right: fn(&Pair) -> bool,
+    else_wrong: &'static str,
+) -> Option<&'static str> {
     let mut path = Vec::new();
+    let mut rights = Vec::new();
     for _ in 0..TICKS_MAX {
-        let name = healed.name();
-        if good.holds(name) || path.last() == Some(&name) && is_one(&healed) {
+        let name = pair.name();
+        let begin = path.iter().position(|&known| known == name);
+        if good.holds(name) || begin.is_some_and(|begin| rights[begin..].iter().all(|&is| is)) {
             good.add(&path);
             return None;
         }
-        if path.contains(&name) && !is_one(&healed) {
-            return Some("healed, and stuck without exactly one Primary");
+        if begin.is_some() {
+            return Some(else_wrong);
         }
         path.push(name);
-        healed = round(healed, off);
-        if healed.wrong.is_some() {
-            return healed.wrong;
+        rights.push(right(&pair));
+        pair = round(pair, off);
+        if pair.wrong.is_some() {
+            return pair.wrong;
         }
     }
-    Some("healed, and not settled with exactly one Primary")
+    Some(else_wrong)
+}
+
+/// Whether who serves is who should, as the nodes' interfaces and settings are.
+fn is_in_table(pair: &Pair) -> bool {
+    let fit = |id: usize| {
+        let node = &pair.nodes[id];
+        node.health.interfaces == Interfaces::Work && node.settings.status != HaStatus::StaySecondary
+    };
+    let serves = pair.serving().map(|term| !term.is_none());
+    let one = serves[0] != serves[1];
+    match [fit(0), fit(1)] {
+        [true, true] => one,
+        [true, false] => serves == [true, false],
+        [false, true] => serves == [false, true],
+        [false, false] if !pair.left.setup.fail_safe => serves == [false; 2],
+        [false, false] => one && !(pair.left.setup.stays && serves[1]),
+    }
 }
 
 /// The steps that [`heal`] takes from `pair`, each with the state before it.
@@ -78,15 +112,22 @@ pub fn history(pair: &Pair, off: Option<Rule>) -> Vec<(Pair, Step)> {
 
 /// `pair` with nothing wrong any more.
 pub fn healed(pair: &Pair) -> Pair {
+    mended(pair, true)
+}
+
+/// The same; but unless `well`, what is wrong with interfaces stays.
+fn mended(pair: &Pair, well: bool) -> Pair {
     let mut healed = pair.clone();
-    healed.left = Bounds { links: pair.left.links, ..Bounds::NONE };
+    healed.left = Bounds { links: pair.left.links, setup: pair.left.setup, ..Bounds::NONE };
     healed.cut = [false; QUEUES];
     healed.late = Default::default();
     healed.strange = [false; 2];
     healed.stalled = [false; 2];
     for id in 0..2 {
         healed.woken[id] = true;
-        healed.node_mut(id).set_health(Health::WELL);
+        if well {
+            healed.node_mut(id).set_health(Health::WELL);
+        }
     }
     let (claimed, fenced, off_ticks) = (pair.ghost.claimed, pair.ghost.fenced, pair.ghost.off_ticks);
     healed.ghost = super::judge::Ghost { claimed, fenced, off_ticks, ..Default::default() };
@@ -112,22 +153,8 @@ fn round_with(mut pair: Pair, off: Option<Rule>, note: &mut impl FnMut(&Pair, St
         }
     }
     take(&mut pair, Step::Tick { broken_off: None });
-    let mut rounds = 0;
-    while pair.is_busy() && pair.wrong.is_none() {
-        rounds += 1;
-        if rounds > ROUNDS_MAX {
-            pair.fail("healed, and an exchange without end");
-        }
-        for queue in 0..QUEUES {
-            if !pair.wires[queue].is_empty() {
-                take(&mut pair, Step::Deliver(queue));
-            }
-        }
-        for id in 0..2 {
-            if pair.woken[id] && pair.runs(id) {
-                take(&mut pair, Step::Turn(id));
-            }
-        }
+    if pair.is_busy() && pair.wrong.is_none() {
+        take(&mut pair, Step::Exchange(0));
     }
     pair
 }

@@ -21,6 +21,9 @@ const BOTH_TICKS: u8 = 4;
 /// Ticks through which both may serve while only one can hear the other: the deaf one takes a dead interval to say so, then as above.
 const ONE_WAY_TICKS: u8 = DEAD_TICKS as u8 + BOTH_TICKS;
 
+/// Ticks through which both may serve beside a witness while they hear nothing of each other: until each has found that out and asked.
+const SPLIT_TICKS: u8 = DEAD_TICKS as u8 + 3;
+
 /// Ticks after which a serving node is known as such to whoever can hear it: two that never heard of a Primary may take the role at
 /// once, until the first frame of either arrives.
 const KNOWN_TICKS: u8 = 2;
@@ -42,6 +45,8 @@ pub struct Ghost {
     pub both_ticks: u8,
     /// By node: ticks for which both have served, lives proved, although it heard the other, and the other, which was well, did not hear it.
     pub unheard_ticks: [u8; 2],
+    /// Ticks for which both have served and run, all links being cut, beside a witness that answers.
+    pub split_ticks: u8,
     /// Whether a frame was lost or came late in this tick.
     pub disturbed: bool,
     /// By node: ticks since its daemon last completed a turn.
@@ -111,6 +116,13 @@ impl Pair {
                 self.fail("a term is claimed twice");
             }
             self.ghost.claimed[id] = change.term;
+            let isolated = |id: usize| self.nodes[id].powered && !self.nodes[id].health.connected;
+            // Not what a Primary hands over, nor what failSafe gives to one of two that are no better.
+            let by_itself =
+                change.from == RoleName::Secondary && !matches!(change.cause, Cause::FailSafe | Cause::PeerHandsOver);
+            if by_itself && isolated(id) && !self.ghost.broken_off[id] {
+                self.fail("an isolated node claimed");
+            }
         }
     }
 
@@ -193,7 +205,9 @@ impl Pair {
             let proved = (0..2).all(|id| self.nodes[id].knows_life_of(&self.nodes[1 - id]));
             both && powered && known && fit && proved && reaches(1 - id) && !reaches(id)
         });
+        let split = self.left.setup.witness && both && runs == [true; 2] && !used.clone().any(|link| self.carries(link));
         let ghost = &mut self.ghost;
+        ghost.split_ticks = if split { ghost.split_ticks + 1 } else { 0 };
         ghost.open_ticks = if open { (ghost.open_ticks + 1).min(REACH_TICKS) } else { 0 };
         ghost.both_ticks = if both && open && asking && !ghost.disturbed { ghost.both_ticks + 1 } else { 0 };
         for (ticks, unheard) in ghost.unheard_ticks.iter_mut().zip(unheard) {
@@ -210,11 +224,13 @@ impl Pair {
             ghost.off_ticks[id] = if on { 0 } else { (ghost.off_ticks[id] + 1).min(super::canon::PROOF_TICKS as u8) };
             ghost.idle_ticks[id] = if on { (ghost.idle_ticks[id] + 1).min(HUNG_TICKS as u8) } else { 0 };
         }
-        if ghost.both_ticks > BOTH_TICKS {
-            self.fail("both serve over a working link");
-        }
-        if unheard {
-            self.fail("both serve although one hears the other");
+        let wrongs = [
+            (ghost.both_ticks > BOTH_TICKS, "both serve over a working link"),
+            (ghost.split_ticks > SPLIT_TICKS, "both serve beside a witness"),
+            (unheard, "both serve although one hears the other"),
+        ];
+        for (_, what) in wrongs.into_iter().filter(|(is_so, _)| *is_so) {
+            self.fail(what);
         }
     }
 }

@@ -1,13 +1,14 @@
 //! A state of the pair.
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::sync::Arc;
 
 use ha_common::abi::Term;
-use ha_common::ha::settings::Settings;
+use ha_common::ha::settings::{HaStatus, Settings};
 use ha_common::time::Nanos;
 use ha_common::wire::heartbeat::Extension;
+use ha_common::witness::{Record, Wish};
 
 use super::bounds::{Bounds, QUEUES};
 use super::canon::{NOW, canonical};
@@ -30,6 +31,8 @@ pub struct Pair {
     pub(super) stalled: [bool; 2],
     /// Whether the node signs with a key that its peer does not know.
     pub(super) strange: [bool; 2],
+    /// What the witness remembers.
+    pub(super) record: Record,
     pub(super) left: Bounds,
     pub(super) ghost: Ghost,
     /// What must not be, if it has come to that.
@@ -42,7 +45,10 @@ impl Pair {
     #[must_use]
     pub fn off(left: Bounds) -> Pair {
         let node = |id: u8| {
-            let settings = Settings { node_id: id, ..super::settings() };
+            let setup = left.setup;
+            let status = if setup.stays && id == 2 { HaStatus::StaySecondary } else { HaStatus::Enabled };
+            let (witness, fail_safe) = (setup.witness, setup.fail_safe);
+            let settings = Settings { node_id: id, status, witness, fail_safe, ..super::settings() };
             let mut node = SimNode::new(settings, 3 - id);
             node.wired = left.links.into();
             Arc::new(node)
@@ -55,6 +61,7 @@ impl Pair {
             woken: [false; 2],
             stalled: [false; 2],
             strange: [false; 2],
+            record: Record::default(),
             left,
             ghost: Ghost::default(),
             wrong: None,
@@ -92,12 +99,23 @@ impl Pair {
 
     /// Whether a frame is under way or a daemon has to look before time goes on.
     pub(super) fn is_busy(&self) -> bool {
-        self.wires.iter().any(|frames| !frames.is_empty()) || (0..2).any(|node| self.woken[node] && self.runs(node))
+        self.wires.iter().any(|frames| !frames.is_empty())
+            || (0..2).any(|node| self.woken[node] && self.runs(node) || self.asks(node))
+    }
+
+    /// Whether something is on its way from a node to the witness.
+    pub(super) fn asks(&self, node: usize) -> bool {
+        !self.nodes[node].wishes.is_empty()
     }
 
     /// Whether `link` carries frames both ways.
     pub(super) fn is_open(&self, link: usize) -> bool {
         link < self.left.links.into() && !self.cut[link * 2] && !self.cut[link * 2 + 1]
+    }
+
+    /// Whether `link` carries frames in a direction at least.
+    pub(super) fn carries(&self, link: usize) -> bool {
+        !self.cut[link * 2] || !self.cut[link * 2 + 1]
     }
 
     /// Renames all numbers, of a pair whose present is `now`, and names the state.
@@ -110,6 +128,9 @@ impl Pair {
             debug_assert!(node.asked.is_none(), "every hello is followed by a turn");
             node.transitions.clear();
             node.answers.clear();
+            // Of several, the last is what the witness goes by, as it answers the last.
+            let spare = node.wishes.len().saturating_sub(1);
+            node.wishes.drain(..spare);
             if node.machine.is_none() {
                 self.woken[id] = false;
                 self.stalled[id] = false;
@@ -118,18 +139,20 @@ impl Pair {
             }
         }
         canonical(self, now);
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = ahash::RandomState::with_seeds(1, 2, 3, 4).build_hasher();
         for node in &self.nodes {
             hash_node(node, &mut hasher);
         }
         (&self.wires, &self.late, self.cut, self.woken, self.stalled, self.strange).hash(&mut hasher);
-        (self.left, &self.ghost, self.wrong).hash(&mut hasher);
+        (self.record, self.left, &self.ghost, self.wrong).hash(&mut hasher);
         self.name = hasher.finish();
     }
 }
 
 fn hash_node(node: &SimNode, hasher: &mut impl Hasher) {
     use std::sync::atomic::Ordering::Relaxed;
+    let asks = node.wishes.last().map(|wish| *wish == Wish::Ask);
+    (asks, &node.testimonies, node.too_late).hash(hasher);
     (node.powered, &node.disk, node.health, &node.rulings).hash(hasher);
     if !node.powered {
         return;
@@ -184,6 +207,12 @@ impl fmt::Debug for Pair {
                 term(Term(word(&fence.stopped_term[0]))),
                 term(node.kernel.standing.last_term),
             )?;
+        }
+        if self.left.setup.witness {
+            write!(f, "witness: {} holds, {:02b} released ", self.record.holder, self.record.released)?;
+            for node in &self.nodes {
+                write!(f, "{:?} {:?} ", node.wishes, node.testimonies)?;
+            }
         }
         for (queue, frames) in self.wires.iter().enumerate() {
             for frame in frames {

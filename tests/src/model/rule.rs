@@ -4,7 +4,7 @@
 
 use ha_common::abi::Term;
 use ha_common::ha::dispute::Ruling;
-use ha_common::ha::event::Event;
+use ha_common::ha::event::{Event, Health};
 use ha_common::time::Nanos;
 use ha_common::wire::heartbeat::Extension;
 
@@ -19,6 +19,8 @@ pub enum Rule {
     OneDecision,
     /// A serving peer that is heard keeps a node from claiming although its own requests go unanswered.
     Veto,
+    /// A node whose legs reach nobody does not claim.
+    Isolation,
     /// A Primary that cannot be heard stops when it hears that its peer serves.
     Deaf,
     /// A grant counts only against the term that it names.
@@ -31,24 +33,36 @@ pub enum Rule {
     Answer,
     /// While one side has no proof that it is heard, nothing is decided.
     Doubt,
+    /// When neither node hears the other, the witness lets one serve.
+    Witness,
     /// A peer is dead only after three unanswered requests.
     ThreeAsks,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 10] = [
+    pub const ALL: [Rule; 12] = [
         Rule::Fence,
         Rule::OneDecision,
         Rule::Veto,
+        Rule::Isolation,
         Rule::Deaf,
         Rule::GrantScope,
         Rule::UnknownKey,
         Rule::Rival,
         Rule::Answer,
         Rule::Doubt,
+        Rule::Witness,
         Rule::ThreeAsks,
     ];
+}
+
+impl Rule {
+    /// As on the command line.
+    #[must_use]
+    pub fn name(self) -> String {
+        clap::ValueEnum::to_possible_value(&self).map_or_else(String::new, |value| value.get_name().to_owned())
+    }
 }
 
 /// The kernel of `node` takes in `frame`, without rule `off`.
@@ -112,6 +126,9 @@ fn compare_again(node: &mut SimNode, frame: &Extension, mine: Term, received: &m
 
 /// Before the daemon of `node` reads the kernel's records.
 pub fn before_turn(node: &mut SimNode, off: Option<Rule>) {
+    if off == Some(Rule::Isolation) {
+        node.health = Health::WELL;
+    }
     let veto = off == Some(Rule::Veto);
     for link in &mut node.links {
         if veto {

@@ -3,14 +3,21 @@
 use std::time::Duration;
 
 use ha_common::abi::Term;
-use ha_common::ha::event::{Health, Interfaces, Transition};
+use ha_common::ha::dispute::Ruling;
+use ha_common::ha::event::{Health, Interfaces, Testimony, Transition};
+use ha_common::ha::hearing::{self, Heard};
 use ha_common::time::Nanos;
 use ha_common::wire::heartbeat::{Extension, kind};
+use ha_common::witness::{self, Wish};
 
 use super::bounds::QUEUES;
 use super::canon::{NOW, PROOF_TICKS, TICK};
 use super::pair::Pair;
 use super::rule::{self, Rule};
+use crate::sim::node::SimNode;
+
+/// Times that both nodes are heard within one tick: longer exchanges never end.
+pub const EXCHANGE_MAX: usize = 40;
 
 /// One thing that happens. Queues are numbered `link * 2 + sender`, nodes 0 and 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +28,8 @@ pub enum Step {
     DeliverLate(usize),
     /// A daemon that was told to look takes a turn.
     Turn(usize),
+    /// Every frame arrives, one of each sender after the other, this one first, and every daemon looks that is told to.
+    Exchange(usize),
     /// A tick passes: every running daemon asks and takes a turn. That of `broken_off` stops in the middle of its.
     #[expect(missing_docs, reason = "said above")]
     Tick { broken_off: Option<usize> },
@@ -36,6 +45,10 @@ pub enum Step {
     Join(usize),
     /// A link is cut in both directions, or joined.
     Part(usize),
+    /// The witness hears a node, which hears its answer.
+    Witness(usize),
+    /// It does not.
+    Mute(usize),
     /// Loss of power.
     PowerOff(usize),
     /// Power is back.
@@ -46,12 +59,16 @@ pub enum Step {
     BreakOff(usize),
     /// It goes on.
     Wake(usize),
+    /// It goes on, and notices that it was stopped between a decision and its execution.
+    WakeLate(usize),
     /// A daemon is killed.
     Kill(usize),
     /// It is started.
     Start(usize),
     /// The legs of a node lose carrier, or find it again.
     Legs(usize),
+    /// A monitored interface of a node fails, or works again.
+    Monitor(usize),
     /// A node's key changes to one that its peer does not know, or back.
     Key(usize),
     /// The operator forces a failover.
@@ -59,11 +76,27 @@ pub enum Step {
 }
 
 /// Steps that may follow on `pair`.
-pub fn possible(pair: &Pair, steps: &mut Vec<Step>) {
+pub fn possible(pair: &Pair, off: Option<Rule>, steps: &mut Vec<Step>) {
     if pair.wrong.is_some() {
         return;
     }
     let (left, busy) = (&pair.left, pair.is_busy());
+    for id in (0..2).filter(|&id| pair.asks(id)) {
+        offer(steps, left.mutes, Step::Mute(id));
+        if !left.lockstep {
+            steps.push(Step::Witness(id));
+        }
+    }
+    if left.lockstep && busy {
+        steps.extend([Step::Exchange(0), Step::Exchange(1)]);
+        return;
+    }
+    if off.is_none()
+        && let Some(queue) = (0..QUEUES).find(|&queue| is_ample(pair, queue))
+    {
+        steps.push(Step::Deliver(queue));
+        return;
+    }
     for queue in 0..QUEUES {
         if !pair.wires[queue].is_empty() {
             steps.push(Step::Deliver(queue));
@@ -103,6 +136,36 @@ pub fn possible(pair: &Pair, steps: &mut Vec<Step>) {
     }
 }
 
+/// Whether it is enough to deliver the first frame of `queue` now, whatever else could happen first (a partial-order reduction).
+///
+/// It is if the frame wakes nobody and decides nothing, so that no judge sees when it came, and if nothing that may happen before it
+/// touches what it touches: the node it goes to, whose daemon is not to look, to which nothing else is under way, and of which neither
+/// this frame nor its echo can be lost, held back or cut off any more. The other node's steps only add frames behind it.
+fn is_ample(pair: &Pair, queue: usize) -> bool {
+    let (to, link, left) = (1 - queue % 2, queue / 2, &pair.left);
+    let Some(frame) = pair.wires[queue].first() else { return false };
+    let into = |other: usize| other % 2 == queue % 2;
+    let alone = (0..QUEUES)
+        .filter(|&other| into(other))
+        .all(|other| pair.late[other].is_none() && (other == queue || pair.wires[other].is_empty()));
+    let loseable = left.losses > 0 || left.lates > 0 || left.cuts[queue ^ 1] > 0 && !pair.cut[queue ^ 1];
+    let looks = pair.woken[to] && pair.runs(to) || pair.asks(to);
+    let falls = left.crashes > 0 && !left.coarse;
+    alone && !loseable && !looks && !falls && is_calm(&pair.nodes[to], link, frame)
+}
+
+/// Whether `frame` decides nothing in the kernel of `node`, and wakes nobody.
+fn is_calm(node: &SimNode, link: usize, frame: &Extension) -> bool {
+    if !node.powered || frame.key_id != 0 {
+        return true;
+    }
+    let (fence, mut link) = (node.fence.clone(), node.links[link]);
+    match hearing::hear(&node.kernel, &fence, &mut link, frame, NOW) {
+        Heard::Own | Heard::NotOurs | Heard::Stale => true,
+        Heard::Fresh { ruling, news } => ruling == Ruling::Stands && !news,
+    }
+}
+
 /// Steps that wait until all frames of a tick have arrived.
 fn quiet(pair: &Pair, steps: &mut Vec<Step>) {
     let left = &pair.left;
@@ -120,6 +183,9 @@ fn quiet(pair: &Pair, steps: &mut Vec<Step>) {
         }
         if pair.stalled[id] {
             steps.push(Step::Wake(id));
+            if pair.ghost.broken_off[id] {
+                steps.push(Step::WakeLate(id));
+            }
         }
         if !node.powered && u64::from(pair.ghost.off_ticks[id]) >= PROOF_TICKS {
             steps.push(Step::PowerOn(id));
@@ -129,6 +195,7 @@ fn quiet(pair: &Pair, steps: &mut Vec<Step>) {
         }
         if node.powered {
             offer(steps, left.legs, Step::Legs(id));
+            offer(steps, left.monitors, Step::Monitor(id));
             offer(steps, left.keys, Step::Key(id));
         }
     }
@@ -149,6 +216,9 @@ impl Pair {
 
     /// The same, and the changes of role that it brings.
     pub(super) fn after_noting(&self, step: Step, off: Option<Rule>, changes: &mut Vec<(usize, Transition)>) -> Pair {
+        if let Step::Exchange(first) = step {
+            return self.after_exchange(first, off, changes);
+        }
         let mut pair = self.clone();
         let before = pair.serving();
         pair.spend(step);
@@ -159,6 +229,30 @@ impl Pair {
         pair.take(step, now, off);
         pair.judge(before, changes);
         pair.settle(now);
+        pair
+    }
+
+    fn after_exchange(&self, first: usize, off: Option<Rule>, changes: &mut Vec<(usize, Transition)>) -> Pair {
+        let mut pair = self.clone();
+        for _ in 0..EXCHANGE_MAX {
+            if !pair.is_busy() || pair.wrong.is_some() {
+                return pair;
+            }
+            for queue in (0..QUEUES).map(|queue| queue ^ first) {
+                if !pair.wires[queue].is_empty() {
+                    pair = pair.after_noting(Step::Deliver(queue), off, changes);
+                }
+            }
+            for id in [first, 1 - first] {
+                if pair.asks(id) {
+                    pair = pair.after_noting(Step::Witness(id), off, changes);
+                }
+                if pair.woken[id] && pair.runs(id) {
+                    pair = pair.after_noting(Step::Turn(id), off, changes);
+                }
+            }
+        }
+        pair.fail("an exchange without end");
         pair
     }
 
@@ -173,14 +267,19 @@ impl Pair {
             Step::Stall(_) | Step::BreakOff(_) | Step::Tick { broken_off: Some(_) } => &mut left.stalls,
             Step::Kill(_) => &mut left.kills,
             Step::Legs(_) => &mut left.legs,
+            Step::Monitor(_) => &mut left.monitors,
+            Step::Mute(_) => &mut left.mutes,
             Step::Key(_) => &mut left.keys,
             Step::Force(_) => &mut left.forces,
             Step::Deliver(_)
+            | Step::Exchange(_)
             | Step::DeliverLate(_)
             | Step::Turn(_)
             | Step::Tick { broken_off: None }
             | Step::PowerOn(_)
             | Step::Wake(_)
+            | Step::WakeLate(_)
+            | Step::Witness(_)
             | Step::Start(_) => return,
         };
         *bound = bound.saturating_sub(1);
@@ -208,6 +307,23 @@ impl Pair {
             }
             Step::Record(queue) => self.late[queue] = Some(Box::new(self.wires[queue][0])),
             Step::Turn(id) => self.turn(id, now, off),
+            Step::Exchange(_) => {}
+            Step::Witness(id) => self.hear_witness(id, off),
+            Step::Mute(id) => {
+                self.ghost.split_ticks = 0;
+                let node = self.node_mut(id);
+                if node.wishes.drain(..).any(|wish| wish == Wish::Ask) {
+                    node.testimonies.push(Testimony::Silent);
+                    self.woken[id] = true;
+                }
+            }
+            Step::Monitor(id) => {
+                let health = self.nodes[id].health;
+                let works = health.interfaces == Interfaces::Work;
+                let interfaces = if works { Interfaces::SomeFail } else { Interfaces::Work };
+                self.node_mut(id).set_health(Health { interfaces, ..health });
+                self.woken[id] = true;
+            }
             Step::Tick { broken_off } => self.tick(broken_off, now, off),
             Step::Cut(queue) => self.cut(queue),
             Step::Join(queue) => self.cut[queue] = false,
@@ -232,7 +348,8 @@ impl Pair {
             Step::BreakOff(id) => {
                 self.break_off(id, now, off);
             }
-            Step::Wake(id) => {
+            Step::Wake(id) | Step::WakeLate(id) => {
+                self.node_mut(id).too_late = step == Step::WakeLate(id);
                 self.stalled[id] = false;
                 self.woken[id] = true;
             }
@@ -287,9 +404,28 @@ impl Pair {
         }
     }
 
+    fn hear_witness(&mut self, id: usize, off: Option<Rule>) {
+        let name = id as u8 + 1;
+        for wish in std::mem::take(&mut self.node_mut(id).wishes) {
+            match wish {
+                Wish::Release => {
+                    self.record.release(name);
+                }
+                Wish::Ask => {
+                    let granted = self.record.ask(name) == witness::kind::GRANTED || off == Some(Rule::Witness);
+                    let testimony = if granted { Testimony::Granted } else { Testimony::Refused };
+                    self.node_mut(id).testimonies.push(testimony);
+                    self.woken[id] = true;
+                }
+            }
+        }
+    }
+
     fn turn(&mut self, id: usize, now: Nanos, off: Option<Rule>) {
+        let health = self.nodes[id].health;
         rule::before_turn(self.node_mut(id), off);
         let frames = self.node_mut(id).turn(now);
+        self.node_mut(id).health = health;
         self.send(id, frames);
         self.woken[id] = false;
         self.ghost.idle_ticks[id] = 0;

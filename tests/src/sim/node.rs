@@ -57,6 +57,8 @@ pub struct SimNode {
     /// What the daemon wants of the witness, and what that has said since the last turn.
     pub wishes: Vec<Wish>,
     pub testimonies: Vec<Testimony>,
+    /// Whether the daemon will notice that it was stopped between a decision and its execution.
+    pub too_late: bool,
     /// What the kernel has decided since the daemon's last turn.
     pub rulings: Vec<Ruling>,
     /// Whether the kernel runs.
@@ -83,6 +85,7 @@ impl SimNode {
             machine: None,
             health: Health::WELL,
             silent_since: None,
+            too_late: false,
             powered: false,
             wishes: Vec::new(),
             testimonies: Vec::new(),
@@ -126,6 +129,7 @@ impl SimNode {
         self.rulings.clear();
         self.wishes.clear();
         self.testimonies.clear();
+        self.too_late = false;
         self.asked = None;
         self.stalled_until = Nanos::NEVER;
         self.next_hello = Nanos(u64::MAX);
@@ -231,6 +235,7 @@ impl SimNode {
         let Some(mut machine) = self.machine.take() else { return Vec::new() };
         // What a turn that was broken off had still to do.
         let mut frames = self.carry_out(now, &mut machine);
+        self.too_late = false;
         for event in self.news(now) {
             machine.handle_event(now, self.complete(event));
             frames.extend(self.carry_out(now, &mut machine));
@@ -285,6 +290,11 @@ impl SimNode {
     fn carry_out(&mut self, now: Nanos, machine: &mut Machine) -> Vec<(usize, Extension)> {
         let mut frames = Vec::new();
         while let Some(action) = machine.poll_action() {
+            let takes = matches!(action, Action::SetRole(term) | Action::Arm { term, .. } if !term.is_none());
+            if takes && std::mem::take(&mut self.too_late) {
+                machine.handle_event(now, Event::TooLate);
+                continue;
+            }
             match action {
                 Action::Publish(said) => {
                     self.kernel.standing = said.standing;

@@ -339,3 +339,47 @@ fn node_that_comes_up_without_a_link_waits_longer_for_its_peer() {
     bench.wait(ms(200));
     assert_eq!(bench.role(), RoleName::Primary);
 }
+
+#[test]
+fn hand_over_that_times_out_is_judged_on_a_fresh_look_at_the_kernel_only() {
+    let mut bench = Bench::new(1, HaStatus::Enabled);
+    bench.wait(ms(100));
+    bench.hear(peer(Term::NONE), ms(20));
+    bench.feed(Event::Force { force: false });
+    assert_eq!(bench.role(), RoleName::HandingOver);
+    let (term, steps) = (bench.serving, bench.done.len());
+    // The daemon comes late: the hand-over has timed out, and in the same moment the kernel has yielded to the peer's claim.
+    bench.now = bench.now + ms(1_100);
+    bench.feed(Event::Ruled(Ruling::Yielded(term)));
+    bench.feed(Event::Health(Health::WELL));
+    bench.feed(Event::MirrorReady(true));
+    assert_eq!(bench.role(), RoleName::HandingOver, "what was read a turn ago decides nothing");
+    let taken =
+        PeerView { said: Some(peer(Term::new(900, 2))), echo_at: bench.now, request_at: bench.now, ..bench.view.clone() };
+    bench.feed(Event::Heard { view: Box::new(taken), serving: Term::NONE });
+    assert_eq!((bench.role(), bench.answer()), (RoleName::Secondary, Some(Ok(()))));
+    let raised = bench.done[steps..].iter().any(|action| matches!(action, Action::SetRole(new) if *new > term));
+    assert!(!raised, "the role is not taken back from a peer that has it");
+}
+
+#[test]
+fn claim_does_not_go_on_alone_beside_a_peer_whose_key_became_unknown() {
+    let claiming = || {
+        let mut bench = Bench::new(1, HaStatus::Enabled);
+        let hands_over = Extension { flags: peer(PEER_TERM).flags | flags::HANDS_OVER, ..peer(PEER_TERM) };
+        bench.hear(hands_over, ms(20));
+        assert_eq!(bench.role(), RoleName::Claiming);
+        bench
+    };
+    let mut dead = claiming();
+    dead.wait(ms(100));
+    assert_eq!(dead.role(), RoleName::Primary, "silence is death");
+
+    let mut changed = claiming();
+    changed.view.unknown_key_serves = true;
+    for _ in 0..400 {
+        changed.view.unknown_key_at = changed.now;
+        changed.wait(ms(5));
+        assert_eq!(changed.serving, Term::NONE, "somebody is alive there");
+    }
+}
