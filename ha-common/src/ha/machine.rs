@@ -288,6 +288,12 @@ impl Machine {
         &self.settings
     }
 
+    /// Failovers for missing routes that count against maxFlips, and since when, if any.
+    #[must_use]
+    pub fn flips(&self) -> (u32, Option<Nanos>) {
+        (self.flips.count, (self.flips.since != Nanos::NEVER).then_some(self.flips.since))
+    }
+
     /// How the peer is: `None` before anything could be known.
     #[must_use]
     pub fn peer_alive(&self, now: Nanos) -> Option<bool> {

@@ -17,6 +17,8 @@ use crate::command::{Command, CommandError};
 
 /// A dead interval holds at least this many hello intervals.
 const HELLOS_PER_DEAD_INTERVAL: u32 = 3;
+/// The shortest isolationHold that nobody has asked for.
+const ISOLATION_HOLD_MIN: Duration = Duration::from_millis(100);
 /// Below this, a dead interval on fewer than two links takes a lost cable for a dead peer.
 const SHORT_DEAD_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -76,6 +78,12 @@ record!(HaNode: schema::ha::NODE, {
 impl HaNode {
     pub(super) fn of_defaults() -> Self {
         Self::from_command(&Command { verb: Verb::Set, entity: &schema::ha::NODE, args: Vec::new() })
+    }
+
+    /// Returns how long nobody need be heard on the legs of clients: as set, else the dead interval, but not less than a gateway answers
+    /// for: it is asked six times in that span, and routers police what they have to answer themselves.
+    pub fn isolation_hold(&self) -> Duration {
+        self.isolation_hold.unwrap_or(self.dead_interval.max(ISOLATION_HOLD_MIN))
     }
 
     pub(super) fn warnings(&self, links: usize, paired: bool) -> Vec<String> {

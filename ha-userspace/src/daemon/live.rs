@@ -432,7 +432,7 @@ pub fn settings(config: &Config) -> Settings {
         hello: ha.hello_interval,
         dead: ha.dead_interval,
         controller_dead: ha.controller_dead_interval,
-        isolation_hold: ha.isolation_hold.unwrap_or(ha.dead_interval),
+        isolation_hold: ha.isolation_hold(),
         fail_safe: ha.fail_safe,
         witness: ha.witness.is_some(),
         max_flips: ha.max_flips,

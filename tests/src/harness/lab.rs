@@ -291,7 +291,7 @@ fn config(host: Host, options: &Options) -> String {
          set ns rpcnode {own} -password lab-{secret}\n\
          add ha node 1 {peer}\n\
          set ns rpcnode {peer} -password lab-{secret}\n\
-         set ha node -helloInterval {hello} -deadInterval {dead} -controllerDeadInterval {controller}\n\
+         set ha node -helloInterval {hello} -deadInterval {dead} -isolationHold {dead} -controllerDeadInterval {controller}\n\
          add ns ip {VIP_V4} 255.255.255.255 -type VIP\n\
          add ns ip {HOST_VIP_V4} 255.255.255.255 -type VIP\n\
          add ns ip {SNIP_V4} 255.255.255.0 -type SNIP\n\

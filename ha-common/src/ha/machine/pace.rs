@@ -59,7 +59,8 @@ impl Machine {
             [self.view.request_at, self.view.unproved_at, self.view.unknown_key_at].into_iter().chain(self.view.heard_at);
         let hold = self.settings.isolation_hold;
         let silences = self.reached.map_or([Nanos::NEVER; 2], |at| [at + hold / 2, at + hold]);
-        let own = [self.retry_at, self.announce_again].into_iter().chain(silences);
+        let asks_at = if self.settings.witness { self.may_ask_from() } else { Nanos::NEVER };
+        let own = [self.retry_at, self.announce_again, asks_at].into_iter().chain(silences);
         for end in marks.map(|at| at + dead).chain(own) {
             if end > now {
                 next = next.min(end);

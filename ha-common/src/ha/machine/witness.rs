@@ -1,6 +1,8 @@
 //! The witness: who may serve alone when the nodes cannot hear each other.
 //!
-//! Asked only while the peer is silent on all links. First come, first served; whoever came second stops, or does not begin. Without an
+//! Asked only while the peer is silent on all links. First come, first served; whoever came second stops, or does not begin. A Secondary
+//! asks a little later than a Primary would that noticed the same cut: else every other cut would move the role, and both would serve
+//! until the Primary is refused. Without an
 //! answer a Secondary does not claim and a Primary goes on. Both nodes say again and again that they hear each other: only then does
 //! the witness forget whom it chose, and a lost message must not make it remember for ever.
 
@@ -8,6 +10,9 @@ use super::*;
 
 /// How long an answer other than "granted" is good for.
 const ASK_PACE: Duration = Duration::from_millis(500);
+
+/// What a Secondary gives a Primary besides the hello by which the two may notice the same cut apart.
+const PRECEDENCE: Duration = Duration::from_millis(5);
 
 /// How often a node says that it hears its peer.
 pub(super) const RELEASE_PACE: Duration = Duration::from_secs(10);
@@ -35,7 +40,7 @@ impl Machine {
         if self.liveness.is_dead(now, self.settings.dead) {
             let begins = self.consultation.released || spoken == Nanos::NEVER;
             let granted = self.consultation.testimony == Some(Testimony::Granted);
-            if self.wants_to_serve() && !granted && (begins || due(ASK_PACE)) {
+            if self.wants_to_serve() && !granted && now >= self.may_ask_from() && (begins || due(ASK_PACE)) {
                 self.consultation.released = false;
                 self.consultation.spoken_at = now;
                 self.actions.push_back(Action::AskWitness);
@@ -43,6 +48,15 @@ impl Machine {
         } else if self.peer_alive(now) == Some(true) && (!self.consultation.released || due(RELEASE_PACE)) {
             self.consultation = Consultation { testimony: None, spoken_at: now, released: true };
             self.actions.push_back(Action::ReleaseWitness);
+        }
+    }
+
+    /// A Secondary lets a Primary ask first.
+    pub(super) fn may_ask_from(&self) -> Nanos {
+        let dead_at = self.liveness.dead_at(self.settings.dead).unwrap_or(Nanos::NEVER);
+        match self.role {
+            Role::Secondary => dead_at + self.settings.hello + PRECEDENCE,
+            Role::Primary { .. } | Role::HandingOver { .. } | Role::Claiming { .. } => dead_at,
         }
     }
 

@@ -73,7 +73,7 @@ pub static NODE: Entity = Entity {
             .of_the_node()
             .help("whether a synchronisation of which a command failed counts as failed"),
         flag("isolationHold", "isolationhold", interval(Unit::Seconds, 3))
-            .help("silence on every leg of clients after which this node is isolated; the deadInterval if not set"),
+            .help("silence on every leg of clients after which this node is isolated; if not set, the deadInterval, but at least 100 ms"),
         flag("routeHold", "routehold", seconds(0, 3_600))
             .or("180")
             .help("how long route monitors are not judged after a start, a failover or a new one (not with nodes in different subnets)"),

@@ -100,7 +100,7 @@ fn local(ha: &HaNode, own: &OwnStatus) -> String {
     line("Max Flip Time:", &span::label(ha.max_flip_time, Unit::Seconds));
     line("Sync VLAN:", &ha.sync_vlan.map_or("None".to_owned(), |vlan| vlan.to_string()));
     line("Sync Status Strict Mode:", enabled(ha.sync_strict));
-    let hold = ha.isolation_hold.unwrap_or(ha.dead_interval);
+    let hold = ha.isolation_hold();
     line(
         "Clients' networks:",
         &match own.silence {
