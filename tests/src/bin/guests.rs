@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use ha_tests::guests::cables::Cables;
-use ha_tests::guests::guest::Guest;
+use ha_tests::guests::guest::{Guest, Pause};
 use ha_tests::guests::image;
 use ha_tests::guests::kernel::Kernel;
 use ha_tests::harness::lab::daemon;
@@ -29,7 +29,7 @@ struct Arguments {
     /// Where kernels are kept and sockets lie.
     #[arg(long, default_value = "target/guests")]
     dir: PathBuf,
-    /// Seconds for which the Primary is paused.
+    /// Seconds for which the Primary is paused, by the monitor and by its host's scheduler.
     #[arg(long, default_value_t = 8)]
     pause: u64,
 }
@@ -62,17 +62,17 @@ fn run(arguments: &Arguments) -> Result<()> {
     step_clock(&mut pair, primary)?;
     // Each in turn: the one with the lower id decides disputes, the other one obeys.
     let mut faults = Vec::new();
-    for host in Host::BOTH {
+    for (host, pause) in Host::BOTH.into_iter().flat_map(|host| Pause::ALL.map(|pause| (host, pause))) {
         if pair.settle()? != host {
             let answer = pair.guest(host.peer()).run("understudy force ha failover -force 2>&1")?;
             ensure!(pair.settle()? == host, "guest {} did not hand over: {answer}\n{}", host.peer().name(), pair.logs());
         }
-        if let Err(error) = pause_and_resume(&mut pair, host, Duration::from_secs(arguments.pause)) {
+        if let Err(error) = pause_and_resume(&mut pair, host, pause, Duration::from_secs(arguments.pause)) {
             eprintln!("{error:#}");
-            faults.push(host.name());
+            faults.push(format!("guest {} ({pause:?})", host.name()));
         }
     }
-    ensure!(faults.is_empty(), "paused and continued, it did not stop at once: guest {}", faults.join(", guest "));
+    ensure!(faults.is_empty(), "paused and continued, it did not stop at once: {}", faults.join(", "));
     Ok(())
 }
 
@@ -177,21 +177,21 @@ fn step_clock(pair: &mut Pair, primary: Host) -> Result<()> {
 }
 
 /// The Primary stands still for longer than the dead interval, then goes on.
-fn pause_and_resume(pair: &mut Pair, old: Host, pause: Duration) -> Result<()> {
+fn pause_and_resume(pair: &mut Pair, old: Host, pause: Pause, span: Duration) -> Result<()> {
     let new = old.peer();
     let paused = Instant::now();
-    pair.guest(old).pause()?;
+    pair.guest(old).pause(pause)?;
     let taken = pair.cables.wait_answer_of(new, paused, DEAD + SLOWNESS)?;
-    println!("guest {} paused; guest {} answers after {:.1?}", old.name(), new.name(), taken - paused);
+    println!("guest {} {pause:?}; guest {} answers after {:.1?}", old.name(), new.name(), taken - paused);
     ensure!(
         taken - paused >= DEAD - Duration::from_millis(HELLO_MS),
         "guest {} took over before the dead interval",
         new.name()
     );
-    std::thread::sleep(pause.saturating_sub(paused.elapsed()));
+    std::thread::sleep(span.saturating_sub(paused.elapsed()));
 
     let resumed = Instant::now();
-    pair.guest(old).resume()?;
+    pair.guest(old).resume(pause)?;
     std::thread::sleep(QUIET);
     let seen = pair.cables.seen();
     let heard = seen.first_heartbeat_to(old, resumed).context("no heartbeat reached the resumed guest")?;

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::cables::{CABLES, Cable, socket_paths};
@@ -19,6 +21,20 @@ use crate::harness::topology::Host;
 const BOOT_WITHIN: Duration = Duration::from_secs(120);
 /// How long a command in the guest may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// How a guest is kept from running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// By the monitor, as for a snapshot: its clocks stand still, and nothing in it can tell.
+    Stopped,
+    /// By the scheduler of its host: its clocks go on.
+    Stalled,
+}
+
+impl Pause {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Stopped, Self::Stalled];
+}
 
 /// A virtual machine; ends when dropped.
 pub struct Guest {
@@ -76,13 +92,23 @@ impl Guest {
     }
 
     /// Stops every CPU of the guest where it is.
-    pub fn pause(&mut self) -> Result<()> {
-        self.ask(&json!({"execute": "stop"}))
+    pub fn pause(&mut self, pause: Pause) -> Result<()> {
+        match pause {
+            Pause::Stopped => self.ask(&json!({"execute": "stop"})),
+            Pause::Stalled => self.signal(Signal::SIGSTOP),
+        }
     }
 
-    /// Lets it go on; its clock has stood still.
-    pub fn resume(&mut self) -> Result<()> {
-        self.ask(&json!({"execute": "cont"}))
+    /// Lets it go on.
+    pub fn resume(&mut self, pause: Pause) -> Result<()> {
+        match pause {
+            Pause::Stopped => self.ask(&json!({"execute": "cont"})),
+            Pause::Stalled => self.signal(Signal::SIGCONT),
+        }
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        kill(Pid::from_raw(self.child.id() as i32), signal).with_context(|| format!("{signal} to guest {}", self.host.name()))
     }
 
     /// Runs `line` in the guest's shell; what it printed.
