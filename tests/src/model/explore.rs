@@ -8,9 +8,10 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use super::bounds::Bounds;
 use super::heal::{self, Good};
+use super::next::possible;
 use super::pair::Pair;
 use super::rule::Rule;
-use super::step::{Step, possible};
+use super::step::Step;
 
 /// Where a search ends although it is not done.
 #[derive(Clone, Copy, Debug)]
