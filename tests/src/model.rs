@@ -10,9 +10,18 @@
 //! recording of one that did arrive. A kernel may judge any number of frames before its daemon looks.
 //!
 //! **Checked** in every state (`judge`): what a fence stopped stays stopped (invariant 3); a dispute stops one, not both, and
-//! not the better one (4); both do not serve over a working link for longer than a hello and the proof of lives (5); nobody takes over from a
-//! Primary that it hears or can reach, a claim over a running controller is not obeyed (6); no term is claimed twice; and
-//! from every state, healed, exactly one Primary is reached (`heal`).
+//! not the better one (4); both do not serve over a working link for longer than it takes to prove lives and hearing, nor over one that
+//! works in one direction for longer than a dead interval more, nor beside a witness that answers (5); nobody takes over from a Primary
+//! that it hears or can reach, on a proof that is none, or isolated; a claim over a running controller is not obeyed (6); no term is
+//! claimed twice. From every state, healed, exactly one Primary is reached, and with all mended but interfaces and legs, who serves is
+//! who the failSafe table names (`heal`).
+//!
+//! **Fewer states, same answer.** A frame that decides nothing and wakes nobody is delivered at once where nothing else can touch its
+//! node first (`next`). **Fewer on purpose**: `coarse` keeps power and cuts out of exchanges; `parts` cuts both directions at once;
+//! `lockstep` keeps every fault out of exchanges, whose frames then come in two orders. What one of these leaves out, bounds without
+//! it visit with fewer faults.
+//!
+//! **Not in it**: holds longer than some ticks (STAYPRIMARY's, route monitors), isolation by silence, several nodes behind one witness.
 //!
 //! **A check that cannot fail proves nothing**, so each [`Rule`] can be taken out (`Rule`): then a violation must be found.
 
@@ -21,6 +30,7 @@ mod canon;
 mod explore;
 mod heal;
 mod judge;
+mod next;
 mod pair;
 mod rule;
 mod step;

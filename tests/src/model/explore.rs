@@ -8,9 +8,10 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use super::bounds::Bounds;
 use super::heal::{self, Good};
+use super::next::possible;
 use super::pair::Pair;
-use super::rule::Rule;
-use super::step::{Step, possible};
+use super::rule::{self, Rule};
+use super::step::Step;
 
 /// Where a search ends although it is not done.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +65,10 @@ impl Model for Schedules {
     type Action = Step;
 
     fn init_states(&self) -> Vec<Pair> {
-        let off = Pair::off(self.bounds);
+        let mut off = Pair::off(self.bounds);
+        for id in 0..2 {
+            rule::before_all(off.node_mut(id), self.off);
+        }
         vec![running(off.clone()), off]
     }
 

@@ -35,13 +35,15 @@ pub enum Rule {
     Doubt,
     /// When neither node hears the other, the witness lets one serve.
     Witness,
+    /// Of two nodes that are not well, the last Primary stays with failSafe, and nobody without it.
+    FailSafe,
     /// A peer is dead only after three unanswered requests.
     ThreeAsks,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 12] = [
+    pub const ALL: [Rule; 13] = [
         Rule::Fence,
         Rule::OneDecision,
         Rule::Veto,
@@ -53,6 +55,7 @@ impl Rule {
         Rule::Answer,
         Rule::Doubt,
         Rule::Witness,
+        Rule::FailSafe,
         Rule::ThreeAsks,
     ];
 }
@@ -122,6 +125,11 @@ fn compare_again(node: &mut SimNode, frame: &Extension, mine: Term, received: &m
         *received = Received { ruling: Ruling::Lost(mine), news: true, echo: received.echo };
         node.rulings.push(Ruling::Lost(mine));
     }
+}
+
+/// Before a node comes up for the first time.
+pub fn before_all(node: &mut SimNode, off: Option<Rule>) {
+    node.settings.fail_safe ^= off == Some(Rule::FailSafe);
 }
 
 /// Before the daemon of `node` reads the kernel's records.

@@ -62,6 +62,7 @@ impl Rule {
             Rule::Isolation => Bounds { legs: 1, ..none },
             Rule::UnknownKey => Bounds { keys: 1, ..none },
             Rule::Rival | Rule::Answer => Bounds { legs: 2, ..none },
+            Rule::FailSafe => Bounds { monitors: 2, ..none },
             Rule::Witness => Bounds { parts: 1, lockstep: true, setup: WITNESS, ..none },
             Rule::ThreeAsks => Bounds { kills: 1, losses: 2, ..none },
         }
