@@ -90,6 +90,25 @@ fn hung_controller_is_taken_over_after_its_interval_and_not_before_and_stays_fen
 }
 
 #[test]
+fn machine_that_was_paused_does_not_take_the_role_back() {
+    for seed in 0..40 {
+        for clock_runs in [true, false] {
+            let mut world = running_pair(seed);
+            let old = world.only_primary().expect("one serves");
+            let span = ms(100 + seed * 7);
+            world.apply(if clock_runs { Fault::Pause { node: old, span } } else { Fault::Freeze { node: old, span } });
+            world.run(span);
+            assert!(world.serves(1 - old), "seed {seed}: a paused machine is dead to its peer");
+            world.run(ms(15));
+            assert_eq!(world.only_primary(), Some(1 - old), "seed {seed}, clock runs {clock_runs}");
+            world.run(ms(1_000));
+            assert_eq!(world.only_primary(), Some(1 - old), "seed {seed}, clock runs {clock_runs}: later");
+            assert_sound(world);
+        }
+    }
+}
+
+#[test]
 fn killed_daemon_that_returns_in_time_keeps_the_role() {
     let mut world = running_pair(2);
     let old = world.only_primary().expect("one serves");

@@ -27,13 +27,17 @@ pub struct Fence {
     /// When the peer said the newest thing that was heard of it, by its clock. What it said before, and comes later over another
     /// link, is not listened to.
     pub peer_said_at: AtomicU64,
+    /// When that was heard, by the own clock.
+    pub peer_heard_at: AtomicU64,
+    /// The term under which the peer said then that it serves; none if it did not.
+    pub peer_term: AtomicU64,
     /// Since when the peer, which serves as well, owes a proof that it hears this node, by the own clock; zero while it owes none.
     pub deaf_since: AtomicU64,
     /// When this node's kernel last stopped serving because of what the peer said, by the own clock; zero: never.
     pub quit_at: AtomicU64,
 }
 
-const _: () = assert!(size_of::<Fence>() == 24 * GROUPS + 48);
+const _: () = assert!(size_of::<Fence>() == 24 * GROUPS + 64);
 
 impl Clone for Fence {
     /// What it holds now, word by word.
@@ -48,6 +52,8 @@ impl Clone for Fence {
             peer_nonce: word(&self.peer_nonce),
             peer_nonce_at: word(&self.peer_nonce_at),
             peer_said_at: word(&self.peer_said_at),
+            peer_heard_at: word(&self.peer_heard_at),
+            peer_term: word(&self.peer_term),
             deaf_since: word(&self.deaf_since),
             quit_at: word(&self.quit_at),
         }

@@ -33,8 +33,9 @@ pub struct NodeGroup {
     pub armed_term: Term,
     /// The peer's term that [`Self::armed_term`] would follow.
     pub armed_over: Term,
-    /// When it became ready: only what the peer says after it heard of that is proof.
-    pub armed_at: Nanos,
+    /// When it became ready, or took the role: only what the peer says after it heard of that says anything about it. The far future
+    /// while that is being written.
+    pub since: Nanos,
     /// Own term that this node consents to give up: a claim over it is obeyed at once.
     pub consent: Term,
 }
@@ -63,6 +64,8 @@ pub struct Node {
     pub controller_at: Nanos,
     /// Nanoseconds after which a controller that has not is hung, and a claim over it is obeyed.
     pub controller_dead: u64,
+    /// The dead interval, in nanoseconds: a peer that was heard within it was not silent.
+    pub dead: u64,
     /// By group.
     pub groups: [NodeGroup; GROUPS],
     /// How this node stands in the one order.
@@ -83,7 +86,7 @@ pub struct Node {
     pub public: [u32; crate::wire::heartbeat::PUBLIC_LEN / 4],
 }
 
-const _: () = assert!(size_of::<Node>() == 56 + 40 * GROUPS + 48 + 24 + 24 + 48 + 136);
+const _: () = assert!(size_of::<Node>() == 64 + 40 * GROUPS + 48 + 24 + 24 + 48 + 136);
 
 impl Default for Node {
     fn default() -> Self {
@@ -98,6 +101,7 @@ impl Default for Node {
             sent_seq: 0,
             controller_at: Nanos::NEVER,
             controller_dead: 0,
+            dead: 0,
             groups: [NodeGroup::default(); GROUPS],
             standing: Standing::default(),
             said_flags: 0,

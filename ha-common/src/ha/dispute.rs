@@ -1,19 +1,22 @@
 //! What a kernel decides on a heartbeat: who stops, who may start.
 //!
 //! Called by the pipeline for every fresh, authenticated frame of the peer, whether or not this node's daemon is alive.
-//! Four rules, each a fact that the frame proves:
+//! Five rules, each a fact that the frame proves:
 //!
 //! 1. **Proof** — the peer has heard of this node's claim and does not serve, and its last term is the one this node is armed over:
 //!    this node serves from now on.
 //! 2. **Claim** — the peer is armed over this node's term, and this node has consented or its controller is hung: this node stops.
 //!    It is the only one who can know either.
-//! 3. **Verdict** — both serve. The node with the lower id compares once per pair of terms, keeps the loser and carries it in every
-//!    frame; the other obeys and never compares (two nodes that compared different snapshots could both stop, or both go on).
-//! 4. **Deaf peer** — the peer serves, is connected, and hears nothing of this node on any link, not even the echoes of what it
+//! 3. **Absence** — both serve, the peer under a newer term that it did not have when it was heard a moment ago, or, if that was long ago, this
+//!    node's controller stood still as well: no cut, this machine was away (its host paused it), and stops. It is the only one who can know.
+//! 4. **Verdict** — both serve. The node with the lower id compares once per pair of terms, as soon as the peer has heard of its own, keeps
+//!    the loser and carries it in every frame; the other obeys and never compares (two nodes that compared different snapshots could both
+//!    stop, or both go on).
+//! 5. **Deaf peer** — the peer serves, is connected, and hears nothing of this node on any link, not even the echoes of what it
 //!    asks: this node is the only one who can know that both serve, and stops. (Right after a cut both say that they hear
-//!    nothing, and are about to: that is no deafness, and rule 3 decides.)
+//!    nothing, and are about to: that is no deafness, and rule 4 decides.)
 //!
-//! Rules 3 and 4 must not cross on a link that just begins to work, or both would stop. So a node that hears such a thing *doubts*
+//! Rules 4 and 5 must not cross on a link that just begins to work, or both would stop. So a node that hears such a thing *doubts*
 //! until the peer has proved that it hears it, and says so; while either doubts, the lower id keeps no verdict and makes none. Who
 //! doubts stops only after longer than a frame takes: by then what was decided before has arrived.
 
@@ -37,17 +40,28 @@ pub enum Ruling {
     Granted(Term),
     /// This node stopped for a claim (rule 2).
     Yielded(Term),
-    /// This node stopped because it lost a dispute (rule 3).
+    /// This node stopped because it lost a dispute (rule 4).
     Lost(Term),
-    /// The peer was told to stop (rule 3).
+    /// The peer was told to stop (rule 4).
     Won(Term),
-    /// This node stopped because its peer serves and cannot hear it (rule 4).
+    /// This node stopped because its peer serves and cannot hear it (rule 5).
     Unheard(Term),
+    /// This node stopped because its peer took over while this machine was away (rule 3).
+    Overslept(Term),
+}
+
+/// What was known of the peer before the frame that is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Before {
+    /// When the peer was last heard, by the own clock.
+    pub heard_at: Nanos,
+    /// The term under which it said that it serves.
+    pub term: Term,
 }
 
 /// Applies the rules to `frame` for `group`, at `now`.
 #[inline(always)]
-pub fn judge(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: Nanos) -> Ruling {
+pub fn judge(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: Nanos, before: Before) -> Ruling {
     let (Some(own), Some(theirs)) = (node.groups.get(group), frame.groups.get(group)) else {
         return Ruling::Stands;
     };
@@ -61,7 +75,7 @@ pub fn judge(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: N
         let rival = !theirs.armed_term.is_none() && theirs.armed_over == node.standing.last_term;
         let first = !rival || node.standing.goes_before(Term::NONE, &frame.standing, Term::NONE);
         // What the peer said before it heard of the claim is no proof: it may have taken the role since.
-        let answers = frame.heard_at >= own.armed_at.0;
+        let answers = frame.heard_at >= own.since.0;
         if armed && answers && first && theirs.term.is_none() {
             fence.grant(group, own.armed_term);
             return Ruling::Granted(own.armed_term);
@@ -78,6 +92,10 @@ pub fn judge(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: N
     if theirs.term.is_none() {
         return Ruling::Stands;
     }
+    if was_away(node, mine, theirs.term, now, before) {
+        fence.stop(group, mine);
+        return Ruling::Overslept(mine);
+    }
     let hearing = hearing(node, fence, frame, group, now);
     if matches!(hearing, Hearing::Deaf) {
         fence.stop(group, mine);
@@ -90,10 +108,24 @@ pub fn judge(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: N
         }
         return Ruling::Stands;
     }
-    if matches!(hearing, Hearing::Doubtful) || frame.flags & flags::DOUBTS != 0 {
+    // What the peer said before it heard that this node serves is no ground: it may have stopped since.
+    let answers = frame.heard_at >= own.since.0;
+    if !answers || matches!(hearing, Hearing::Doubtful) || frame.flags & flags::DOUBTS != 0 {
         return Ruling::Stands;
     }
     decide(node, fence, frame, group, mine, theirs.term)
+}
+
+/// Whether the peer began to serve while this machine was away. Only the first frame that says so can tell: later ones follow upon it.
+#[inline(always)]
+fn was_away(node: &Node, mine: Term, theirs: Term, now: Nanos, before: Before) -> bool {
+    if theirs < mine || before.term == theirs {
+        return false;
+    }
+    let stood_still = before.heard_at != Nanos::NEVER && (now.since(before.heard_at).as_nanos() as u64) < node.dead;
+    let asleep =
+        now.since(node.controller_at).as_nanos() as u64 >= node.dead || node.said_flags & u32::from(flags::WAS_AWAY) != 0;
+    stood_still || asleep
 }
 
 /// Whether the peer, which serves as well, hears this node.

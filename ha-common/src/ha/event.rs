@@ -268,6 +268,8 @@ pub enum Cause {
     DisputeWon,
     /// The peer serves and hears nothing from here.
     Unheard,
+    /// The peer took over while this machine stood still.
+    Overslept,
     /// The peer came under another term meanwhile.
     Overtaken,
     /// The peer's controller runs again.
@@ -308,6 +310,7 @@ impl fmt::Display for Cause {
             Cause::DisputeLost => f.write_str("both served; the peer goes first"),
             Cause::DisputeWon => f.write_str("both served; the peer stopped"),
             Cause::Unheard => f.write_str("peer serves and hears nothing from this node"),
+            Cause::Overslept => f.write_str("peer took over while this machine stood still"),
             Cause::Overtaken => f.write_str("peer serves under a newer term"),
             Cause::PeerRecovered => f.write_str("peer's controller runs again"),
             Cause::TimedOut => f.write_str("peer did not follow in time"),

@@ -13,7 +13,7 @@ use core::sync::atomic::Ordering::SeqCst;
 use core::sync::atomic::compiler_fence;
 use core::time::Duration;
 
-use super::dispute::{Ruling, judge};
+use super::dispute::{Before, Ruling, judge};
 use crate::abi::{Fence, GROUPS, Link, Node, Term};
 use crate::time::Nanos;
 use crate::wire::heartbeat::{Extension, GroupState, MAGIC, VERSION, flags, kind};
@@ -79,8 +79,13 @@ pub fn hear(node: &Node, fence: &Fence, link: &mut Link, frame: &Extension, now:
     }
     let newest = frame.said_at >= load(&fence.peer_said_at);
     let news = newest && says_more(&link.said, frame);
+    let before = Before { heard_at: Nanos(load(&fence.peer_heard_at)), term: Term(load(&fence.peer_term)) };
     if newest {
         store(&fence.peer_said_at, frame.said_at);
+        store(&fence.peer_heard_at, now.0);
+        if let Some(group) = frame.groups.first() {
+            store(&fence.peer_term, group.term.0);
+        }
         link.said = *frame;
     }
     compiler_fence(SeqCst);
@@ -88,8 +93,8 @@ pub fn hear(node: &Node, fence: &Fence, link: &mut Link, frame: &Extension, now:
     if !newest {
         return Heard::Fresh { ruling: Ruling::Stands, news };
     }
-    let ruling = judge(node, fence, frame, 0, now);
-    if matches!(ruling, Ruling::Yielded(_) | Ruling::Lost(_) | Ruling::Unheard(_)) {
+    let ruling = judge(node, fence, frame, 0, now, before);
+    if matches!(ruling, Ruling::Yielded(_) | Ruling::Lost(_) | Ruling::Unheard(_) | Ruling::Overslept(_)) {
         store(&fence.quit_at, now.0);
     }
     Heard::Fresh { ruling, news: news || ruling != Ruling::Stands }
@@ -135,6 +140,7 @@ fn believe(fence: &Fence, frame: &Extension, now: Nanos) {
     store(&fence.peer_nonce, frame.sender_nonce);
     store(&fence.peer_nonce_at, now.0);
     store(&fence.peer_said_at, 0);
+    store(&fence.peer_heard_at, 0);
 }
 
 /// A node that has just booted and is heard by nobody still hears the Primary's requests, which name its former life. They

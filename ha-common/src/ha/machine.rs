@@ -108,6 +108,8 @@ pub struct Machine {
     cause: Cause,
     view: PeerView,
     liveness: Liveness,
+    /// When this machine came back after it had stood still, while nothing has been heard since; [`Nanos::NEVER`] otherwise.
+    back_at: Nanos,
     listening_since: Nanos,
     unknown_since: Nanos,
     serving: Term,
@@ -157,6 +159,7 @@ impl Machine {
             cause: Cause::Ineligible,
             view: PeerView::default(),
             liveness: Liveness::new(now),
+            back_at: Nanos::NEVER,
             listening_since: now,
             unknown_since: Nanos::NEVER,
             serving: Term::NONE,
@@ -315,6 +318,9 @@ impl Machine {
     fn notice_stall(&mut self, now: Nanos) {
         if now.since(self.due) > STALL.max(self.patience() * 2) {
             self.liveness.stalled();
+            if now.since(self.due) >= self.settings.dead {
+                self.back_at = now;
+            }
             self.reached = self.reached.map(|_| now);
             self.due = now;
         }
@@ -335,6 +341,9 @@ impl Machine {
             for term in [group.term, group.armed_term, said.standing.last_term] {
                 self.seen = self.seen.max(term.counter());
             }
+        }
+        if view.heard_at.iter().any(|&at| at > self.back_at) {
+            self.back_at = Nanos::NEVER;
         }
         self.view = view;
         self.serving = serving;

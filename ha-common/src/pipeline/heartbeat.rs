@@ -164,6 +164,7 @@ fn tell<T: Tables>(tables: &T, interface: &Interface, ruling: Ruling, now: Nanos
         Ruling::Lost(term) => (event_kind::RULING, ruling_code::LOST, term),
         Ruling::Won(term) => (event_kind::RULING, ruling_code::WON, term),
         Ruling::Unheard(term) => (event_kind::RULING, ruling_code::UNHEARD, term),
+        Ruling::Overslept(term) => (event_kind::RULING, ruling_code::OVERSLEPT, term),
     };
     tables.emit(&Event { kind, detail, at: now, words: [term.0, 0, 0, 0], ..Event::default() });
 }
@@ -183,6 +184,8 @@ pub mod ruling_code {
     pub const WON: u32 = 4;
     /// The peer serves and hears nothing.
     pub const UNHEARD: u32 = 5;
+    /// The peer took over while this machine stood still.
+    pub const OVERSLEPT: u32 = 6;
 
     /// The ruling that an event carries.
     #[must_use]
@@ -193,6 +196,7 @@ pub mod ruling_code {
             LOST => Ruling::Lost(term),
             WON => Ruling::Won(term),
             UNHEARD => Ruling::Unheard(term),
+            OVERSLEPT => Ruling::Overslept(term),
             _ => Ruling::Stands,
         }
     }

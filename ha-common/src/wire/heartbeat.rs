@@ -99,6 +99,8 @@ pub mod flags {
     pub const QUIET: u16 = 1 << 9;
     /// The sender is not well and would serve all the same, if its peer is no better (failSafe).
     pub const LAST_RESORT: u16 = 1 << 10;
+    /// The sender's machine stood still for a dead interval or longer, and it has not heard of its peer since.
+    pub const WAS_AWAY: u16 = 1 << 11;
     /// Both serve, and the sender's kernel has no proof yet that the receiver hears it. Set by the kernel, not the daemon.
     pub const DOUBTS: u16 = 1 << 15;
 }

@@ -493,6 +493,7 @@ impl Runtime for Live {
         let shared = self.datapath.shared();
         shared.set_config_identity(config.identity());
         shared.set_controller_dead(nanos_of(config.ha().controller_dead_interval));
+        shared.set_dead(nanos_of(config.ha().dead_interval));
         let ignores_fence = std::env::var_os(NO_FENCE).is_some();
         if ignores_fence {
             warn!("{NO_FENCE} is set: fences are not obeyed; this is for the lab's control run only");

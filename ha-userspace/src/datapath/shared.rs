@@ -65,23 +65,37 @@ impl Shared {
         self.node.set(0, &Node { groups: [NodeGroup::default(); GROUPS], ..*node });
         for (group, own) in node.groups.iter().enumerate() {
             self.set_consent(group, own.consent);
-            self.set_armed(group, own.armed_term, own.armed_over, own.armed_at);
+            self.set_armed(group, own.armed_term, own.armed_over);
             self.set_role_term(group, own.role_term);
+            self.store_group(group, offset_of!(NodeGroup, since), Term(own.since.0));
         }
     }
 
     /// Takes the role under `term`, or leaves it ([`Term::NONE`]).
     pub fn set_role_term(&self, group: usize, term: Term) {
+        self.begin_change(group);
         self.store_group(group, offset_of!(NodeGroup, role_term), term);
+        self.end_change(group);
     }
 
-    /// Is ready since `at` to serve under `term` once the peer is proved not to serve under `over`; [`Term::NONE`] for no longer. Never
+    /// Is ready to serve under `term` once the peer is proved not to serve under `over`; [`Term::NONE`] for no longer. Never
     /// shows a term with another one's `over`.
-    pub fn set_armed(&self, group: usize, term: Term, over: Term, at: Nanos) {
+    pub fn set_armed(&self, group: usize, term: Term, over: Term) {
+        self.begin_change(group);
         self.store_group(group, offset_of!(NodeGroup, armed_term), Term::NONE);
         self.store_group(group, offset_of!(NodeGroup, armed_over), over);
-        self.store_group(group, offset_of!(NodeGroup, armed_at), Term(at.0));
         self.store_group(group, offset_of!(NodeGroup, armed_term), term);
+        self.end_change(group);
+    }
+
+    /// What the peer hears is not an answer to what is being written.
+    fn begin_change(&self, group: usize) {
+        self.store_group(group, offset_of!(NodeGroup, since), Term(u64::MAX));
+    }
+
+    /// Every frame that is composed from now on says what was written.
+    fn end_change(&self, group: usize) {
+        self.store_group(group, offset_of!(NodeGroup, since), Term(crate::clock::now().0));
     }
 
     /// Consents that a claim over `term` be obeyed at once.
@@ -122,6 +136,11 @@ impl Shared {
     /// The HA driver has completed a loop.
     pub fn set_controller_at(&self, at: Nanos) {
         self.store64(offset_of!(Node, controller_at), at.0);
+    }
+
+    /// Sets the dead interval.
+    pub fn set_dead(&self, nanos: u64) {
+        self.store64(offset_of!(Node, dead), nanos);
     }
 
     /// Nanoseconds without a loop after which the controller is hung.
@@ -229,6 +248,7 @@ mod tests {
             sent_seq: 7,
             controller_at: Nanos(8),
             controller_dead: 9,
+            dead: 34,
             standing: Standing {
                 granted_over: Term(10),
                 merits: 11,
@@ -246,13 +266,8 @@ mod tests {
             public: std::array::from_fn(|word| 100 + word as u32),
             ..Node::default()
         };
-        wanted.groups[0] = NodeGroup {
-            role_term: Term(29),
-            armed_term: Term(30),
-            armed_over: Term(31),
-            armed_at: Nanos(33),
-            consent: Term(32),
-        };
+        wanted.groups[0] =
+            NodeGroup { role_term: Term(29), armed_term: Term(30), armed_over: Term(31), since: Nanos(33), consent: Term(32) };
         shared.begin(&Node::default());
         shared.set_flags(wanted.flags);
         shared.set_pair(2, 4, 3, 5);
@@ -268,8 +283,12 @@ mod tests {
         shared.set_keys(&wanted.tx_key, &wanted.rx_keys);
         shared.set_public(&wanted.public);
         shared.set_role_term(0, Term(29));
-        shared.set_armed(0, Term(30), Term(31), Nanos(33));
+        shared.set_armed(0, Term(30), Term(31));
         shared.set_consent(0, Term(32));
+        shared.set_dead(34);
+        let since = shared.node().groups[0].since;
+        assert!(since > Nanos::NEVER && since <= crate::clock::now());
+        wanted.groups[0].since = since;
         assert_eq!(shared.node(), wanted);
         let whole = self::shared();
         whole.begin(&wanted);

@@ -221,6 +221,7 @@ impl Driver {
                 Request::Settings(settings) => {
                     self.parts.requests.set_hello(settings.hello);
                     self.parts.shared.set_controller_dead(nanos_of(settings.controller_dead));
+                    self.parts.shared.set_dead(nanos_of(settings.dead));
                     self.feed(Event::Settings(settings));
                 }
                 Request::Committed { incarnation, configured } => {
@@ -279,8 +280,8 @@ impl Driver {
                     self.persist();
                 }
             }
-            Action::Arm { term, over } => shared.set_armed(GROUP, term, over, self.decided_at),
-            Action::Disarm => shared.set_armed(GROUP, Term::NONE, Term::NONE, Nanos::NEVER),
+            Action::Arm { term, over } => shared.set_armed(GROUP, term, over),
+            Action::Disarm => shared.set_armed(GROUP, Term::NONE, Term::NONE),
             Action::Consent(term) => shared.set_consent(GROUP, term),
             Action::Send => {
                 if self.parts.requests.send_round() {

@@ -95,16 +95,16 @@ fn walk_node(node: &mut SimNode, id: usize, now: Nanos, visit: &mut impl Visit) 
             visit.term(&mut term.0);
         }
         // An answer to a claim is told by its order; one that is over tells nothing.
-        if group.armed_term.is_none() {
-            group.armed_at = Nanos::NEVER;
+        if group.armed_term.is_none() && group.role_term.is_none() {
+            group.since = Nanos::NEVER;
         }
-        visit.order(id, &mut group.armed_at.0);
+        visit.order(id, &mut group.since.0);
     }
     let standing = &mut node.kernel.standing;
     for term in [&mut standing.granted_over, &mut standing.commit_term, &mut standing.last_term] {
         visit.term(&mut term.0);
     }
-    walk_fence(&mut node.fence, id, life, visit);
+    walk_fence(&mut node.fence, id, life, node.settings.dead, visit);
     for link in &mut node.links[..node.wired] {
         walk_link(link, id, life, node.settings.dead, visit);
     }
@@ -113,7 +113,7 @@ fn walk_node(node: &mut SimNode, id: usize, now: Nanos, visit: &mut impl Visit) 
     }
 }
 
-fn walk_fence(fence: &mut Fence, id: usize, life: u64, visit: &mut impl Visit) {
+fn walk_fence(fence: &mut Fence, id: usize, life: u64, dead: Duration, visit: &mut impl Visit) {
     for words in [&mut fence.fence_term, &mut fence.granted_term, &mut fence.stopped_term] {
         for word in words {
             visit.term(word.get_mut());
@@ -124,6 +124,10 @@ fn walk_fence(fence: &mut Fence, id: usize, life: u64, visit: &mut impl Visit) {
     visit.order(id, fence.peer_nonce_at.get_mut());
     visit.order(1 - id, fence.peer_said_at.get_mut());
     visit.order(id, fence.deaf_since.get_mut());
+    visit.term(fence.peer_term.get_mut());
+    let mut heard_at = Nanos(*fence.peer_heard_at.get_mut());
+    visit.age(&mut heard_at, dead);
+    *fence.peer_heard_at.get_mut() = heard_at.0;
 }
 
 fn walk_link(link: &mut Link, id: usize, life: u64, dead: Duration, visit: &mut impl Visit) {

@@ -153,7 +153,7 @@ impl Pair {
     /// Notes what the kernel of `id` decided on `frame`; its verdict before was `verdict`.
     pub(super) fn judge_ruling(&mut self, id: usize, ruling: Ruling, frame: &Extension, consented: Term, verdict: Term) {
         let stopped = match ruling {
-            Ruling::Yielded(term) | Ruling::Lost(term) | Ruling::Unheard(term) => term,
+            Ruling::Yielded(term) | Ruling::Lost(term) | Ruling::Unheard(term) | Ruling::Overslept(term) => term,
             Ruling::Won(_) | Ruling::Granted(_) | Ruling::Stands => Term::NONE,
         };
         if !stopped.is_none() {

@@ -162,7 +162,9 @@ fn hash_node(node: &SimNode, hasher: &mut impl Hasher) {
     for words in [&fence.fence_term, &fence.granted_term, &fence.stopped_term] {
         words[0].load(Relaxed).hash(hasher);
     }
-    for word in [&fence.peer_nonce_seq, &fence.peer_nonce, &fence.peer_nonce_at, &fence.peer_said_at, &fence.deaf_since] {
+    let lives = [&fence.peer_nonce_seq, &fence.peer_nonce, &fence.peer_nonce_at];
+    let words = [&fence.peer_said_at, &fence.peer_heard_at, &fence.peer_term, &fence.deaf_since];
+    for word in lives.into_iter().chain(words) {
         word.load(Relaxed).hash(hasher);
     }
     node.links[..node.wired].hash(hasher);

@@ -87,13 +87,13 @@ pub fn receive(node: &mut SimNode, now: Nanos, link: usize, frame: &Extension, o
         Some(Rule::Rival) if mine.is_none() => seen.groups[0].armed_over = Term(u64::MAX),
         _ => {}
     }
-    let armed_at = node.kernel.groups[0].armed_at;
+    let since = node.kernel.groups[0].since;
     if off == Some(Rule::Answer) {
-        node.kernel.groups[0].armed_at = Nanos::NEVER;
+        node.kernel.groups[0].since = Nanos::NEVER;
     }
     let mut received = node.receive(now, link, seen);
     node.kernel.standing = own;
-    node.kernel.groups[0].armed_at = armed_at;
+    node.kernel.groups[0].since = since;
     let kept = &mut node.links[link].said;
     if kept.said_at == frame.said_at && kept.sender_nonce == frame.sender_nonce {
         *kept = *frame;

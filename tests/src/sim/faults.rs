@@ -21,6 +21,8 @@ pub enum Fault {
     Stall { node: usize, span: Duration },
     /// Nothing of the machine runs for a while (a hypervisor's pause); frames wait for it.
     Pause { node: usize, span: Duration },
+    /// The same, and its clock stands still meanwhile (a guest that was stopped and continued).
+    Freeze { node: usize, span: Duration },
     /// Frames from `from` on `link` are lost in this share of a hundred cases.
     Loss { link: usize, from: usize, percent: u64 },
     /// All legs of `node` have carrier, or none.
@@ -48,7 +50,7 @@ pub fn plan(rng: &mut Rng, span: Duration, count: usize) -> Vec<(Duration, Fault
 fn random(rng: &mut Rng) -> Fault {
     let node = rng.below(2) as usize;
     let link = rng.below(LINKS as u64) as usize;
-    match rng.below(20) {
+    match rng.below(21) {
         0 => Fault::PowerOff { node },
         1 | 2 => Fault::PowerOn { node },
         3 => Fault::KillDaemon { node },
@@ -64,6 +66,7 @@ fn random(rng: &mut Rng) -> Fault {
         14 => Fault::Monitor { node, works: true },
         15 => Fault::Silence { node, silent: true },
         16 => Fault::Silence { node, silent: false },
+        19 => Fault::Freeze { node, span: Duration::from_millis(rng.below(100)) },
         18 => Fault::Witness { node, reached: rng.chance(50) },
         17 => Fault::Route { node, present: rng.chance(50) },
         _ => Fault::Force { node },

@@ -105,6 +105,7 @@ impl SimNode {
             peer_id: self.peer_id.into(),
             boot_nonce: nonce,
             controller_dead: self.settings.controller_dead.as_nanos() as u64,
+            dead: self.settings.dead.as_nanos() as u64,
             controller_at: now,
             ..Node::default()
         };
@@ -303,13 +304,14 @@ impl SimNode {
                 }
                 Action::SetRole(term) => {
                     self.kernel.groups[0].role_term = term;
+                    self.kernel.groups[0].since = now;
                     if !term.is_none() {
                         self.disk.last_term = term;
                     }
                 }
                 Action::Arm { term, over } => {
                     self.kernel.groups[0].armed_over = over;
-                    self.kernel.groups[0].armed_at = now;
+                    self.kernel.groups[0].since = now;
                     self.kernel.groups[0].armed_term = term;
                 }
                 Action::Disarm => self.kernel.groups[0].armed_term = Term::NONE,

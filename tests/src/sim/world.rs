@@ -185,6 +185,11 @@ impl World {
                 self.running_since[node] = None;
                 self.awake_since[node] = None;
             }
+            Fault::Freeze { node, span } => {
+                let until = self.paused_until[node].max(self.now) + span;
+                self.skew[node] -= span.as_nanos() as u64;
+                self.apply(Fault::Pause { node, span: until.since(self.now) });
+            }
             Fault::Loss { link, from, percent } => self.loss[link][from] = (percent, self.now),
             Fault::Legs { node, carrier } => {
                 let interfaces = if carrier { Interfaces::Work } else { Interfaces::AllFail };

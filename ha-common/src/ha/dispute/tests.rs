@@ -14,7 +14,11 @@ impl Kernel {
         let mut node = Node { node_id: id, peer_id: 3 - id, boot_nonce: id.into(), ..Node::default() };
         node.groups[0].role_term = term;
         node.standing.id = id.into();
-        Kernel { node, fence: Fence::default() }
+        node.dead = 30_000_000;
+        node.controller_at = Nanos(u64::MAX);
+        let fence = Fence::default();
+        store(&fence.peer_term, if id == 1 { Term::new(5, 2).0 } else { Term::new(4, 1).0 });
+        Kernel { node, fence }
     }
 
     fn request(&self, now: Nanos) -> Extension {
@@ -26,8 +30,16 @@ impl Kernel {
     /// Takes in a request; what it decides, and the echo.
     fn hear(&self, frame: &Extension, now: Nanos) -> (Ruling, Extension) {
         store(&self.fence.peer_said_at, frame.said_at);
-        let ruling = judge(&self.node, &self.fence, frame, 0, now);
+        let ruling = judge(&self.node, &self.fence, frame, 0, now, self.before(now));
         (ruling, Extension { kind: kind::ECHO, ..self.request(now) })
+    }
+
+    /// The peer has served under its term for long.
+    fn before(&self, now: Nanos) -> Before {
+        let term = Term(load(&self.fence.peer_term));
+        let heard_at = Nanos(load(&self.fence.peer_heard_at));
+        store(&self.fence.peer_heard_at, now.0);
+        Before { heard_at, term }
     }
 
     fn serves(&self) -> bool {
@@ -108,4 +120,50 @@ fn two_that_hear_nothing_of_each_other_do_not_both_stop_when_the_link_begins_to_
     let (mine, theirs) = (first.request(at(900)), second.request(at(900)));
     assert_eq!(first.hear(&theirs, at(900)).0, Ruling::Stands);
     assert_eq!(second.hear(&mine, at(900)).0, Ruling::Stands);
+}
+
+/// Node `id`, Primary of old, and its peer, which took over under a newer term.
+fn paused_and_new(id: u32) -> (Kernel, Kernel) {
+    let old = Kernel::new(id, Term::new(4, id as u8));
+    store(&old.fence.peer_term, Term::NONE.0);
+    (old, Kernel::new(3 - id, Term::new(5, 3 - id as u8)))
+}
+
+#[test]
+fn machine_that_was_paused_stops_at_the_first_frame_of_the_new_primary() {
+    for id in [1, 2] {
+        let (old, new) = paused_and_new(id);
+        // Its clock stood still, too: it thinks that it heard the peer a moment ago.
+        store(&old.fence.peer_heard_at, at(990).0);
+        assert!(matches!(old.hear(&new.request(at(1000)), at(1000)).0, Ruling::Overslept(_)), "node {id}");
+        // Its clock ran on, its daemon did not.
+        let (mut old, new) = paused_and_new(id);
+        store(&old.fence.peer_heard_at, at(10).0);
+        old.node.controller_at = at(12);
+        assert!(matches!(old.hear(&new.request(at(1000)), at(1000)).0, Ruling::Overslept(_)), "node {id}");
+        // The daemon was quicker than the frame, and said so.
+        let (mut old, new) = paused_and_new(id);
+        store(&old.fence.peer_heard_at, at(10).0);
+        old.node.said_flags = flags::WAS_AWAY.into();
+        assert!(matches!(old.hear(&new.request(at(1000)), at(1000)).0, Ruling::Overslept(_)), "node {id}");
+    }
+}
+
+#[test]
+fn cut_of_a_dead_interval_is_no_absence() {
+    for id in [1, 2] {
+        let (old, new) = paused_and_new(id);
+        store(&old.fence.peer_heard_at, at(10).0);
+        assert_eq!(old.hear(&new.request(at(1000)), at(1000)).0, Ruling::Stands, "node {id}");
+    }
+}
+
+#[test]
+fn lower_id_does_not_compare_before_its_peer_has_heard_that_it_serves() {
+    let (mut new, old) = both_serve();
+    (new.node.groups[0].role_term, new.node.groups[0].since) = (Term::new(6, 1), at(5));
+    store(&new.fence.peer_term, Term::new(5, 2).0);
+    // An echo that the old Primary composed before: compared, it would win by its older term, and stop all the same on what it hears next.
+    let late = Extension { kind: kind::ECHO, heard_at: at(2).0, ..old.request(at(3)) };
+    assert_eq!(new.hear(&late, at(6)).0, Ruling::Stands);
 }

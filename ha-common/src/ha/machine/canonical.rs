@@ -38,6 +38,7 @@ impl Machine {
         let hold = if self.settings.status == HaStatus::StayPrimary { self.preference.0 } else { Duration::ZERO };
         for (at, horizon) in [
             (&mut self.since, Duration::ZERO),
+            (&mut self.back_at, dead),
             (&mut self.listening_since, hold.max(join)),
             (&mut self.linked_since, dead),
             (&mut self.well_since, hold),
@@ -113,6 +114,7 @@ impl Ruling {
         match self {
             Ruling::Yielded(_) => Ruling::Yielded(Term::NONE),
             Ruling::Unheard(_) => Ruling::Unheard(Term::NONE),
+            Ruling::Overslept(_) => Ruling::Overslept(Term::NONE),
             Ruling::Stands | Ruling::Granted(_) | Ruling::Lost(_) | Ruling::Won(_) => Ruling::Stands,
         }
     }

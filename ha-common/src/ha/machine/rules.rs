@@ -284,6 +284,7 @@ impl Machine {
         match self.ruled {
             Some(Ruling::Yielded(_)) => Cause::Yielded,
             Some(Ruling::Unheard(_)) => Cause::Unheard,
+            Some(Ruling::Overslept(_)) => Cause::Overslept,
             Some(Ruling::Stands | Ruling::Granted(_) | Ruling::Lost(_) | Ruling::Won(_)) | None => Cause::DisputeLost,
         }
     }

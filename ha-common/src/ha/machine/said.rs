@@ -58,6 +58,7 @@ impl Machine {
             (matches!(self.role, Role::HandingOver { .. }), flags::HANDS_OVER),
             (secondary && (wanted || self.prefers(now)), flags::WANTS_ROLE),
             (insisted, flags::FORCED),
+            (self.back_at != Nanos::NEVER, flags::WAS_AWAY),
             (self.fitness.quiet, flags::QUIET),
             (self.last_resort(), flags::LAST_RESORT),
             (self.willing(), flags::WILLING),
