@@ -129,8 +129,8 @@ fn mended(pair: &Pair, well: bool) -> Pair {
             healed.node_mut(id).set_health(Health::WELL);
         }
     }
-    let (claimed, fenced, off_ticks) = (pair.ghost.claimed, pair.ghost.fenced, pair.ghost.off_ticks);
-    healed.ghost = super::judge::Ghost { claimed, fenced, off_ticks, ..Default::default() };
+    let super::judge::Ghost { claimed, fenced, off_ticks, broken_off, .. } = pair.ghost;
+    healed.ghost = super::judge::Ghost { claimed, fenced, off_ticks, broken_off, ..Default::default() };
     healed.settle(super::canon::NOW);
     healed
 }

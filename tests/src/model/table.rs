@@ -45,6 +45,7 @@ pub fn long() -> Vec<Bounds> {
         Bounds { keys: 1, stalls: 1, ..none },
         Bounds { losses: 2, stalls: 1, ..none },
         Bounds { legs: 1, stalls: 1, forces: 1, ..none },
+        Bounds { kills: 1, stalls: 1, forces: 1, ..none },
         Bounds { links: 2, ..none },
         Bounds { crashes: 2, lockstep: true, ..none.with_cuts(2) },
         Bounds { parts: 2, legs: 1, stalls: 1, lockstep: true, ..none },
