@@ -58,7 +58,9 @@ impl Rule {
     pub fn missed_within(self) -> Bounds {
         let none = Bounds::NONE;
         match self {
-            Rule::Fence | Rule::OneDecision | Rule::Veto | Rule::Deaf | Rule::Doubt => none.with_cuts(1),
+            Rule::Fence | Rule::OneDecision | Rule::Veto | Rule::Doubt => none.with_cuts(1),
+            // Cut in both directions, healed in one: else the peer is heard to begin to serve, which is enough.
+            Rule::Deaf => Bounds { lockstep: true, ..none.with_cuts(2) },
             Rule::GrantScope => Bounds { parts: 2, legs: 3, lockstep: true, ..none },
             Rule::Isolation => Bounds { legs: 1, ..none },
             Rule::UnknownKey => Bounds { keys: 1, ..none },
