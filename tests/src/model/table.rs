@@ -58,7 +58,8 @@ impl Rule {
     pub fn missed_within(self) -> Bounds {
         let none = Bounds::NONE;
         match self {
-            Rule::Fence | Rule::OneDecision | Rule::Veto | Rule::Deaf | Rule::Doubt => none.with_cuts(1),
+            Rule::Fence | Rule::OneDecision | Rule::Veto | Rule::Doubt => none.with_cuts(1),
+            Rule::Deaf => Bounds { parts: 1, ..none.with_cuts(1) },
             Rule::GrantScope => Bounds { parts: 2, legs: 3, lockstep: true, ..none },
             Rule::Isolation => Bounds { legs: 1, ..none },
             Rule::UnknownKey => Bounds { keys: 1, ..none },
