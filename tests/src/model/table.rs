@@ -59,8 +59,7 @@ impl Rule {
         let none = Bounds::NONE;
         match self {
             Rule::Fence | Rule::OneDecision | Rule::Veto | Rule::Doubt => none.with_cuts(1),
-            // Cut in both directions, healed in one: else the peer is heard to begin to serve, which is enough.
-            Rule::Deaf => Bounds { lockstep: true, ..none.with_cuts(2) },
+            Rule::Deaf => Bounds { parts: 1, ..none.with_cuts(1) },
             Rule::GrantScope => Bounds { parts: 2, legs: 3, lockstep: true, ..none },
             Rule::Isolation => Bounds { legs: 1, ..none },
             Rule::UnknownKey => Bounds { keys: 1, ..none },

@@ -232,17 +232,17 @@ impl SimNode {
     }
 
     /// One turn of the HA driver: read the kernel, feed the machine, carry out what it wants.
-    pub fn turn(&mut self, now: Nanos) -> Vec<(usize, Extension)> {
+    pub fn turn(&mut self, mut now: Nanos) -> Vec<(usize, Extension)> {
         let Some(mut machine) = self.machine.take() else { return Vec::new() };
         // What a turn that was broken off had still to do.
-        let mut frames = self.carry_out(now, &mut machine);
+        let mut frames = self.carry_out(&mut now, &mut machine);
         self.too_late = false;
         for event in self.news(now) {
             machine.handle_event(now, self.complete(event));
-            frames.extend(self.carry_out(now, &mut machine));
+            frames.extend(self.carry_out(&mut now, &mut machine));
         }
         machine.handle_timeout(now);
-        frames.extend(self.carry_out(now, &mut machine));
+        frames.extend(self.carry_out(&mut now, &mut machine));
         self.kernel.controller_at = now;
         self.due = machine.poll_timeout(now).max(now + Duration::from_micros(20));
         self.machine = Some(machine);
@@ -251,16 +251,16 @@ impl SimNode {
 
     /// A turn that ends as soon as the machine has decided on another role, before anything of that is done: it waits for the
     /// next turn.
-    pub fn break_off(&mut self, now: Nanos) -> Vec<(usize, Extension)> {
+    pub fn break_off(&mut self, mut now: Nanos) -> Vec<(usize, Extension)> {
         let Some(mut machine) = self.machine.take() else { return Vec::new() };
-        let mut frames = self.carry_out(now, &mut machine);
+        let mut frames = self.carry_out(&mut now, &mut machine);
         let role = machine.role();
         for event in self.news(now) {
             machine.handle_event(now, self.complete(event));
             if machine.role() != role {
                 break;
             }
-            frames.extend(self.carry_out(now, &mut machine));
+            frames.extend(self.carry_out(&mut now, &mut machine));
         }
         self.machine = Some(machine);
         frames
@@ -288,9 +288,12 @@ impl SimNode {
         }
     }
 
-    fn carry_out(&mut self, now: Nanos, machine: &mut Machine) -> Vec<(usize, Extension)> {
+    /// Each action a moment after the one before: what is said before a change and after it differs in when.
+    fn carry_out(&mut self, clock: &mut Nanos, machine: &mut Machine) -> Vec<(usize, Extension)> {
         let mut frames = Vec::new();
         while let Some(action) = machine.poll_action() {
+            clock.0 += 1;
+            let now = *clock;
             let takes = matches!(action, Action::SetRole(term) | Action::Arm { term, .. } if !term.is_none());
             if takes && std::mem::take(&mut self.too_late) {
                 machine.handle_event(now, Event::TooLate);
