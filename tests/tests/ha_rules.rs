@@ -411,3 +411,47 @@ fn primary_that_is_cut_off_together_with_its_peer_asks_the_witness_first() {
         assert_sound(world);
     }
 }
+
+#[test]
+fn restarted_daemons_do_not_release_the_witness_on_what_their_kernels_remember() {
+    let mut world = alike(with_witness());
+    cut_all_links(&mut world, 100);
+    world.run(ms(1_000));
+    let winner = world.only_primary().expect("one serves");
+    for node in [1 - winner, winner] {
+        world.apply(Fault::KillDaemon { node });
+        world.apply(Fault::StartDaemon { node });
+        world.run(ms(60));
+    }
+    assert_eq!(after(&mut world, ms(3_000)), if winner == 0 { A } else { B });
+    assert_sound(world);
+}
+
+#[test]
+fn stall_during_a_cut_does_not_decide_the_dispute_after_it() {
+    for stalled in [0, 1] {
+        let mut world = alike(settings());
+        cut_all_links(&mut world, 100);
+        world.run(ms(500));
+        assert_eq!([world.serves(0), world.serves(1)], [true, true]);
+        world.apply(Fault::Stall { node: stalled, span: ms(100) });
+        world.run(ms(1_000));
+        // The one under the newer term reaches nobody: whoever stalled meanwhile, the order decides.
+        world.apply(Fault::Silence { node: 1, silent: true });
+        world.run(ms(100));
+        assert_eq!([world.serves(0), world.serves(1)], [true, true]);
+        cut_all_links(&mut world, 0);
+        assert_eq!(after(&mut world, ms(200)), A, "node {stalled} stalled");
+        assert_sound(world);
+    }
+}
+
+#[test]
+fn stay_primary_that_loses_the_role_by_a_hung_daemon_waits_too() {
+    let mut world = pair(Settings { status: HaStatus::StayPrimary, ..settings() }, settings());
+    world.apply(Fault::Stall { node: 0, span: ms(600) });
+    assert_eq!(after(&mut world, ms(1_000)), B);
+    assert_eq!(after(&mut world, Duration::from_secs(28)), B, "it has not been well for long since");
+    assert_eq!(after(&mut world, Duration::from_secs(4)), A);
+    assert_sound(world);
+}

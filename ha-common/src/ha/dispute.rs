@@ -22,13 +22,17 @@
 
 use core::time::Duration;
 
-use crate::abi::{Fence, Node, Term};
+use crate::abi::{Fence, Node, NodeGroup, Term};
 use crate::time::Nanos;
 use crate::wire::heartbeat::{Extension, flags, kind};
 use crate::word::{compare_exchange, load, store};
 
 /// How long a frame may be on its way: what a peer that says it hears nothing has not heard by then, it does not hear.
 const DEAF_PATIENCE: Duration = Duration::from_millis(5);
+
+/// How long this node must have served to conclude that it was away. A younger role may have been taken in the same moment as the peer's, by
+/// a daemon that was stopped between its decision and its deed: rule 4 judges that.
+const SETTLED: Duration = Duration::from_millis(50);
 
 /// What a frame has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,7 +96,7 @@ pub fn judge(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: N
     if theirs.term.is_none() {
         return Ruling::Stands;
     }
-    if was_away(node, mine, theirs.term, now, before) {
+    if was_away(node, own, theirs.term, now, before) {
         fence.stop(group, mine);
         return Ruling::Overslept(mine);
     }
@@ -118,8 +122,10 @@ pub fn judge(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: N
 
 /// Whether the peer began to serve while this machine was away. Only the first frame that says so can tell: later ones follow upon it.
 #[inline(always)]
-fn was_away(node: &Node, mine: Term, theirs: Term, now: Nanos, before: Before) -> bool {
-    if theirs < mine || before.term == theirs {
+fn was_away(node: &Node, own: &NodeGroup, theirs: Term, now: Nanos, before: Before) -> bool {
+    let mine = own.role_term;
+    let settled = own.since.0 <= now.0 && now.since(own.since) >= SETTLED;
+    if theirs < mine || before.term == theirs || !settled {
         return false;
     }
     let stood_still = before.heard_at != Nanos::NEVER && (now.since(before.heard_at).as_nanos() as u64) < node.dead;

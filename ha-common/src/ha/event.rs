@@ -50,6 +50,8 @@ pub enum Testimony {
     Refused,
     /// No answer came in time.
     Silent,
+    /// It knows that the nodes hear each other.
+    Noted,
 }
 
 /// Something that happened. Facts, not orders: what follows from them is the machine's business.
@@ -72,7 +74,7 @@ pub enum Event {
     /// When somebody was last heard on a leg of clients (an answer of a probed address, or other traffic); `None` while there is no
     /// address to probe, so that silence says nothing.
     Reached(Option<Nanos>),
-    /// What came of [`Action::AskWitness`].
+    /// What came of [`Action::AskWitness`] or [`Action::ReleaseWitness`].
     Witness(Testimony),
     /// What came of [`Action::Announce`] under this term: whether it was carried out. A failure is tried again.
     Announced {
@@ -310,7 +312,9 @@ impl fmt::Display for Cause {
             Cause::DisputeLost => f.write_str("both served; the peer goes first"),
             Cause::DisputeWon => f.write_str("both served; the peer stopped"),
             Cause::Unheard => f.write_str("peer serves and hears nothing from this node"),
-            Cause::Overslept => f.write_str("peer took over while this machine stood still"),
+            Cause::Overslept => {
+                f.write_str("peer took over although it was heard: this machine had stood still, or could not be heard")
+            }
             Cause::Overtaken => f.write_str("peer serves under a newer term"),
             Cause::PeerRecovered => f.write_str("peer's controller runs again"),
             Cause::TimedOut => f.write_str("peer did not follow in time"),

@@ -82,10 +82,6 @@ pub fn hear(node: &Node, fence: &Fence, link: &mut Link, frame: &Extension, now:
     let before = Before { heard_at: Nanos(load(&fence.peer_heard_at)), term: Term(load(&fence.peer_term)) };
     if newest {
         store(&fence.peer_said_at, frame.said_at);
-        store(&fence.peer_heard_at, now.0);
-        if let Some(group) = frame.groups.first() {
-            store(&fence.peer_term, group.term.0);
-        }
         link.said = *frame;
     }
     compiler_fence(SeqCst);
@@ -94,6 +90,11 @@ pub fn hear(node: &Node, fence: &Fence, link: &mut Link, frame: &Extension, now:
         return Heard::Fresh { ruling: Ruling::Stands, news };
     }
     let ruling = judge(node, fence, frame, 0, now, before);
+    // Only now: another CPU that hears the next frame must not take for known what this one has not acted upon.
+    store(&fence.peer_heard_at, now.0);
+    if let Some(group) = frame.groups.first() {
+        store(&fence.peer_term, group.term.0);
+    }
     if matches!(ruling, Ruling::Yielded(_) | Ruling::Lost(_) | Ruling::Unheard(_) | Ruling::Overslept(_)) {
         store(&fence.quit_at, now.0);
     }

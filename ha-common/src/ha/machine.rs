@@ -139,6 +139,8 @@ pub struct Machine {
     retry_at: Nanos,
     /// When a request was last wanted: it may not have left.
     tried_at: Nanos,
+    /// When one last left.
+    sent_at: Nanos,
     linked_since: Nanos,
     due: Nanos,
     stopped: bool,
@@ -183,6 +185,7 @@ impl Machine {
             pending: None,
             retry_at: Nanos::NEVER,
             tried_at: Nanos::NEVER,
+            sent_at: Nanos::NEVER,
             linked_since: Nanos(u64::MAX),
             due: Nanos(u64::MAX),
             stopped: false,
@@ -208,6 +211,7 @@ impl Machine {
             Event::Heard { view, serving } => self.heard(now, *view, serving),
             Event::Asked(at) => {
                 self.tried_at = self.tried_at.max(at);
+                self.sent_at = self.sent_at.max(at);
                 self.liveness.asked(at);
             }
             Event::Ruled(ruling) => self.ruled = Some(ruling),
@@ -217,7 +221,7 @@ impl Machine {
                 self.assess(now);
             }
             Event::Reached(at) => self.reached = at.map(|at| at.max(self.reached.unwrap_or(now))),
-            Event::Witness(testimony) => self.consultation.testimony = Some(testimony),
+            Event::Witness(testimony) => self.testified(testimony),
             Event::Announced { term, done } => {
                 if term == self.last_term {
                     self.announce_again = if done { Nanos::NEVER } else { now + ANNOUNCE_RETRY };
@@ -305,7 +309,9 @@ impl Machine {
         }
         // Nothing could be asked for so long that old words say nothing either.
         let stale = self.liveness.silence(now) > self.settings.dead * 3 && !self.recent(self.view.request_at, now);
-        (self.view.said.is_some() && !stale).then_some(true)
+        // What the kernel remembers of the time before this daemon, or before this pair, says nothing of now.
+        let heard = self.view.heard_at.iter().any(|&at| at > self.listening_since);
+        (self.view.said.is_some() && heard && !stale).then_some(true)
     }
 
     /// Whether the peer's frames come with an unknown key.
@@ -321,7 +327,9 @@ impl Machine {
             if now.since(self.due) >= self.settings.dead {
                 self.back_at = now;
             }
-            self.reached = self.reached.map(|_| now);
+            // The time that this machine was away is no silence.
+            let away = now.since(self.due);
+            self.reached = self.reached.map(|at| (at + away).min(now));
             self.due = now;
         }
     }
@@ -369,12 +377,16 @@ impl Machine {
         if settings.route_monitors != self.settings.route_monitors {
             self.routes_since = now;
         }
+        if pair_changed || (settings.witness, settings.witness_id) != (self.settings.witness, self.settings.witness_id) {
+            self.consultation = Consultation::default();
+        }
         self.settings = settings;
         if !pair_changed {
             return;
         }
         self.liveness = Liveness::new(now);
         self.listening_since = now;
+        self.back_at = Nanos::NEVER;
         self.view = PeerView::default();
         // A term names its node: one taken under another id could be the peer's, too.
         match self.role {

@@ -49,6 +49,8 @@ pub struct Settings {
     pub route_hold: Duration,
     /// Whether a witness is to be asked when the peer is silent.
     pub witness: bool,
+    /// Any number that changes with the witness: what one has granted does not bind another.
+    pub witness_id: u64,
 }
 
 impl Default for Settings {
@@ -69,6 +71,7 @@ impl Default for Settings {
             route_monitors: 0,
             route_hold: Duration::from_secs(180),
             witness: false,
+            witness_id: 0,
         }
     }
 }

@@ -39,7 +39,12 @@ fn judge<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, egress: Egress) ->
     const UNREADABLE: Verdict = Verdict::pass(Reason::Unreadable);
     const CUT: Verdict = Verdict::drop(Reason::Truncated);
     let frame = parse::frame(packet)?;
-    if eth::is_virtual(eth::source(frame.macs)) && !serves(tables, virtual_mac::GROUP as u32) {
+    // The pair's own; other virtual routers on this host are their own business.
+    let source = eth::source(frame.macs);
+    if eth::is_virtual(source)
+        && tables.interface(egress.ifindex).is_some_and(|here| source == here.v4_mac || source == here.v6_mac)
+        && !serves(tables, virtual_mac::GROUP as u32)
+    {
         return Err(Verdict::drop(Reason::EgressVmac));
     }
     let domain = if frame.domain() != 0 { frame.domain() } else { egress.vlan };

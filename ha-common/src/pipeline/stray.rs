@@ -86,7 +86,8 @@ fn best_link<'t, T: Tables>(tables: &'t T, node: &Node, now: Nanos) -> Option<(&
             continue;
         };
         let heard = if link.request_at > link.echo_at { link.request_at } else { link.echo_at };
-        if heard > best.0 {
+        let carries = tables.link_interface(number).is_some_and(|found| found.flags & interface_flags::STRAYS != 0);
+        if carries && heard > best.0 {
             best = (heard, number, link.peer_mac);
         }
     }
@@ -94,7 +95,7 @@ fn best_link<'t, T: Tables>(tables: &'t T, node: &Node, now: Nanos) -> Option<(&
     if heard == Nanos::NEVER || now.since(heard).as_nanos() as u64 > node.controller_dead {
         return None;
     }
-    let interface = tables.link_interface(number).filter(|found| found.flags & interface_flags::STRAYS != 0)?;
+    let interface = tables.link_interface(number)?;
     let [_, _, a, b, c, d, e, f] = mac.to_be_bytes();
     Some((interface, [a, b, c, d, e, f]))
 }

@@ -49,7 +49,7 @@ pub struct Identity {
 ///
 /// ```text
 ///   begin ─▶ frame each 20 ms ─▶ CHALLENGE: frame at once under it ─▶ answer: over
-///                 └─ 300 ms: a question is over (Silent), a release goes on every 5 s
+///                 └─ 300 ms: Silent; a question is over, a release goes on every 5 s
 /// ```
 #[derive(Clone, Debug)]
 pub struct Asker {
@@ -64,6 +64,8 @@ struct UnderWay {
     challenge: u64,
     began: Nanos,
     due: Nanos,
+    /// Whether its asker knows that no answer came in time.
+    late: bool,
 }
 
 impl Asker {
@@ -75,14 +77,14 @@ impl Asker {
 
     /// Wants `wish` from now on; `nonce` is random.
     pub fn begin(&mut self, now: Nanos, wish: Wish, nonce: u64) {
-        self.under_way = Some(UnderWay { wish, nonce, challenge: 0, began: now, due: now });
+        self.under_way = Some(UnderWay { wish, nonce, challenge: 0, began: now, due: now, late: false });
     }
 
     /// When [`Self::poll_frame`] or [`Self::handle_timeout`] has something; `None` when nothing is under way.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Nanos> {
-        let UnderWay { wish, began, due, .. } = self.under_way?;
-        Some(if wish == Wish::Ask { due.min(began + PATIENCE) } else { due })
+        let UnderWay { began, due, late, .. } = self.under_way?;
+        Some(if late { due } else { due.min(began + PATIENCE) })
     }
 
     /// The frame to send at `now`, if one is due.
@@ -94,10 +96,14 @@ impl Asker {
         Some(Frame { kind, node, pair, nonce: wish.nonce, challenge: wish.challenge })
     }
 
-    /// A question that was not answered in time is over.
+    /// A question that was not answered in time is over; a release that was not noted goes on, but is told to be late, once.
     pub fn handle_timeout(&mut self, now: Nanos) -> Option<Outcome> {
-        let over = |wish: &mut UnderWay| wish.wish == Wish::Ask && now.since(wish.began) >= PATIENCE;
-        self.under_way.take_if(over).map(|_| Outcome::Silent)
+        let wish = self.under_way.as_mut().filter(|wish| !wish.late && now.since(wish.began) >= PATIENCE)?;
+        wish.late = true;
+        if wish.wish == Wish::Ask {
+            self.under_way = None;
+        }
+        Some(Outcome::Silent)
     }
 
     /// Takes in an authentic `frame` of the witness; what came of the wish, if it is that.
@@ -188,14 +194,14 @@ mod tests {
         assert_eq!(converse(&mut asker(1), &mut arbiter, Wish::Ask, 1), (Outcome::Silent, PATIENCE));
         let mut asker = asker(1);
         asker.begin(START, Wish::Release, 42);
-        let mut sent = Vec::new();
+        let (mut sent, mut told) = (Vec::new(), Vec::new());
         while sent.last().is_none_or(|&at| at < Duration::from_secs(10)) {
             let now = asker.poll_timeout().unwrap();
-            assert!(asker.handle_timeout(now).is_none());
-            assert!(asker.poll_frame(now).is_some());
-            sent.push(now.since(START));
+            told.extend(asker.handle_timeout(now).map(|outcome| (outcome, now.since(START))));
+            sent.extend(asker.poll_frame(now).map(|_| now.since(START)));
         }
         assert_eq!(sent.len(), 18, "{sent:?}");
+        assert_eq!(told, [(Outcome::Silent, PATIENCE)], "told once, so that a dead witness is known before it is needed");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::ready;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -439,8 +440,16 @@ pub fn settings(config: &Config) -> Settings {
         max_flip_time: ha.max_flip_time,
         inc: config.peer().is_some_and(|peer| peer.inc),
         route_hold: ha.route_hold,
-        ..Settings::default()
+        route_monitors: number_of(config.route_monitors()),
+        witness_id: number_of(&ha.witness),
     }
+}
+
+/// A number that changes with `value`, within this process.
+fn number_of(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Tells whoever waits for `channel`, if `value` is another one.

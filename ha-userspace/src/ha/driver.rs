@@ -254,6 +254,9 @@ impl Driver {
     fn carry_out(&mut self) {
         while let Some(action) = self.machine.poll_action() {
             let takes = matches!(action, Action::SetRole(term) | Action::Arm { term, .. } if !term.is_none());
+            // What the kernel holds already is not taken.
+            let serving = self.parts.shared.fence().serving_term(&self.parts.shared.node(), GROUP);
+            let takes = takes && action != Action::SetRole(serving);
             if takes && clock::now().since(self.decided_at) > DECISION_MAX {
                 // Stopped in between (SIGSTOP, a debugger): the peer may have taken over since.
                 self.decided_at = clock::now();

@@ -159,7 +159,9 @@ impl Writer {
             }
             match self.segments.append(&page) {
                 Ok(wants_state) => {
-                    self.board.clear(Kind::DiskFailed, SUBJECT);
+                    if self.segments.is_open() {
+                        self.board.clear(Kind::DiskFailed, SUBJECT);
+                    }
                     if wants_state {
                         self.wants_state.store(true, Relaxed);
                     }

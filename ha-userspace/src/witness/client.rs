@@ -12,7 +12,7 @@ use ha_common::witness::{Asker, FRAME_LEN, Frame, Identity, Keys, Outcome, Wish}
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::{clock, realtime};
 
@@ -53,7 +53,7 @@ impl Client {
     pub fn spawn(tell: impl Fn(Testimony) + Send + 'static) -> io::Result<Client> {
         let (orders, received) = channel();
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
-        let worker = Worker { wake: Arc::clone(&wake), tell, way: None };
+        let worker = Worker { wake: Arc::clone(&wake), tell, way: None, said: None };
         realtime::spawn("witness", realtime::ANNOUNCE_PRIORITY, move || worker.run(&received))?;
         Ok(Client { orders: Some(orders), wake })
     }
@@ -100,6 +100,8 @@ struct Worker<T> {
     wake: Arc<EventFd>,
     tell: T,
     way: Option<Way>,
+    /// What was told last.
+    said: Option<Testimony>,
 }
 
 impl<T: Fn(Testimony)> Worker<T> {
@@ -128,8 +130,7 @@ impl<T: Fn(Testimony)> Worker<T> {
             }
             Order::Wish(wish) => match (&mut self.way, getrandom::u64()) {
                 (Some(way), Ok(nonce)) => way.asker.begin(clock::now(), wish, nonce),
-                _ if wish == Wish::Ask => (self.tell)(Testimony::Silent),
-                _ => {}
+                _ => self.report(Outcome::Silent),
             },
         }
     }
@@ -174,19 +175,19 @@ impl<T: Fn(Testimony)> Worker<T> {
         }
     }
 
-    fn report(&self, outcome: Outcome) {
+    fn report(&mut self, outcome: Outcome) {
         let testimony = match outcome {
             Outcome::Granted => Testimony::Granted,
             Outcome::Refused => Testimony::Refused,
             Outcome::Silent => Testimony::Silent,
-            Outcome::Released => {
-                debug!("the witness knows that this node hears its peer");
-                return;
-            }
+            Outcome::Released => Testimony::Noted,
         };
         (self.tell)(testimony);
-        let witness = self.way.as_ref().map(|way| way.settings.server.to_string()).unwrap_or_default();
-        info!(witness, ?testimony, "witness");
+        // A witness that is away is asked again and again: what is known needs no line each time.
+        if self.said.replace(testimony) != Some(testimony) {
+            let witness = self.way.as_ref().map(|way| way.settings.server.to_string()).unwrap_or_default();
+            info!(witness, ?testimony, "witness");
+        }
     }
 }
 

@@ -66,11 +66,11 @@ impl SimWitness {
                     self.send(now, false, node, answer, rng);
                 }
             } else {
-                told.extend(self.askers[node].hear(now, &frame).and_then(testimony).map(|testimony| (node, testimony)));
+                told.extend(self.askers[node].hear(now, &frame).map(testimony).map(|testimony| (node, testimony)));
             }
         }
         for node in 0..2 {
-            told.extend(self.askers[node].handle_timeout(now).and_then(testimony).map(|testimony| (node, testimony)));
+            told.extend(self.askers[node].handle_timeout(now).map(testimony).map(|testimony| (node, testimony)));
             if let Some(frame) = self.askers[node].poll_frame(now) {
                 self.send(now, true, node, frame, rng);
             }
@@ -86,11 +86,11 @@ impl SimWitness {
     }
 }
 
-fn testimony(outcome: Outcome) -> Option<Testimony> {
+fn testimony(outcome: Outcome) -> Testimony {
     match outcome {
-        Outcome::Granted => Some(Testimony::Granted),
-        Outcome::Refused => Some(Testimony::Refused),
-        Outcome::Silent => Some(Testimony::Silent),
-        Outcome::Released => None,
+        Outcome::Granted => Testimony::Granted,
+        Outcome::Refused => Testimony::Refused,
+        Outcome::Silent => Testimony::Silent,
+        Outcome::Released => Testimony::Noted,
     }
 }

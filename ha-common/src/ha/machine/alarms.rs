@@ -20,7 +20,9 @@ impl Machine {
         }
         let alive = self.peer_alive(now) == Some(true);
         let peer_serves = !self.view.term().is_none();
-        alarms.put(Alarm::NoHeartbeats, self.peer_alive(now) == Some(false));
+        // Also where nobody could be asked: no HA link works here.
+        let mute = self.liveness.silence(now) > (self.settings.dead * 3).max(JOIN_MIN);
+        alarms.put(Alarm::NoHeartbeats, self.peer_alive(now) == Some(false) || !alive && mute);
         alarms.put(Alarm::UnknownKey, self.peer_unknown(now) && !alive);
         alarms.put(Alarm::PeerHung, alive && self.peer_hung());
         let dead = self.settings.dead;
@@ -32,7 +34,7 @@ impl Machine {
         alarms.put(Alarm::BadSecondary, serves && alive && !self.peer_fit(now, false));
         alarms
             .put(Alarm::TwoStayPrimary, own_prefers && self.view.said.is_some_and(|said| stays_primary(said.standing.merits)));
-        alarms.put(Alarm::WitnessSilent, self.settings.witness && self.consultation.testimony == Some(Testimony::Silent));
+        alarms.put(Alarm::WitnessSilent, self.settings.witness && self.consultation.silent);
         alarms
     }
 }

@@ -45,6 +45,7 @@ impl Machine {
             (&mut self.retry_at, Duration::ZERO),
             (&mut self.unknown_since, dead * 3),
             (&mut self.tried_at, patience),
+            (&mut self.sent_at, patience),
             (&mut self.due, super::STALL.max(patience * 2)),
             (&mut self.routes_since, self.settings.route_hold),
             (&mut self.flips.since, self.settings.max_flip_time),

@@ -39,6 +39,17 @@ impl Machine {
         }
     }
 
+    /// Leaves the role to nobody. A command that waited for a hand-over is over: who was to be stopped is, roles were not swapped.
+    pub(super) fn leave_alone(&mut self, now: Nanos, term: Term, cause: Cause) {
+        let pending = self.pending.take();
+        self.leave(now, term, cause);
+        if let Some(pending) = pending {
+            self.stopped |= matches!(pending, Pending::Stop { .. });
+            let swapped = matches!(pending, Pending::Force { .. });
+            self.actions.push_back(Action::Answer(if swapped { Err(Refusal::OwnState) } else { Ok(()) }));
+        }
+    }
+
     pub(super) fn leave(&mut self, now: Nanos, term: Term, cause: Cause) {
         if cause == Cause::RouteMissing {
             self.flips.count = self.flips.count.saturating_add(1);
@@ -60,6 +71,8 @@ impl Machine {
         if self.settings.status != HaStatus::StayPrimary {
             return;
         }
+        // Whatever it was lost for, being well counts from now on.
+        self.well_since = now;
         let (hold, lost_at) = self.preference;
         let again = lost_at != Nanos::NEVER && now.since(lost_at) < PREFERENCE_MEMORY;
         self.preference = (if again { (hold * 2).min(PREFERENCE_MEMORY) } else { PREFERENCE_HOLD }, now);

@@ -16,6 +16,10 @@ impl Machine {
         if !self.settings.paired {
             return None;
         }
+        // Nothing leaves: no link works, and asking more often is of no use.
+        if self.tried_at > self.sent_at {
+            return Some(self.settings.hello);
+        }
         let disputed = matches!(self.role, Role::Primary { .. }) && !self.view.term().is_none();
         let changing = matches!(self.role, Role::Claiming { .. } | Role::HandingOver { .. });
         if changing || disputed && self.peer_alive(now) == Some(true) {

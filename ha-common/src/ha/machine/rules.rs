@@ -5,6 +5,10 @@ use super::*;
 impl Machine {
     /// Applies the rules until nothing changes any more. Every rule leaves the state it starts from, so a few rounds do.
     pub(super) fn decide(&mut self, now: Nanos) {
+        if self.liveness.is_dead(now, self.settings.dead) {
+            // Asked after the return, and not answered: a cut, and the one order decides when it heals.
+            self.back_at = Nanos::NEVER;
+        }
         self.assess(now);
         self.consult(now);
         self.announce_if_due(now);
@@ -96,7 +100,7 @@ impl Machine {
             return;
         }
         if self.is_refused(now) {
-            self.leave(now, term, Cause::WitnessRefused);
+            self.leave_alone(now, term, Cause::WitnessRefused);
             return;
         }
         let Some((cause, force)) = self.reason_to_leave() else { return };
@@ -108,7 +112,7 @@ impl Machine {
             self.actions.push_back(Action::Drain);
             self.actions.push_back(Action::Send);
         } else if !fit && self.must_not_serve() {
-            self.leave(now, term, Cause::NotUp);
+            self.leave_alone(now, term, Cause::NotUp);
         }
     }
 
@@ -158,6 +162,9 @@ impl Machine {
         let said = self.view.said?;
         let hung = self.peer_hung();
         if !self.view.term().is_none() {
+            if !(self.may_take() || self.must_take()) {
+                return None;
+            }
             if said.flags & flags::HANDS_OVER != 0 {
                 let cause = if forced { Cause::Forced } else { Cause::PeerHandsOver };
                 return Some(Ground { cause, alone: false, granted: true });

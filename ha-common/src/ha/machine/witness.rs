@@ -27,6 +27,8 @@ pub(super) struct Consultation {
     pub spoken_at: Nanos,
     /// Whether it was told, after the peer was heard again.
     pub released: bool,
+    /// Whether it did not answer when it was spoken to last: known before it is needed.
+    pub silent: bool,
 }
 
 impl Machine {
@@ -46,7 +48,8 @@ impl Machine {
                 self.actions.push_back(Action::AskWitness);
             }
         } else if self.peer_alive(now) == Some(true) && (!self.consultation.released || due(RELEASE_PACE)) {
-            self.consultation = Consultation { testimony: None, spoken_at: now, released: true };
+            let silent = self.consultation.silent;
+            self.consultation = Consultation { testimony: None, spoken_at: now, released: true, silent };
             self.actions.push_back(Action::ReleaseWitness);
         }
     }
@@ -57,6 +60,14 @@ impl Machine {
         match self.role {
             Role::Secondary => dead_at + self.settings.hello + PRECEDENCE,
             Role::Primary { .. } | Role::HandingOver { .. } | Role::Claiming { .. } => dead_at,
+        }
+    }
+
+    /// The witness has answered, or has not. What comes after the release belongs to a question that is over.
+    pub(super) fn testified(&mut self, testimony: Testimony) {
+        self.consultation.silent = testimony == Testimony::Silent;
+        if !self.consultation.released && testimony != Testimony::Noted {
+            self.consultation.testimony = Some(testimony);
         }
     }
 

@@ -54,6 +54,11 @@ impl Segments {
         Ok(self.len >= self.limit)
     }
 
+    /// Whether pages are written.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Writes nothing more before the next page that a replay can start from.
     pub(super) fn give_up(&mut self) {
         self.open = None;
