@@ -112,6 +112,9 @@ fn pair_behind_a_router_forms_swaps_roles_by_force_and_judges_its_own_routes() -
         let echoed = node.counters()?.into_iter().find(|(reason, _)| *reason == "heartbeat_echoed");
         ensure!(echoed.is_some_and(|(_, count)| count > 0), "echoes pass the router");
     }
+    let both_up =
+        |node: &Node| node.command(&["show", "ha", "node"]).is_ok_and(|shown| shown.matches("Node State: UP").count() == 2);
+    pair.wait("both nodes know that both are well", |nodes| nodes.iter().all(both_up))?;
     pair.0[first].command(&["force", "ha", "failover"])?;
     pair.wait("the roles are swapped", |_| pair.primary() == Some(1 - first))?;
 

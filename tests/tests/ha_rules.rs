@@ -154,6 +154,11 @@ fn both_legs_silent_for_two_seconds_moves_nothing() {
             world.run(ms(gap));
             world.apply(Fault::Silence { node: 1 - first, silent: true });
             assert_eq!(after(&mut world, ms(2_000)), A, "node {first} first by {gap} ms");
+            // One of them hears first that it is over.
+            world.apply(Fault::Silence { node: 1 - first, silent: false });
+            world.run(ms(gap * 2));
+            world.apply(Fault::Silence { node: first, silent: false });
+            assert_eq!(after(&mut world, ms(500)), A, "node {first} last by {gap} ms");
             assert!(world.nodes.iter().all(|node| node.transitions.len() <= 2), "a role moved on the way");
             assert_sound(world);
         }

@@ -110,6 +110,8 @@ pub struct Machine {
     liveness: Liveness,
     /// When this machine came back after it had stood still, while nothing has been heard since; [`Nanos::NEVER`] otherwise.
     back_at: Nanos,
+    /// Since when the peer says that it reaches somebody on its legs; [`Nanos::NEVER`] while it does not, or may soon not.
+    peer_reaches_since: Nanos,
     listening_since: Nanos,
     unknown_since: Nanos,
     serving: Term,
@@ -162,6 +164,7 @@ impl Machine {
             view: PeerView::default(),
             liveness: Liveness::new(now),
             back_at: Nanos::NEVER,
+            peer_reaches_since: Nanos::NEVER,
             listening_since: now,
             unknown_since: Nanos::NEVER,
             serving: Term::NONE,
@@ -355,6 +358,12 @@ impl Machine {
         }
         self.view = view;
         self.serving = serving;
+        let cut_off = self.view.said.is_none() || self.view.says(flags::QUIET) || self.view.says(flags::ISOLATED);
+        if cut_off {
+            self.peer_reaches_since = Nanos::NEVER;
+        } else if self.peer_reaches_since == Nanos::NEVER {
+            self.peer_reaches_since = now;
+        }
         if !self.peer_unknown(now) {
             self.unknown_since = Nanos::NEVER;
         } else if self.unknown_since == Nanos::NEVER {

@@ -39,6 +39,7 @@ impl Machine {
         for (at, horizon) in [
             (&mut self.since, Duration::ZERO),
             (&mut self.back_at, dead),
+            (&mut self.peer_reaches_since, self.settings.isolation_hold),
             (&mut self.listening_since, hold.max(join)),
             (&mut self.linked_since, dead),
             (&mut self.well_since, hold),

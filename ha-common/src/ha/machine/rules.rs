@@ -104,7 +104,7 @@ impl Machine {
             return;
         }
         let Some((cause, force)) = self.reason_to_leave() else { return };
-        let fit = self.peer_fit(now, force) && !self.both_fall_silent(&cause);
+        let fit = self.peer_fit(now, force) && !self.both_fall_silent(now, &cause);
         if fit && now >= self.retry_at {
             self.cause = cause.clone();
             self.enter(now, Role::HandingOver { term, until: now + self.change_span() }, term, cause);
@@ -200,9 +200,12 @@ impl Machine {
         self.liveness.is_dead(now, self.settings.dead) && self.connected() && self.may_serve_alone()
     }
 
-    /// Whether this node is isolated by silence and its peer is about to be: a fault that both have, and that no change of role mends.
-    fn both_fall_silent(&self, cause: &Cause) -> bool {
-        *cause == Cause::Isolated && self.view.says(flags::QUIET) && self.health.is_some_and(|health| health.connected)
+    /// Whether this node is isolated by silence and its peer is, or is about to be, or was a moment ago: a fault that both have, and that no
+    /// change of role mends. When it ends, one of them hears of that first.
+    fn both_fall_silent(&self, now: Nanos, cause: &Cause) -> bool {
+        let by_silence = *cause == Cause::Isolated && self.health.is_some_and(|health| health.connected);
+        let since = self.peer_reaches_since;
+        by_silence && (since == Nanos::NEVER || now.since(since) < self.settings.isolation_hold)
     }
 
     /// Whether something proves that the peer serves although no echo comes: its own requests still arrive.
