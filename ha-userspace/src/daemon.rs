@@ -117,7 +117,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     let board = Board::default();
     let hook = Hook::spawn().context("cannot start the threads that tell of events")?;
     hook.set(config.hook_settings());
-    let helpers = Helpers::spawn(received, state, driver.clone(), board.clone(), hook.clone())?;
+    let helpers = Helpers::spawn((orders.clone(), received), state, driver.clone(), board.clone(), hook.clone())?;
     let requests = Requests::new(Arc::clone(&shared), config.ha().hello_interval);
     let (verdicts_in, mut verdicts) = mpsc::unbounded_channel();
     let (wanted, wanted_out) = watch::channel(BTreeSet::new());

@@ -46,7 +46,8 @@ pub struct Pace {
     pub rounds: u32,
     /// From the start of one round to the start of the next, unless a round takes longer.
     pub round_gap: Duration,
-    /// One more round is spread over each such period; zero switches it off.
+    /// One more round is spread over each such period, from the end of the last round on: no address waits longer for its next frame.
+    /// Zero switches it off.
     pub refresh: Duration,
 }
 
@@ -149,13 +150,9 @@ impl Schedule {
 
     fn finish_round(&mut self, now: Nanos) {
         self.next = 0;
-        let was_refresh = self.is_refreshing();
         self.round = self.round.saturating_add(1);
-        self.due = match (self.is_refreshing(), was_refresh) {
-            (false, _) => (self.round_began + self.pace.round_gap).max(now),
-            (true, false) => now + self.pace.refresh,
-            (true, true) => now + self.refresh_gap(),
-        };
+        self.due =
+            if self.is_refreshing() { now + self.refresh_gap() } else { (self.round_began + self.pace.round_gap).max(now) };
         self.round_began = self.due;
     }
 
@@ -239,11 +236,22 @@ mod tests {
 
     #[test]
     fn refresh_is_spread_over_its_period() {
-        let mut schedule = started(600);
-        let sent = frames(&mut schedule, Duration::from_secs(185));
-        let refresh: Vec<_> = sent.iter().filter(|(at, _)| at.as_secs() > 60).collect();
+        let sent = frames(&mut started(600), Duration::from_secs(185));
+        let refresh = &sent[3 * 600 - 1..];
         assert!(refresh.windows(2).all(|pair| pair[1].0 - pair[0].0 >= Duration::from_millis(100)));
-        assert!(refresh.len() > 1_200);
+        assert!(refresh.len() > 3 * 600, "three periods are over");
+    }
+
+    #[test]
+    fn no_address_waits_longer_than_one_period() {
+        let sent = frames(&mut started(600), Duration::from_secs(185));
+        for address in addresses(600) {
+            let at: Vec<Duration> = sent.iter().filter(|(_, frame)| *frame == address).map(|(at, _)| *at).collect();
+            assert!(
+                at.len() > 5 && at.windows(2).all(|pair| pair[1] - pair[0] <= Pace::default().refresh),
+                "{address:?}: {at:?}"
+            );
+        }
     }
 
     #[test]

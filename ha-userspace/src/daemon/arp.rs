@@ -1,6 +1,7 @@
 //! `send arp`: announces addresses when an operator asks for it.
 
 use std::future::ready;
+use std::io;
 use std::net::IpAddr;
 
 use super::live::{Live, refused};
@@ -14,22 +15,29 @@ impl Live {
     /// Announces `address`, or everything that this node may.
     pub(super) fn announce(&self, config: &Config, address: Option<IpAddr>) -> Outcome {
         let own = config.nsip().map(IpAddr::V4);
+        // A node that ceases to serve before its frames leave sends none; after that the kernel's egress guard has the final word.
+        let needs_role = address.is_some() && address != own;
         let frames = match address {
             None => {
-                if self.helpers.serves() {
-                    self.helpers.announce();
-                }
+                self.helpers.announce();
                 // A node whose NSIP is on no interface here has nothing of its own to announce.
                 own.map_or_else(|| Ok(Vec::new()), |own| Ok(self.own_frames(own).unwrap_or_default()))
             }
             Some(address) if Some(address) == own => self.own_frames(address),
             Some(address) => self.floating_frames(config, address),
         };
+        let helpers = self.helpers.clone();
         match frames {
             Err(error) => Box::pin(ready(Err(error))),
             Ok(frames) => Box::pin(async move {
                 // Closing such a socket takes the kernel tens of milliseconds.
-                let sent = tokio::task::spawn_blocking(move || announce::send(&frames)).await;
+                let sent = tokio::task::spawn_blocking(move || {
+                    if needs_role && !helpers.serves() {
+                        return Err(io::Error::other("this node has just ceased to serve"));
+                    }
+                    announce::send(&frames)
+                })
+                .await;
                 let sent = sent.map_err(|error| refused(format!("interrupted: {error}")))?;
                 sent.map_err(|error| refused(format!("cannot send: {error}; is the interface up?")))
             }),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ha_common::ha::announce::{Announcement, Subject};
 
@@ -16,8 +17,8 @@ use crate::net::reception::{Reception, solicited_node};
 /// Kept up to date by whoever knows the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Floating {
-    /// What to announce.
-    pub roll: Roll,
+    /// What to announce, on legs that are switched on: a change of that brings another roll.
+    pub roll: Arc<Roll>,
     /// Addresses that the host owns while this node serves.
     pub local: BTreeSet<LocalAddress>,
     /// What legs let in, whether or not this node serves: a takeover waits for no interface, and strays come to the former Primary.
@@ -32,7 +33,7 @@ impl Floating {
         for leg in &legs {
             floating.put_leg(config, leg);
         }
-        floating.roll.form = if config.l2_param().garp_reply { ArpForm::Reply } else { ArpForm::Request };
+        Arc::make_mut(&mut floating.roll).form = if config.l2_param().garp_reply { ArpForm::Reply } else { ArpForm::Request };
         let owned: Vec<LocalAddress> = own.iter().filter(|local| config.address(local.address).is_none()).copied().collect();
         let served = served(config);
         for address in busiest_first(config) {
@@ -43,19 +44,23 @@ impl Floating {
 
     fn put_leg(&mut self, config: &Config, leg: &Link) {
         let virtual_macs = [false, true].map(|v6| config.vrid_on(&leg.name, v6).map(|vrid| vrid.mac()));
-        self.roll.macs.insert(leg.ifindex, virtual_macs.map(|mac| mac.unwrap_or(leg.mac)));
+        let roll = Arc::make_mut(&mut self.roll);
+        roll.macs.insert(leg.ifindex, virtual_macs.map(|mac| mac.unwrap_or(leg.mac)));
         for mac in virtual_macs.into_iter().flatten() {
-            self.roll.announcements.push(Announcement { ifindex: leg.ifindex, subject: Subject::Mac(mac) });
+            if leg.up {
+                roll.announcements.push(Announcement { ifindex: leg.ifindex, subject: Subject::Mac(mac) });
+            }
             self.reception.macs.insert((leg.ifindex, mac));
         }
     }
 
     fn put_address(&mut self, config: &Config, address: &Address, served: &HashSet<IpAddr>, on: &[&Link]) {
-        let is_announced =
-            |leg: &&&Link| config.l2_param().garp_on_vrid || config.vrid_on(&leg.name, address.ip.is_ipv6()).is_none();
+        let is_announced = |leg: &&&Link| {
+            leg.up && (config.l2_param().garp_on_vrid || config.vrid_on(&leg.name, address.ip.is_ipv6()).is_none())
+        };
         if address.arp {
             let announced = on.iter().filter(is_announced);
-            self.roll
+            Arc::make_mut(&mut self.roll)
                 .announcements
                 .extend(announced.map(|leg| Announcement { ifindex: leg.ifindex, subject: Subject::Address(address.ip) }));
         }
@@ -122,9 +127,13 @@ mod tests {
     }
 
     fn floating(more: &str) -> Floating {
+        floating_on(more, &[link(2, "client0"), link(3, "server0")])
+    }
+
+    fn floating_on(more: &str, links: &[Link]) -> Floating {
         let config = load_text(Path::new("node.conf"), &format!("{NODE}\n{more}"), Indices::default()).unwrap();
         let own = |ifindex, text: &str| LocalAddress { ifindex, address: text.parse().unwrap(), prefix_len: 24 };
-        Floating::of(&config, &[link(2, "client0"), link(3, "server0")], &[own(2, "10.1.0.11"), own(3, "10.2.0.251")])
+        Floating::of(&config, links, &[own(2, "10.1.0.11"), own(3, "10.2.0.251")])
     }
 
     fn group(text: &str) -> Ipv6Addr {
@@ -166,5 +175,14 @@ mod tests {
         let found = floating("set ns ip6 2001:db8::1:100 -vrID6 61\nset ns ip 10.2.0.1 -vrID 60");
         assert!(!subjects(&found).contains(&at(3, "2001:db8::1:100")) && subjects(&found).contains(&at(2, "2001:db8::1:100")));
         assert!(found.local.iter().any(|local| local.ifindex == 2 && local.address == "10.2.0.1".parse::<IpAddr>().unwrap()));
+    }
+
+    #[test]
+    fn nothing_is_announced_on_a_leg_that_is_switched_off_and_all_is_ready_for_when_it_comes_back() {
+        let off = Link { up: false, carrier: false, ..link(2, "client0") };
+        let (off, on) = (floating_on("", &[off, link(3, "server0")]), floating(""));
+        assert_eq!(subjects(&off), [at(3, "2001:db8::1:100"), at(3, "10.2.0.1")]);
+        assert_eq!((&off.local, &off.reception), (&on.local, &on.reception));
+        assert_ne!(off.roll, on.roll);
     }
 }

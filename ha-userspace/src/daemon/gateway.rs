@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ha_common::abi::Term;
@@ -11,6 +12,7 @@ use tracing::warn;
 
 use super::helpers::Helpers;
 use crate::alarm::{Board, Kind};
+use crate::net::address::{self, LocalAddress};
 use crate::net::announce::Roll;
 use crate::net::{gateway, link};
 
@@ -23,30 +25,31 @@ type Question = (u32, [u8; 6], IpAddr, IpAddr);
 /// By name of the leg, under which its alarm is raised.
 type Questions = BTreeMap<String, Vec<Question>>;
 
-/// Asks the gateway of each leg once per term, as a floating address, and keeps the alarms of those that do not answer.
+/// Asks the gateway of each leg once per term and roll, as a floating address, and keeps the alarms of those that do not answer.
 pub async fn watch(helpers: Helpers, handle: Handle, board: Board) {
     let mut changes = helpers.changes();
-    let mut asked: Option<Term> = None;
-    let mut silent: Questions = BTreeMap::new();
+    let mut asked: Option<(Term, Arc<Roll>)> = None;
+    let mut silent = Questions::new();
     loop {
         changes.mark_unchanged();
-        match helpers.announced() {
-            None => {
-                asked = None;
-                for leg in std::mem::take(&mut silent).into_keys() {
-                    board.clear(Kind::GatewayUnreached, &leg);
-                }
-            }
-            Some((term, roll)) if asked != Some(term) => {
-                asked = Some(term);
-                silent = ask(&board, questions(&handle, &roll).await).await;
-            }
-            Some(_) => {}
+        let present = helpers.announced();
+        if present != asked {
+            // Former questions are of addresses and MACs that may be no more; so are their alarms, unless they are raised again.
+            let questions = match &present {
+                Some((_, roll)) => questions(&handle, roll).await,
+                None => Questions::new(),
+            };
+            silent.retain(|leg, _| !questions.contains_key(leg));
+            silent.keys().for_each(|leg| board.clear(Kind::GatewayUnreached, leg));
+            silent = ask(&board, questions).await;
+            asked = present;
         }
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(RETRY), if !silent.is_empty() => {
-                silent = ask(&board, std::mem::take(&mut silent)).await;
+                if helpers.announced() == asked {
+                    silent = ask(&board, std::mem::take(&mut silent)).await;
+                }
             }
         }
     }
@@ -54,26 +57,41 @@ pub async fn watch(helpers: Helpers, handle: Handle, board: Board) {
 
 /// One question for each leg and gateway.
 async fn questions(handle: &Handle, roll: &Roll) -> Questions {
-    let gateways = match gateway::gateways(handle).await {
-        Ok(gateways) => gateways,
+    let read = async { Ok::<_, rtnetlink::Error>((gateway::gateways(handle).await?, address::list(handle).await?)) };
+    let (gateways, own) = match read.await {
+        Ok(read) => read,
         Err(error) => {
-            warn!(%error, "cannot read the routes: gateways are not asked");
+            warn!(%error, "cannot read the routes and the host's addresses: gateways are not asked");
             return Questions::new();
         }
     };
     let mut questions = Questions::new();
     for (ifindex, gateway) in gateways {
-        let source = roll.announcements.iter().find_map(|announcement| match announcement.subject {
-            Subject::Address(address) if announcement.ifindex == ifindex && address.is_ipv4() == gateway.is_ipv4() => {
-                Some(address)
-            }
-            Subject::Address(_) | Subject::Mac(_) => None,
-        });
+        let source = source_for(roll, &own, ifindex, gateway);
         let Some((source, [v4, v6])) = source.zip(roll.macs.get(&ifindex).copied()) else { continue };
         let mac = if source.is_ipv4() { v4 } else { v6 };
         questions.entry(name_of(ifindex)).or_default().push((ifindex, mac, source, gateway));
     }
     questions
+}
+
+/// The first address on leg `ifindex` that `gateway` takes for a neighbour: it shares a subnet of the leg with it. A router answers no
+/// questions of addresses that it reaches by a route. One that is known by its link-local address has the leg's other subnets, too.
+fn source_for(roll: &Roll, own: &[LocalAddress], ifindex: u32, gateway: IpAddr) -> Option<IpAddr> {
+    let subnets = own.iter().filter(|local| local.ifindex == ifindex);
+    let subnets: Vec<_> = subnets.filter(|local| is_link_local(gateway) || local.contains(gateway)).collect();
+    roll.announcements.iter().find_map(|announcement| match announcement.subject {
+        Subject::Address(address) if announcement.ifindex == ifindex && address.is_ipv4() == gateway.is_ipv4() => {
+            // An own address is no floating one: a floating address that the host owns is a subnet of its own.
+            let on_link = subnets.iter().any(|local| local.address != address && local.contains(address));
+            on_link.then_some(address)
+        }
+        Subject::Address(_) | Subject::Mac(_) => None,
+    })
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 fn name_of(ifindex: u32) -> String {
@@ -112,4 +130,40 @@ fn why(leg: &str, unanswered: Option<(IpAddr, IpAddr)>) -> String {
         "{source} does not reach the gateway {gateway} on {leg}: three questions were not answered; does the switch send what is for it \
          here, and is the gateway there?"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use ha_common::ha::announce::Announcement;
+
+    use super::*;
+
+    fn source(vips: &[&str], gateway: &str) -> Option<String> {
+        let own = |ifindex, text: &str, prefix_len| LocalAddress { ifindex, address: text.parse().unwrap(), prefix_len };
+        let own = [
+            own(2, "10.1.0.11", 24),
+            own(2, "10.1.0.99", 32),
+            own(2, "2001:db8::11", 64),
+            own(2, "fe80::11", 64),
+            own(3, "10.7.0.11", 24),
+        ];
+        let subject = |text: &&str| Subject::Address(text.parse().unwrap());
+        let announcements = vips.iter().map(|vip| Announcement { ifindex: 2, subject: subject(vip) }).collect();
+        let roll = Roll { announcements, ..Roll::default() };
+        source_for(&roll, &own, 2, gateway.parse().unwrap()).map(|source| source.to_string())
+    }
+
+    #[test]
+    fn a_gateway_is_asked_by_an_address_of_its_own_subnet_or_not_at_all() {
+        assert_eq!(source(&["10.7.0.100", "192.0.2.1", "10.1.0.99"], "10.1.0.1").as_deref(), Some("10.1.0.99"));
+        assert_eq!(source(&["10.7.0.100", "192.0.2.1"], "10.1.0.1"), None, "only routed to us, or of another leg's subnet");
+        assert_eq!(source(&["10.1.0.100"], "10.9.0.1"), None, "the gateway is in no subnet of the leg");
+        assert_eq!(source(&["10.1.0.100"], "2001:db8::1"), None, "of another family");
+    }
+
+    #[test]
+    fn a_gateway_with_a_link_local_address_knows_the_subnets_of_the_leg() {
+        assert_eq!(source(&["2001:db8:9::100", "2001:db8::100"], "fe80::1").as_deref(), Some("2001:db8::100"));
+        assert_eq!(source(&["2001:db8:9::100"], "fe80::1"), None);
+    }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +20,7 @@ use crate::ha::state::{State, StateFile};
 use crate::ha::{Handle, Helper, Past, Request};
 use crate::hook::{Hook, Notice, What};
 use crate::net::address::LocalAddress;
-use crate::net::announce::{Announcers, Gratuitous, Roll};
+use crate::net::announce::{Announcers, Gratuitous, News, Roll};
 use crate::net::reception::Reception;
 use crate::realtime;
 
@@ -31,26 +31,28 @@ const DISK_RETRY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Helpers {
     shared: Arc<Shared>,
+    /// To the role thread, which alone begins and ends announcements: orders of several threads keep one order.
+    orders: Sender<Helper>,
 }
 
 #[derive(Debug)]
 struct Shared {
     announcers: Announcers,
-    floating: Mutex<Floating>,
-    serves: AtomicBool,
-    /// The term that was last announced, as its number.
+    /// For those who are not the role thread: it gets by its orders what it needs, and waits for nobody.
+    floating: Mutex<Arc<Floating>>,
+    /// The term that is announced, as its number; [`Term::NONE`] while this node does not serve. The role thread alone writes it.
     term: AtomicU64,
     /// Counts what changed.
     changes: watch::Sender<u64>,
 }
 
 impl Helpers {
-    /// Starts the threads; what the driver wants comes by `orders`.
+    /// Starts the threads; what the driver wants comes by `orders`, whose two ends these are.
     ///
     /// # Errors
     /// When the kernel gives no thread.
     pub fn spawn(
-        orders: Receiver<Helper>,
+        (orders, received): (Sender<Helper>, Receiver<Helper>),
         file: StateFile,
         driver: Handle,
         board: Board,
@@ -63,35 +65,34 @@ impl Helpers {
         });
         let to_driver = driver.clone();
         let tell = move |term, done| to_driver.send(Request::Announced { term, done });
+        let (to_disk, errands) = channel();
+        let to_log = to_disk.clone();
+        let gratuitous = Gratuitous::spawn(Pace::default(), move |news| hand_on(&to_log, Errand::Announcing(news)))?;
         let shared = Arc::new(Shared {
-            announcers: Announcers::new(vec![Box::new(Gratuitous::spawn(Pace::default())?)], Arc::new(tell)),
+            announcers: Announcers::new(vec![Box::new(gratuitous)], Arc::new(tell)),
             floating: Mutex::default(),
-            serves: AtomicBool::new(false),
-            term: AtomicU64::new(0),
+            term: AtomicU64::new(Term::NONE.0),
             changes: watch::Sender::new(0),
         });
-        let (to_disk, errands) = channel();
         thread::Builder::new().name("terms".into()).spawn(move || run_errands(&errands, &file, &driver, &board, &hook))?;
-        let helpers = Helpers { shared };
-        let follower = helpers.clone();
+        let role = Role { shared: Arc::clone(&shared), roll: Arc::default() };
         // What makes a takeover known to others is as urgent as the takeover.
-        realtime::spawn("role", realtime::ANNOUNCE_PRIORITY, move || follower.follow(&orders, &to_disk))?;
-        Ok(helpers)
+        realtime::spawn("role", realtime::ANNOUNCE_PRIORITY, move || role.follow(&received, &to_disk))?;
+        Ok(Helpers { shared, orders })
     }
 
     /// Sets what goes with the role. Announced anew only if it differs and this node serves.
     pub fn set(&self, floating: Floating) {
-        let moved = {
-            let mut present = self.floating();
-            if *present == floating {
-                return;
-            }
-            let moved = present.roll != floating.roll;
-            *present = floating;
-            moved
-        };
-        if moved && self.serves() {
-            self.announce();
+        // Compared, and the former one dropped, outside of the lock: it may be long.
+        let former = self.floating();
+        if *former == floating {
+            return;
+        }
+        let floating = Arc::new(floating);
+        let roll = (former.roll != floating.roll).then(|| Arc::clone(&floating.roll));
+        *self.lock() = floating;
+        if let Some(roll) = roll {
+            self.order(Helper::Roll(roll));
         }
         self.shared.changes.send_modify(|count| *count += 1);
     }
@@ -99,7 +100,7 @@ impl Helpers {
     /// Whether this node serves, as the driver last said.
     #[must_use]
     pub fn serves(&self) -> bool {
-        self.shared.serves.load(SeqCst)
+        !self.shared.term().is_none()
     }
 
     /// Addresses that the host should own now, and those that it should not.
@@ -116,9 +117,9 @@ impl Helpers {
 
     /// What is announced, and under which term; none while this node does not serve.
     #[must_use]
-    pub fn announced(&self) -> Option<(Term, Roll)> {
-        let roll = self.floating().roll.clone();
-        self.serves().then(|| (Term(self.shared.term.load(SeqCst)), roll))
+    pub fn announced(&self) -> Option<(Term, Arc<Roll>)> {
+        let term = self.shared.term();
+        (!term.is_none()).then(|| (term, Arc::clone(&self.floating().roll)))
     }
 
     /// Changes whenever any of these may say something else.
@@ -127,7 +128,11 @@ impl Helpers {
         self.shared.changes.subscribe()
     }
 
-    fn floating(&self) -> std::sync::MutexGuard<'_, Floating> {
+    fn floating(&self) -> Arc<Floating> {
+        Arc::clone(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<Floating>> {
         self.shared.floating.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
@@ -136,25 +141,62 @@ impl Helpers {
         self.shared.announcers.hold_refresh(!held.is_empty());
     }
 
-    /// Announces everything once more, from the first round on.
+    /// Announces everything once more, from the first round on, if this node serves when its turn comes.
     pub fn announce(&self) {
-        let roll = self.floating().roll.clone();
-        self.shared.announcers.announce(Term(self.shared.term.load(SeqCst)), &roll);
+        self.order(Helper::Repeat);
     }
 
-    fn follow(&self, orders: &Receiver<Helper>, to_disk: &Sender<Errand>) {
+    fn order(&self, order: Helper) {
+        if self.orders.send(order).is_err() {
+            error!("the thread that announces floating addresses has ended");
+        }
+    }
+}
+
+impl Shared {
+    fn term(&self) -> Term {
+        Term(self.term.load(SeqCst))
+    }
+
+    /// Tells those who wait for changes, if it is one.
+    fn set_term(&self, term: Term) {
+        if self.term.swap(term.0, SeqCst) != term.0 {
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+/// The thread that makes a role known.
+struct Role {
+    shared: Arc<Shared>,
+    /// As last ordered.
+    roll: Arc<Roll>,
+}
+
+impl Role {
+    fn follow(mut self, orders: &Receiver<Helper>, to_disk: &Sender<Errand>) {
         while let Ok(order) = orders.recv() {
             match order {
                 Helper::Announce(term) => {
-                    self.shared.term.store(term.0, SeqCst);
-                    self.shared.serves.store(true, SeqCst);
-                    self.announce();
-                    self.shared.changes.send_modify(|count| *count += 1);
+                    self.shared.announcers.announce(term, &self.roll);
+                    self.shared.set_term(term);
                 }
                 Helper::Withdraw => {
-                    self.shared.serves.store(false, SeqCst);
                     self.shared.announcers.withdraw();
-                    self.shared.changes.send_modify(|count| *count += 1);
+                    self.shared.set_term(Term::NONE);
+                }
+                Helper::Roll(roll) => {
+                    self.roll = roll;
+                    let term = self.shared.term();
+                    if !term.is_none() {
+                        self.shared.announcers.announce(term, &self.roll);
+                    }
+                }
+                Helper::Repeat => {
+                    let term = self.shared.term();
+                    if !term.is_none() {
+                        self.shared.announcers.begin(term, &self.roll);
+                    }
                 }
                 Helper::Persist { reserved, last_term } => {
                     hand_on(to_disk, Errand::Write(State { reserved, last_term: last_term.0 }));
@@ -173,6 +215,7 @@ enum Errand {
     Log(Past),
     Alarms(Alarms),
     Links(Vec<(String, bool)>),
+    Announcing(News),
 }
 
 fn hand_on(to_disk: &Sender<Errand>, errand: Errand) {
@@ -198,6 +241,10 @@ fn run_errands(errands: &Receiver<Errand>, file: &StateFile, driver: &Handle, bo
             }
             Ok(Errand::Alarms(alarms)) => {
                 put_up(alarms, board);
+                continue;
+            }
+            Ok(Errand::Announcing(news)) => {
+                news.log();
                 continue;
             }
             Ok(Errand::Links(links)) => {
@@ -270,4 +317,57 @@ fn log(Past { when, from, to, term, cause, evidence }: &Past) {
     let at = when.duration_since(UNIX_EPOCH).unwrap_or_default();
     let at = format_args!("{}.{:06}", at.as_secs(), at.subsec_micros());
     info!(%from, %to, term = term.0, %cause, evidence, %at, "role");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::announce::{Announcer, ArpForm, Outcome};
+
+    /// What was begun, and (as none) withdrawn.
+    #[derive(Clone, Default)]
+    struct Begun(Arc<Mutex<Vec<Option<(Term, ArpForm)>>>>);
+
+    impl Announcer for Begun {
+        fn announce(&self, term: Term, roll: &Arc<Roll>, _: Outcome) {
+            self.0.lock().unwrap().push(Some((term, roll.form)));
+        }
+
+        fn withdraw(&self) {
+            self.0.lock().unwrap().push(None);
+        }
+    }
+
+    /// What came of orders that were given in this order.
+    fn begun(given: Vec<Helper>) -> Vec<Option<(Term, ArpForm)>> {
+        let begun = Begun::default();
+        let announcers = Announcers::new(vec![Box::new(begun.clone())], Arc::new(|_, _| {}));
+        let (floating, changes) = (Mutex::default(), watch::Sender::new(0));
+        let shared = Arc::new(Shared { announcers, floating, term: AtomicU64::new(Term::NONE.0), changes });
+        let (orders, received) = channel();
+        given.into_iter().for_each(|order| orders.send(order).unwrap());
+        drop(orders);
+        Role { shared, roll: Arc::default() }.follow(&received, &channel().0);
+        Arc::into_inner(begun.0).unwrap().into_inner().unwrap()
+    }
+
+    fn replies() -> Helper {
+        Helper::Roll(Arc::new(Roll { form: ArpForm::Reply, ..Roll::default() }))
+    }
+
+    const TERM: Term = Term::new(1, 1);
+
+    #[test]
+    fn a_new_roll_and_an_operator_begin_nothing_on_a_node_that_ceased_to_serve() {
+        let after = vec![Helper::Repeat, Helper::Announce(TERM), Helper::Withdraw, replies(), Helper::Repeat];
+        assert_eq!(begun(after), [Some((TERM, ArpForm::Request)), None]);
+    }
+
+    #[test]
+    fn a_primary_announces_a_new_roll_and_once_more_on_request_but_not_because_it_is_asked_again() {
+        let given = vec![replies(), Helper::Announce(TERM), Helper::Announce(TERM), Helper::Repeat, replies()];
+        assert_eq!(begun(given), [Some((TERM, ArpForm::Reply)); 2]);
+        let given = vec![Helper::Announce(TERM), replies(), Helper::Announce(TERM)];
+        assert_eq!(begun(given), [Some((TERM, ArpForm::Request)), Some((TERM, ArpForm::Reply))]);
+    }
 }

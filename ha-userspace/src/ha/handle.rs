@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::Snapshot;
 use super::monitor::Facts;
+use crate::net::announce::Roll;
 
 /// Something for the driver.
 #[derive(Debug)]
@@ -63,6 +64,10 @@ pub enum Helper {
     Announce(Term),
     /// Stop that, and take them down.
     Withdraw,
+    /// Announce this from now on while this node serves. Not of the driver, but of whoever knows the configuration.
+    Roll(Arc<Roll>),
+    /// Announce once more from the first round on, if this node serves: an operator wants it.
+    Repeat,
     /// The role has changed: for the log.
     Log(super::Past),
     /// What is wrong with the pair now: all of it.

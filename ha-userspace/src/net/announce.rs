@@ -17,7 +17,7 @@ use ha_common::ha::announce::{Announcement, Subject};
 use super::frame;
 pub use super::frame::ArpForm;
 use super::raw::RawSocket;
-pub use gratuitous::{Counts, Gratuitous};
+pub use gratuitous::{Counts, Gratuitous, News};
 
 /// What to announce: in the order of sending, and the MAC addresses of each leg among them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,8 +59,8 @@ pub type Outcome = Arc<dyn Fn(Term, bool) + Send + Sync>;
 /// One way to make addresses known.
 pub trait Announcer: Send + Sync {
     /// Begins to announce `roll` from this node under `term`, instead of whatever it announced before. Does not wait; tells `outcome`.
-    /// What fails is tried again, and told again, until it is withdrawn.
-    fn announce(&self, term: Term, roll: &Roll, outcome: Outcome);
+    /// What fails it tries again by itself, and tells again, until it is withdrawn.
+    fn announce(&self, term: Term, roll: &Arc<Roll>, outcome: Outcome);
 
     /// Stops at once: nothing that was queued is done any more. Does not wait.
     fn withdraw(&self);
@@ -76,10 +76,12 @@ pub struct Announcers {
     outcome: Outcome,
 }
 
-/// What is known of the present term.
+/// What is known of what is announced now.
 #[derive(Debug, Default)]
 struct Tally {
     term: Term,
+    /// None: nothing is announced.
+    roll: Option<Arc<Roll>>,
     done: Vec<Option<bool>>,
     told: Option<bool>,
 }
@@ -90,9 +92,21 @@ impl Announcers {
         Announcers { all, tally: Arc::default(), outcome }
     }
 
-    /// Announces `roll` under `term`.
-    pub fn announce(&self, term: Term, roll: &Roll) {
-        *lock(&self.tally) = Tally { term, done: vec![None; self.all.len()], told: None };
+    /// Announces `roll` under `term`. To ask for what is announced already changes nothing: it would begin with the first round again
+    /// and never come to the later ones.
+    pub fn announce(&self, term: Term, roll: &Arc<Roll>) {
+        let is_present = {
+            let tally = lock(&self.tally);
+            tally.term == term && tally.roll.as_ref() == Some(roll)
+        };
+        if !is_present {
+            self.begin(term, roll);
+        }
+    }
+
+    /// Announces `roll` under `term` from the first round on, even if it is announced already.
+    pub fn begin(&self, term: Term, roll: &Arc<Roll>) {
+        *lock(&self.tally) = Tally { term, roll: Some(Arc::clone(roll)), done: vec![None; self.all.len()], told: None };
         for (number, announcer) in self.all.iter().enumerate() {
             let (tally, outcome) = (Arc::clone(&self.tally), Arc::clone(&self.outcome));
             let report = move |term, done| {
@@ -156,7 +170,7 @@ mod tests {
     struct Slow(Arc<Mutex<Vec<(Term, Outcome)>>>);
 
     impl Announcer for Slow {
-        fn announce(&self, term: Term, _: &Roll, outcome: Outcome) {
+        fn announce(&self, term: Term, _: &Arc<Roll>, outcome: Outcome) {
             self.0.lock().unwrap().push((term, outcome));
         }
 
@@ -183,7 +197,7 @@ mod tests {
     fn success_is_told_when_all_have_it_and_failure_at_the_first() {
         let (announcers, [a, b], told) = two();
         let term = Term::new(1, 1);
-        announcers.announce(term, &Roll::default());
+        announcers.announce(term, &Arc::default());
         a.report(0, true);
         assert_eq!(*told.lock().unwrap(), []);
         b.report(0, false);
@@ -196,8 +210,8 @@ mod tests {
     #[test]
     fn a_report_that_comes_after_the_term_is_nobodys() {
         let (announcers, [a, b], told) = two();
-        announcers.announce(Term::new(1, 1), &Roll::default());
-        announcers.announce(Term::new(2, 1), &Roll::default());
+        announcers.announce(Term::new(1, 1), &Arc::default());
+        announcers.announce(Term::new(2, 1), &Arc::default());
         a.report(0, true);
         b.report(0, true);
         assert_eq!(*told.lock().unwrap(), []);
@@ -205,5 +219,26 @@ mod tests {
         a.report(1, true);
         b.report(1, true);
         assert_eq!(*told.lock().unwrap(), [], "withdrawn");
+    }
+
+    #[test]
+    fn what_is_announced_already_begins_anew_only_on_purpose() {
+        let (announcers, [a, b], told) = two();
+        let (term, roll) = (Term::new(1, 1), Arc::<Roll>::default());
+        let begun = || a.0.lock().unwrap().len();
+        announcers.announce(term, &roll);
+        a.report(0, true);
+        announcers.announce(term, &Arc::default());
+        assert_eq!(begun(), 1, "the same, and again");
+        b.report(0, true);
+        assert_eq!(*told.lock().unwrap(), [(term, true)], "what was reported before still counts");
+        announcers.begin(term, &roll);
+        assert_eq!(begun(), 2, "on purpose");
+        announcers.announce(term, &Arc::new(Roll { form: ArpForm::Reply, ..Roll::default() }));
+        announcers.announce(Term::new(2, 1), &roll);
+        assert_eq!(begun(), 4, "another roll, another term");
+        announcers.withdraw();
+        announcers.announce(Term::new(2, 1), &roll);
+        assert_eq!(begun(), 5, "withdrawn between");
     }
 }
