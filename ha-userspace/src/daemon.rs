@@ -42,7 +42,6 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use futures::StreamExt;
 use ha_common::abi::{Event as KernelEvent, event_kind};
 use ha_common::ha::machine::TERM_BLOCK;
 use ha_common::health::Verdict;
@@ -127,7 +126,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     let (known, inherited) = inherit(&config, &datapath);
     let (connection, netlink, _) = rtnetlink::new_connection().context("cannot speak netlink")?;
     tokio::spawn(connection);
-    let mut own_changes = address::watch().context("cannot follow the host's addresses")?;
+    let mut own = address::follow(netlink.clone()).context("cannot follow the host's addresses")?;
     let (timeouts, timeouts_out) = watch::channel(datapath::idle_timeouts(&config));
     let (exceptions, mut exceptions_out) = watch::channel(HashSet::new());
     if let Some(ageing) = datapath.ageing() {
@@ -214,10 +213,10 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
                 with(&node, |_, live| live.datapath.set_exceptions(met));
             }
             Ok(()) = roles.changed() => with(&node, |_, live| live.probe_now()),
-            Some(_) = own_changes.next() => match address::list(&netlink).await {
-                Ok(own) => with(&node, |config, live| live.know_host(config, own)),
-                Err(error) => warn!(%error, "cannot list the host's addresses"),
-            },
+            Ok(()) = own.changed() => {
+                let found = own.borrow_and_update().clone();
+                with(&node, |config, live| live.know_host(config, found));
+            }
             Some(event) = kernel_events.recv() => {
                 note(&event, &neighbours);
                 with(&node, |_, live| live.overhear(&event));

@@ -21,7 +21,7 @@ use super::helpers::Helpers;
 use super::lookout::Lookout;
 use super::probing::targets;
 use super::status;
-use super::watched::{Host, watched};
+use super::watched::{Host, Seen, watched};
 use super::witness::Witness;
 use crate::alarm::Board;
 use crate::clock;
@@ -77,6 +77,8 @@ pub struct Live {
     pub(super) next_hops: NextHops,
     pub(super) store: Arc<Store>,
     pub(super) own: Vec<LocalAddress>,
+    /// What interfaces carried.
+    seen: Seen,
     /// Who else uses what is this pair's.
     pub(super) conflicts: Conflicts,
     /// Whether that was looked for yet.
@@ -168,6 +170,7 @@ impl Live {
             wanted,
             store,
             own,
+            seen: Seen::default(),
             conflicts: Conflicts::new(board.clone()),
             looked: false,
             timeouts,
@@ -358,7 +361,7 @@ impl Live {
     /// Tells whoever looks at interfaces, routes and gateways what to look at.
     fn watch_host(&mut self, config: &Config, links: &[Link]) {
         let host = Host { links, own: &self.own, routes: &self.routes };
-        self.monitor.follow(watched(config, &host));
+        self.monitor.follow(watched(config, &host, &mut self.seen));
         let probed = (targets(config, &host), settings(config).isolation_hold);
         if self.probed != probed {
             self.probes.follow(probed.0.clone(), probed.1);

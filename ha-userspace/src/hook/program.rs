@@ -29,13 +29,13 @@ fn run(program: &Path, input: &[u8], timeout: Duration) -> Result<(), String> {
         // Far less than the pipe holds, so this does not wait for a reader. A program that does not want to know need not read.
         let _ = pipe.write_all(input);
     }
-    let in_time = ended_within(&child, timeout).map_err(|error| format!("it cannot be waited for: {error}"))?;
-    if !in_time {
+    let in_time = ended_within(&child, timeout);
+    if !matches!(in_time, Ok(true)) {
         // It has not been reaped, so its number is still its own.
         let _ = killpg(pid(&child), Signal::SIGKILL);
     }
     let status = child.wait().map_err(|error| format!("it cannot be waited for: {error}"))?;
-    match in_time {
+    match in_time.map_err(|error| format!("it was killed, for it cannot be waited for: {error}"))? {
         true if status.success() => Ok(()),
         true => Err(format!("it ended with {status}")),
         false => Err(format!("it took longer than {timeout:?} and was killed; set ha hook -timeout allows more")),

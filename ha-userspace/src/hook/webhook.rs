@@ -1,10 +1,10 @@
 //! A web server: POST of the same JSON that a program reads.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::Agent;
-use ureq::http::Uri;
+use ureq::http::{StatusCode, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 
 use super::{Notice, Settings};
@@ -17,20 +17,40 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub fn deliver(notice: &Notice, lost: u64, settings: &Settings) -> Result<(), String> {
     let Some(url) = &settings.webhook else { return Ok(()) };
     let body = notice.json(settings, lost).to_string();
-    let agent = agent(settings.timeout);
+    deliver_within(settings.timeout, url, &body).map_err(|error| format!("{} does not take a notice: {error}", server(url)))
+}
+
+/// Tries as long as there is time for another one: `limit` is for all of them together.
+fn deliver_within(limit: Duration, url: &str, body: &str) -> Result<(), Failure> {
+    let deadline = Instant::now() + limit;
     let mut tries = 1;
     loop {
-        match post(&agent, url, &body) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let failure = match post(&agent(left), url, body) {
             Ok(()) => return Ok(()),
-            Err(error) if tries == TRIES => return Err(format!("{} does not take a notice: {error}", server(url))),
-            Err(_) => tries += 1,
+            Err(failure) => failure,
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if tries == TRIES || left <= PAUSE {
+            return Err(failure);
         }
+        tries += 1;
         thread::sleep(PAUSE);
     }
 }
 
-fn post(agent: &Agent, url: &str, body: &str) -> Result<(), ureq::Error> {
-    agent.post(url).content_type("application/json").send(body).map(drop)
+/// Why a server does not have the notice.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Http(#[from] ureq::Error),
+    #[error("it answers {0}; only 2xx says that it has it")]
+    Status(StatusCode),
+}
+
+fn post(agent: &Agent, url: &str, body: &str) -> Result<(), Failure> {
+    let status = agent.post(url).content_type("application/json").send(body)?.status();
+    if status.is_success() { Ok(()) } else { Err(Failure::Status(status)) }
 }
 
 fn agent(timeout: Duration) -> Agent {
@@ -39,6 +59,7 @@ fn agent(timeout: Duration) -> Agent {
     Agent::config_builder()
         .timeout_global(Some(timeout))
         .max_redirects(0)
+        .http_status_as_error(false)
         .user_agent(concat!("understudy/", env!("CARGO_PKG_VERSION")))
         .tls_config(tls)
         .build()
@@ -58,7 +79,6 @@ pub fn server(url: &str) -> String {
 mod tests {
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::TcpListener;
-    use std::time::Instant;
 
     use super::super::notice::tests::{settings, transition};
     use super::*;
@@ -104,12 +124,41 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_hangs_gets_one_timeout_for_all_tries() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let began = Instant::now();
+        assert!(deliver_within(Duration::from_millis(2500), &url, "{}").is_err());
+        assert!(began.elapsed() < PAUSE * 3, "it was tried for {:?}", began.elapsed());
+    }
+
+    #[test]
+    fn an_answer_other_than_2xx_is_a_failure() {
+        for (answer, wanted) in [("302 Found\r\nLocation: /login", Some(302)), ("500 No", Some(500)), ("201 Created", None)] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("http://{}/", listener.local_addr().unwrap());
+            let server = thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+                write!(stream, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+            });
+            let status = match post(&agent(Duration::from_secs(10)), &url, "{}") {
+                Ok(()) => None,
+                Err(Failure::Status(status)) => Some(status.as_u16()),
+                Err(error) => panic!("{answer}: {error}"),
+            };
+            assert_eq!(status, wanted);
+            server.join().unwrap();
+        }
+    }
+
+    #[test]
     fn https_to_a_server_without_a_certificate_is_refused() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("https://{}/", listener.local_addr().unwrap());
         let server = thread::spawn(move || listener.accept().unwrap().0.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap());
         let error = post(&agent(Duration::from_secs(10)), &url, "{}").unwrap_err();
-        assert!(!matches!(error, ureq::Error::Timeout(_)), "{error}");
+        assert!(!matches!(error, Failure::Http(ureq::Error::Timeout(_))), "{error}");
         server.join().unwrap();
     }
 

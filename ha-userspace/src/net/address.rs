@@ -5,13 +5,22 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use rtnetlink::{Handle, MulticastGroup};
 use thiserror::Error;
+use tokio::sync::watch;
+use tracing::{error, warn};
+
+/// Changes within this span lead to one list of addresses.
+const SETTLE: Duration = Duration::from_millis(3);
+
+/// How soon a list that failed is asked for again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// An address of the host on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,6 +115,35 @@ pub fn watch() -> io::Result<impl Stream<Item = Change> + Unpin> {
     }))
 }
 
+/// The host's addresses, told anew after every burst of changes of addresses or interfaces. Must be called in a tokio runtime.
+///
+/// # Errors
+/// When the kernel refuses a netlink socket.
+pub fn follow(handle: Handle) -> io::Result<watch::Receiver<Vec<LocalAddress>>> {
+    let mut changes = self::watch()?;
+    let (found, addresses) = watch::channel(Vec::new());
+    tokio::spawn(async move {
+        while wait_for_burst(&mut changes).await {
+            while let Err(error) = list(&handle).await.map(|own| found.send_replace(own)) {
+                warn!(%error, "cannot list the host's addresses; tried again");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+        error!("the host's addresses and interfaces cannot be followed any more; restart the daemon");
+    });
+    Ok(addresses)
+}
+
+/// Waits for a change and for what comes with it, and forgets which they were; false when there will be none.
+async fn wait_for_burst(changes: &mut (impl Stream + Unpin)) -> bool {
+    if changes.next().await.is_none() {
+        return false;
+    }
+    tokio::time::sleep(SETTLE).await;
+    while let Some(Some(_)) = changes.next().now_or_never() {}
+    true
+}
+
 /// The legs on whose segment `address` lives: those with an own address whose prefix contains it, or all of them if none has
 /// (an address that is only routed to this node, or legs without addresses).
 #[must_use]
@@ -160,6 +198,16 @@ fn settle(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn changes_that_come_together_are_one_burst() {
+        let (told, mut changes) = futures::channel::mpsc::unbounded();
+        (0..1000).for_each(|number| told.unbounded_send(number).unwrap());
+        assert!(wait_for_burst(&mut changes).await);
+        assert!(wait_for_burst(&mut changes).now_or_never().is_none(), "none of them is left");
+        drop(told);
+        assert!(!wait_for_burst(&mut changes).await);
+    }
 
     fn local(ifindex: u32, address: &str, prefix_len: u8) -> LocalAddress {
         LocalAddress { ifindex, address: address.parse().unwrap(), prefix_len }

@@ -8,9 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
-use rtnetlink::packet_core::NetlinkMessage;
-use rtnetlink::packet_route::RouteNetlinkMessage;
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop, RouteNextHopFlags, RouteType,
 };
@@ -97,18 +95,25 @@ pub fn spawn(mut wanted: watch::Receiver<Wanted>) -> io::Result<watch::Receiver<
                 changed = wanted.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(RETRY), if failed => {}
             }
-            tokio::time::sleep(rest).await;
-            drain(&mut events);
+            rest_beside(&mut events, rest).await;
         }
     });
     Ok(routes)
 }
 
-type Events = futures::channel::mpsc::UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, rtnetlink::sys::SocketAddr)>;
-
-/// Forgets what has come: the reading that follows sees it.
-fn drain(events: &mut Events) {
-    while events.try_recv().is_ok() {}
+/// Rests for `span` and forgets what comes meanwhile: the reading that follows sees it. The channel has no bound, and a full table that
+/// settles may bring more in one rest than the memory should hold.
+async fn rest_beside(events: &mut (impl Stream + Unpin), span: Duration) {
+    let over = tokio::time::sleep(span);
+    tokio::pin!(over);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut over => break,
+            event = events.next() => if event.is_none() { return },
+        }
+    }
+    while let Some(Some(_)) = events.next().now_or_never() {}
 }
 
 /// What the table says, and how many routes that were.
@@ -274,6 +279,21 @@ mod tests {
 
     fn present(wanted: &Wanted, message: RouteMessage) -> Vec<bool> {
         digest(wanted, &[message]).monitored.into_values().collect()
+    }
+
+    #[tokio::test]
+    async fn what_comes_during_a_rest_waits_for_nobody() {
+        let (told, mut events) = futures::channel::mpsc::unbounded();
+        let tell = tokio::spawn(async move {
+            for _ in 0..100 {
+                told.unbounded_send(()).unwrap();
+                tokio::task::yield_now().await;
+            }
+            told
+        });
+        rest_beside(&mut events, Duration::from_millis(50)).await;
+        let _told = tell.await.unwrap();
+        assert!(events.next().now_or_never().is_none());
     }
 
     #[test]
