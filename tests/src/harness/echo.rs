@@ -42,36 +42,56 @@ impl Drop for EchoServer {
     }
 }
 
+/// A connection, and what was read of it and could not be returned yet.
+struct Talk {
+    stream: TcpStream,
+    pending: Vec<u8>,
+}
+
 fn serve(listener: &TcpListener, stop: &AtomicBool) {
-    let mut streams: Vec<TcpStream> = Vec::new();
+    let mut talks: Vec<Talk> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let mut waiting = vec![PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
-        waiting.extend(streams.iter().map(|stream| PollFd::new(stream.as_fd(), PollFlags::POLLIN)));
+        // Nothing more is read of a peer that does not take what it gets.
+        let wanted = |talk: &Talk| if talk.pending.is_empty() { PollFlags::POLLIN } else { PollFlags::POLLOUT };
+        waiting.extend(talks.iter().map(|talk| PollFd::new(talk.stream.as_fd(), wanted(talk))));
         if poll(&mut waiting, PollTimeout::from(STOP_CHECK_MS)).unwrap_or(0) == 0 {
             continue;
         }
         let ready: Vec<bool> = waiting[1..].iter().map(|fd| fd.any().unwrap_or(true)).collect();
         let mut index = 0;
-        streams.retain_mut(|stream| {
-            let keep = !ready[index] || echo(stream);
+        talks.retain_mut(|talk| {
+            let keep = !ready[index] || talk.go_on();
             index += 1;
             keep
         });
         while let Ok((stream, _)) = listener.accept() {
             if stream.set_nonblocking(true).and(stream.set_nodelay(true)).is_ok() {
-                streams.push(stream);
+                talks.push(Talk { stream, pending: Vec::new() });
             }
         }
     }
 }
 
-/// Returns what waits; false when the connection has ended.
-fn echo(stream: &mut TcpStream) -> bool {
-    let mut buffer = [0u8; 4096];
-    match stream.read(&mut buffer) {
-        Ok(0) => false,
-        // Messages are far smaller than the socket's send buffer and answered one by one, so this never blocks.
-        Ok(length) => stream.write_all(&buffer[..length]).is_ok(),
-        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+impl Talk {
+    /// Returns what waits; false when the connection has ended.
+    fn go_on(&mut self) -> bool {
+        if self.pending.is_empty() {
+            let mut buffer = [0u8; 4096];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(length) => self.pending.extend_from_slice(&buffer[..length]),
+                Err(error) => return is_passing(&error),
+            }
+        }
+        match self.stream.write(&self.pending) {
+            Ok(length) => drop(self.pending.drain(..length)),
+            Err(error) => return is_passing(&error),
+        }
+        true
     }
+}
+
+fn is_passing(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
