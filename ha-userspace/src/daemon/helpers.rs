@@ -324,9 +324,11 @@ mod tests {
     use super::*;
     use crate::net::announce::{Announcer, ArpForm, Outcome};
 
-    /// What was begun, and (as none) withdrawn.
+    /// What was begun, or none for what was withdrawn.
+    type Step = Option<(Term, ArpForm)>;
+
     #[derive(Clone, Default)]
-    struct Begun(Arc<Mutex<Vec<Option<(Term, ArpForm)>>>>);
+    struct Begun(Arc<Mutex<Vec<Step>>>);
 
     impl Announcer for Begun {
         fn announce(&self, term: Term, roll: &Arc<Roll>, _: Outcome) {
@@ -339,7 +341,7 @@ mod tests {
     }
 
     /// What came of orders that were given in this order.
-    fn begun(given: Vec<Helper>) -> Vec<Option<(Term, ArpForm)>> {
+    fn begun(given: Vec<Helper>) -> Vec<Step> {
         let begun = Begun::default();
         let announcers = Announcers::new(vec![Box::new(begun.clone())], Arc::new(|_, _| {}));
         let (floating, changes) = (Mutex::default(), watch::Sender::new(0));
