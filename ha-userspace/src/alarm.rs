@@ -1,7 +1,7 @@
 //! What is wrong with this node or its pair, as long as it is: one board that every part of the daemon writes on.
 //!
-//! An alarm is a kind and a subject (an interface, an address; often nothing). Raising one that stands, or clearing one that
-//! does not, changes nothing, so that whoever finds a fault at each of its turns may say so each time.
+//! An alarm is a kind and a subject (an interface, an address; often nothing). Raising one that stands renews its text at most, and clearing one
+//! that does not stand changes nothing, so that whoever finds a fault at each of its turns may say so each time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -90,11 +90,12 @@ impl Board {
         let _ = self.subscriber.set(Box::new(subscriber));
     }
 
-    /// `kind` holds of `subject`.
+    /// `kind` holds of `subject`. If that is known, the text is renewed and nobody is told.
     pub fn raise(&self, kind: Kind, subject: &str, text: impl Into<String>) {
         let (when, text) = (SystemTime::now(), text.into());
         let mut standing = self.standing();
-        if standing.contains_key(&(kind, subject.to_owned())) {
+        if let Some(known) = standing.get_mut(&(kind, subject.to_owned())) {
+            known.text = text;
             return;
         }
         warn!(alarm = ?kind, subject, text, "alarm");
@@ -153,5 +154,14 @@ mod tests {
         board.raise(Kind::Pair(ha_common::ha::alarm::Alarm::NoHeartbeats), "", "silence");
         let wanted = [("Strays leg0", true), ("Strays leg0", false), ("NoHeartbeats", true)];
         assert_eq!(changes.try_iter().collect::<Vec<_>>(), wanted.map(|(title, raised)| (title.to_owned(), raised)));
+    }
+
+    #[test]
+    fn a_standing_alarm_says_what_was_found_last_and_since_when_it_stands() {
+        let board = Board::default();
+        board.raise(Kind::Strays, "leg0", "one");
+        let since = board.list()[0].2.since;
+        board.raise(Kind::Strays, "leg0", "another");
+        assert_eq!(board.list(), [(Kind::Strays, "leg0".to_owned(), Standing { since, text: "another".to_owned() })]);
     }
 }

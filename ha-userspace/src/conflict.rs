@@ -29,8 +29,11 @@ const STRAYS: Duration = Duration::from_secs(10);
 /// Stations and routers that are remembered at most; more of them at once are alarm enough.
 const SEEN_MAX: usize = 1024;
 
+/// Stations about which there are alarms at most, those that were heard first: somebody may make up MAC addresses.
+const STATIONS_MAX: usize = 16;
+
 /// Another station said that it has a floating address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Claimant {
     /// The address.
     pub address: IpAddr,
@@ -87,7 +90,7 @@ impl Facts {
 /// See the module.
 pub struct Conflicts {
     board: Board,
-    claimants: BTreeMap<IpAddr, Heard>,
+    claimants: BTreeMap<Claimant, Heard>,
     routers: BTreeMap<(u8, u32), (Router, Nanos)>,
     strays: BTreeMap<String, Stray>,
     /// The peer was heard to serve, and this node has not served for long since.
@@ -96,10 +99,12 @@ pub struct Conflicts {
 
 #[derive(Clone, Copy, Debug)]
 struct Heard {
-    claimant: Claimant,
     first: Nanos,
     last: Nanos,
 }
+
+/// Its MAC address, where it is, and what it claims since when.
+type Station = ([u8; 6], u32, Vec<(Nanos, IpAddr)>);
 
 #[derive(Clone, Copy, Debug)]
 struct Stray {
@@ -115,9 +120,8 @@ impl Conflicts {
 
     /// A station spoke at `at`.
     pub fn claimed(&mut self, at: Nanos, claimant: Claimant) {
-        if self.claimants.len() < SEEN_MAX || self.claimants.contains_key(&claimant.address) {
-            let heard = self.claimants.entry(claimant.address).or_insert(Heard { claimant, first: at, last: at });
-            (heard.claimant, heard.last) = (claimant, at);
+        if self.claimants.len() < SEEN_MAX || self.claimants.contains_key(&claimant) {
+            self.claimants.entry(claimant).or_insert(Heard { first: at, last: at }).last = at;
         }
     }
 
@@ -145,38 +149,50 @@ impl Conflicts {
         let peers = !facts.serves && facts.peer_heard && facts.peer_serves;
         self.peer_served |= facts.peer_serves;
         let former = facts.serves && self.peer_served;
-        self.claimants.retain(|_, Heard { claimant, last, .. }| {
+        self.claimants.retain(|claimant, Heard { last, .. }| {
             let own = facts.own.contains(&claimant.mac);
             let late = former && *last < facts.since + GRACE;
             !own && !late && !peers && now.since(*last) < FORGET
         });
-        for Heard { claimant, first, .. } in self.claimants.values() {
-            if !facts.serves && now.since(*first) < GRACE {
-                continue;
+        let split = facts.serves && !facts.peer_heard;
+        let follows = match (facts.serves, split) {
+            (true, true) => {
+                "the peer is not heard: the pair may be split, both nodes serving; this node does not refresh the address"
             }
-            let split = facts.serves && !facts.peer_heard;
-            if split {
-                held.insert(claimant.address);
-            }
-            let (mac, on) = (text(claimant.mac), facts.name(claimant.ifindex));
-            let follows = match (facts.serves, split) {
-                (true, true) => {
-                    "the peer is not heard: the pair may be split, both nodes serving; this node does not refresh the address"
-                }
-                (true, false) => "clients reach one or the other: find that station and take the address from it",
-                (false, _) => {
-                    "nobody of this pair is known to serve: if this is not the peer, take the address from that station"
-                }
-            };
-            self.board.raise(
-                Kind::IpConflict,
-                &claimant.address.to_string(),
-                format!("{mac} on {on} says that it has {}; {follows}", claimant.address),
-            );
+            (true, false) => "clients reach one or the other: find that station and take the address from it",
+            (false, _) => "nobody of this pair is known to serve: if this is not the peer, take the address from that station",
+        };
+        let stations = self.stations();
+        for (mac, ifindex, addresses) in &stations {
+            let ripe: Vec<IpAddr> = addresses
+                .iter()
+                .filter(|(first, _)| facts.serves || now.since(*first) >= GRACE)
+                .map(|(_, address)| *address)
+                .collect();
+            held.extend(ripe.iter().filter(|_| split));
+            let Some(first) = ripe.first() else { continue };
+            let more = if ripe.len() == 1 { String::new() } else { format!(" and {} more of this pair's", ripe.len() - 1) };
+            let station = station(*mac, *ifindex, facts);
+            let text = format!("{station} says that it has {first}{more}; {follows}");
+            self.board.raise(Kind::IpConflict, &station, text);
         }
-        let stands = |subject: &str| subject.parse().is_ok_and(|address: IpAddr| self.claimants.contains_key(&address));
-        clear_others(&self.board, Kind::IpConflict, stands);
+        let known: BTreeSet<String> = stations.iter().map(|(mac, ifindex, _)| station(*mac, *ifindex, facts)).collect();
+        clear_others(&self.board, Kind::IpConflict, |subject| known.contains(subject));
         held
+    }
+
+    /// Who claims what, by MAC address and interface: everything in the order in which it was first heard.
+    fn stations(&self) -> Vec<Station> {
+        let mut stations = BTreeMap::<([u8; 6], u32), Vec<(Nanos, IpAddr)>>::new();
+        for (claimant, heard) in &self.claimants {
+            stations.entry((claimant.mac, claimant.ifindex)).or_default().push((heard.first, claimant.address));
+        }
+        stations.values_mut().for_each(|addresses| addresses.sort_unstable());
+        let mut stations: Vec<Station> =
+            stations.into_iter().map(|((mac, ifindex), addresses)| (mac, ifindex, addresses)).collect();
+        stations.sort_by_key(|(.., addresses)| addresses.first().map(|(first, _)| *first));
+        stations.truncate(STATIONS_MAX);
+        stations
     }
 
     fn look_at_routers(&mut self, now: Nanos, facts: &Facts) {
@@ -232,6 +248,10 @@ fn clear_others(board: &Board, kind: Kind, stands: impl Fn(&str) -> bool) {
     for (_, subject, _) in board.list().into_iter().filter(|(standing, subject, _)| *standing == kind && !stands(subject)) {
         board.clear(kind, &subject);
     }
+}
+
+fn station(mac: [u8; 6], ifindex: u32, facts: &Facts) -> String {
+    format!("{} on {}", text(mac), facts.name(ifindex))
 }
 
 fn text(mac: [u8; 6]) -> String {

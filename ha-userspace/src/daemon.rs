@@ -81,6 +81,9 @@ const KERNEL_EVENTS: usize = 4096;
 /// How often is looked for others who use what is this pair's.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a node that leaves waits until others were told of its last change of role.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 type Node = Rc<RefCell<Executor<Live>>>;
 
 /// Runs a node until it is told to stop.
@@ -169,7 +172,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
             timeouts,
             board: board.clone(),
             witness,
-            hook,
+            hook: hook.clone(),
             own: address::list(&netlink).await.context("cannot list the host's addresses")?,
         },
         known,
@@ -237,7 +240,12 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     if stopped {
         local::remove_all(&roles_of, &netlink).await;
         Receiver::of(&roles_of.reception()).follow(&netlink, &Reception::default()).await;
-        leave(node)?;
+        let left = leave(node);
+        let last = driver.snapshot().past.last().map(|past| past.when);
+        if !hook.finish(last, LAST_WORDS) {
+            warn!("not everybody could be told of this node's last change of role in time");
+        }
+        left?;
     }
     Ok(())
 }

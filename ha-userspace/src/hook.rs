@@ -9,6 +9,7 @@
 //! Whoever tells never waits: a queue that is full loses the newest notice, and the next one that is delivered says how many were
 //! lost. Each way out has its own thread, so that one that hangs holds up no other, and a time limit per delivery.
 
+mod ledger;
 mod notice;
 mod outlet;
 mod program;
@@ -19,11 +20,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub use notice::{Notice, Severity, What};
 pub use outlet::{Counts, QUEUE_MAX};
 
+use ledger::Ledger;
 use outlet::Outlet;
 pub use webhook::server;
 
@@ -80,6 +82,7 @@ pub struct Hook {
 #[derive(Debug)]
 struct Shared {
     settings: Arc<RwLock<Settings>>,
+    ledger: Arc<Ledger>,
     syslog: Outlet,
     program: Outlet,
     webhook: Outlet,
@@ -91,13 +94,14 @@ impl Hook {
     /// # Errors
     /// When the kernel gives no thread.
     pub fn spawn() -> io::Result<Hook> {
-        let settings = Arc::new(RwLock::default());
-        let outlet = |name, deliver| Outlet::spawn(name, Arc::clone(&settings), deliver);
+        let (settings, ledger) = (Arc::new(RwLock::default()), Arc::new(Ledger::default()));
+        let outlet = |name, deliver| Outlet::spawn(name, Arc::clone(&settings), Arc::clone(&ledger), deliver);
         let shared = Shared {
             syslog: outlet("hook-syslog", syslog::deliver)?,
             program: outlet("hook-program", program::deliver)?,
             webhook: outlet("hook-webhook", webhook::deliver)?,
             settings,
+            ledger,
         };
         Ok(Hook { shared: Arc::new(shared) })
     }
@@ -113,11 +117,21 @@ impl Hook {
             let settings = self.shared.settings.read().unwrap_or_else(|poisoned| poisoned.into_inner());
             (settings.syslog.is_some(), settings.program.is_some(), settings.webhook.is_some())
         };
+        let transition = matches!(notice.what, What::Transition(_)).then_some(notice.when);
         let notice = Arc::new(notice);
         let outlets = [(&self.shared.syslog, syslog), (&self.shared.program, program), (&self.shared.webhook, webhook)];
         for (outlet, _) in outlets.into_iter().filter(|(_, wanted)| *wanted) {
             outlet.put(Arc::clone(&notice));
         }
+        if let Some(when) = transition {
+            self.shared.ledger.told(when);
+        }
+    }
+
+    /// Waits until the transition of `last` was told and nothing is under way any more, but not longer than `limit`; whether that is so.
+    #[must_use]
+    pub fn finish(&self, last: Option<SystemTime>, limit: Duration) -> bool {
+        self.shared.ledger.wait(last, limit)
     }
 
     /// What became of what was told.

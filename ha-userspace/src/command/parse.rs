@@ -233,9 +233,9 @@ fn no_flag(verb: Verb, entity: &'static Entity, name: &str) -> CommandError {
     )
 }
 
-/// Refuses a word too many; it may be the second half of a password, so then it is not repeated.
+/// Refuses a word too many; it may be the second half of a secret, so then it is not repeated.
 fn too_many(verb: Verb, entity: &'static Entity, word: &Token) -> CommandError {
-    let secret = entity.attributes.iter().any(|attribute| attribute.kind == Kind::Secret);
+    let secret = entity.attributes.iter().any(|attribute| attribute.kind.is_secret());
     let shown = if secret { String::new() } else { format!(" [{}]", word.text) };
     let why = format!(
         "Invalid argument{shown}: one word too many; usage: {} (a value with spaces stands in \"…\")",
@@ -253,6 +253,6 @@ fn read(attribute: &'static Attribute, text: &str) -> Result<Value, CommandError
     if let Some((word, why)) = refused {
         return Err(CommandError::value(attribute.code, attribute.name, word, why));
     }
-    let shown = if attribute.kind == Kind::Secret { "…" } else { text };
+    let shown = if attribute.kind.is_secret() { "…" } else { text };
     attribute.kind.read(text).map_err(|allowed| CommandError::value(attribute.code, attribute.name, shown, allowed))
 }

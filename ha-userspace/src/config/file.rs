@@ -29,8 +29,8 @@ pub enum LoadError {
         /// What the system said.
         error: io::Error,
     },
-    /// It holds a password that others can read.
-    #[error("configuration file {path} holds a password and is open to group or others (mode {mode:04o}); type: chmod 600 {path}", path = .path.display())]
+    /// It holds a secret that others can read.
+    #[error("configuration file {path} holds a secret (a password, a webhook's URL) and is open to group or others (mode {mode:04o}); type: chmod 600 {path}", path = .path.display())]
     Loose {
         /// The file.
         path: PathBuf,
@@ -64,11 +64,16 @@ pub fn load(path: &Path, indices: Indices) -> Result<Config, LoadError> {
     }
     let config = load_text(path, &text, indices)?;
     let mode = metadata.permissions().mode() & 0o7777;
-    let secret = config.rpc_nodes().any(|node| node.password.is_some()) || config.ha().witness_password.is_some();
-    if secret && metadata.is_file() && mode & 0o077 != 0 {
+    if holds_secret(&config) && metadata.is_file() && mode & 0o077 != 0 {
         return Err(LoadError::Loose { path: path.to_owned(), mode });
     }
     Ok(config)
+}
+
+/// Whether there is a password, or a URL, which may have one in it.
+fn holds_secret(config: &Config) -> bool {
+    let password = config.rpc_nodes().any(|node| node.password.is_some()) || config.ha().witness_password.is_some();
+    password || config.hook_settings().webhook.is_some()
 }
 
 /// Loads a configuration from its text; `path` names it in errors.

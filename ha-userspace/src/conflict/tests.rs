@@ -46,12 +46,38 @@ fn foreign_owner_of_a_served_address_is_a_conflict_until_it_is_silent() {
     let mut conflicts = conflicts();
     conflicts.claimed(at(100), claimant(STRANGER));
     assert!(conflicts.look(at(101), &serving()).is_empty(), "the peer is heard: nothing is held");
-    assert_eq!(standing(&conflicts), [(Kind::IpConflict, "10.1.0.100".to_owned())]);
-    assert!(said(&conflicts).contains("02:09:09:09:09:09 on client0"), "{}", said(&conflicts));
+    assert_eq!(standing(&conflicts), [(Kind::IpConflict, "02:09:09:09:09:09 on client0".to_owned())]);
+    assert!(said(&conflicts).contains("02:09:09:09:09:09 on client0 says that it has 10.1.0.100;"), "{}", said(&conflicts));
     conflicts.look(at(170), &serving());
     assert_eq!(standing(&conflicts).len(), 1);
     conflicts.look(at(176), &serving());
     assert!(standing(&conflicts).is_empty());
+}
+
+#[test]
+fn a_station_with_many_addresses_is_one_alarm_that_counts_them() {
+    let mut conflicts = conflicts();
+    for last in [100, 7, 8] {
+        let address = Ipv4Addr::new(10, 1, 0, last).into();
+        conflicts.claimed(at(100) + Duration::from_millis(u64::from(last == 100)), Claimant { address, ..claimant(STRANGER) });
+        conflicts.look(at(101), &serving());
+    }
+    assert_eq!(standing(&conflicts).len(), 1);
+    assert!(said(&conflicts).contains("has 10.1.0.7 and 2 more"), "{}", said(&conflicts));
+    let cut = Facts { peer_heard: false, ..serving() };
+    assert_eq!(conflicts.look(at(102), &cut).len(), 3, "each of them is held");
+}
+
+#[test]
+fn two_stations_at_one_address_are_two_alarms_and_made_up_ones_not_a_thousand() {
+    let mut conflicts = conflicts();
+    let count = |conflicts: &mut Conflicts, stations: std::ops::Range<u8>| {
+        stations.for_each(|number| conflicts.claimed(at(100), claimant([2, 9, 9, 9, 9, number])));
+        conflicts.look(at(101), &serving());
+        standing(conflicts).len()
+    };
+    assert_eq!(count(&mut conflicts, 0..2), 2);
+    assert_eq!(count(&mut conflicts, 0..200), STATIONS_MAX);
 }
 
 #[test]

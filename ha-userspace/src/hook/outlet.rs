@@ -2,12 +2,13 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 
 use tracing::warn;
 
+use super::ledger::Ledger;
 use super::{Notice, Settings};
 
 /// Notices that wait for one way out; more are lost, and counted.
@@ -34,6 +35,7 @@ pub type Deliver = fn(&Notice, u64, &Settings) -> Result<(), String>;
 pub struct Outlet {
     queue: SyncSender<Arc<Notice>>,
     tally: Arc<Tally>,
+    ledger: Arc<Ledger>,
 }
 
 #[derive(Debug, Default)]
@@ -46,19 +48,29 @@ struct Tally {
 
 impl Outlet {
     /// Starts the thread, which ends with this.
-    pub fn spawn(name: &str, settings: Arc<RwLock<Settings>>, deliver: Deliver) -> io::Result<Outlet> {
-        let (queue, waiting) = sync_channel(QUEUE_MAX);
+    pub fn spawn(name: &str, settings: Arc<RwLock<Settings>>, ledger: Arc<Ledger>, deliver: Deliver) -> io::Result<Outlet> {
+        let (queue, waiting) = sync_channel::<Arc<Notice>>(QUEUE_MAX);
         let tally = Arc::new(Tally::default());
-        let counted = Arc::clone(&tally);
-        thread::Builder::new().name(name.into()).spawn(move || run(&waiting, &settings, &counted, deliver))?;
-        Ok(Outlet { queue, tally })
+        let (counted, closed) = (Arc::clone(&tally), Arc::clone(&ledger));
+        let run = move || {
+            let mut told_lost = 0;
+            while let Ok(notice) = waiting.recv() {
+                let settings = settings.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+                counted.deliver(&notice, &mut told_lost, &settings, deliver);
+                closed.close();
+            }
+        };
+        thread::Builder::new().name(name.into()).spawn(run)?;
+        Ok(Outlet { queue, tally, ledger })
     }
 
     /// Queues a notice, or counts it as lost. Never waits.
     pub fn put(&self, notice: Arc<Notice>) {
-        match self.queue.try_send(notice) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => drop(self.tally.lost.fetch_add(1, Relaxed)),
+        // Before the thread can close it.
+        self.ledger.open();
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.queue.try_send(notice) {
+            self.ledger.close();
+            self.tally.lost.fetch_add(1, Relaxed);
         }
     }
 
@@ -69,20 +81,18 @@ impl Outlet {
     }
 }
 
-fn run(waiting: &Receiver<Arc<Notice>>, settings: &RwLock<Settings>, tally: &Tally, deliver: Deliver) {
-    let mut told_lost = 0;
-    while let Ok(notice) = waiting.recv() {
-        let settings = settings.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
-        let lost = tally.lost.load(Relaxed);
-        match deliver(&notice, lost - told_lost, &settings) {
+impl Tally {
+    fn deliver(&self, notice: &Notice, told_lost: &mut u64, settings: &Settings, deliver: Deliver) {
+        let lost = self.lost.load(Relaxed);
+        match deliver(notice, lost - *told_lost, settings) {
             Ok(()) => {
-                told_lost = lost;
-                tally.delivered.fetch_add(1, Relaxed);
+                *told_lost = lost;
+                self.delivered.fetch_add(1, Relaxed);
             }
             Err(error) => {
-                tally.failed.fetch_add(1, Relaxed);
+                self.failed.fetch_add(1, Relaxed);
                 warn!(error, notice = notice.text(), "hook");
-                *tally.last_error.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(error);
+                *self.last_error.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(error);
             }
         }
     }
@@ -90,7 +100,7 @@ fn run(waiting: &Receiver<Arc<Notice>>, settings: &RwLock<Settings>, tally: &Tal
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Sender, channel};
+    use std::sync::mpsc::{Receiver, Sender, channel};
     use std::sync::{LazyLock, Mutex};
     use std::time::Duration;
 
@@ -114,7 +124,7 @@ mod tests {
     fn what_finds_no_room_is_counted_and_told_with_the_next_one_that_is_delivered() {
         let lost = LOST.1.lock().unwrap();
         let closed = GATE.lock().unwrap();
-        let outlet = Outlet::spawn("slow", Arc::default(), slow).unwrap();
+        let outlet = Outlet::spawn("slow", Arc::default(), Arc::default(), slow).unwrap();
         let notice = Arc::new(transition());
         outlet.put(Arc::clone(&notice));
         let within = Duration::from_secs(10);

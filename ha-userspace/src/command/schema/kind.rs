@@ -128,6 +128,11 @@ impl Kind {
         value.ok_or_else(|| self.allowed())
     }
 
+    /// Returns whether a value may hold a secret: a URL may have one in any part of it.
+    pub fn is_secret(&self) -> bool {
+        matches!(self, Kind::Secret | Kind::Url)
+    }
+
     /// Says what is allowed.
     pub fn allowed(&self) -> String {
         match *self {

@@ -133,7 +133,13 @@ fn a_refusal_names_the_fault_and_what_is_allowed() {
 #[test]
 fn a_password_is_never_repeated_in_a_refusal() {
     let long = "x".repeat(128);
-    for typed in ["set rpcnode 10.9.0.1 -password hush hush2".to_owned(), format!("set rpcnode 10.9.0.1 -password {long}")] {
+    let typed = [
+        "set rpcnode 10.9.0.1 -password hush hush2".to_owned(),
+        format!("set rpcnode 10.9.0.1 -password {long}"),
+        "set ha hook -webhook hooks.example/hush".to_owned(),
+        "set ha hook -webhook https://hooks.example/ hush".to_owned(),
+    ];
+    for typed in typed {
         let message = parse_line(&typed).unwrap_err().message;
         assert!(!message.contains("hush") && !message.contains(&long), "{message}");
     }

@@ -67,6 +67,8 @@ fn a_password_that_others_can_read_is_refused_with_the_remedy() {
     let error = load(&path, Indices::default()).unwrap_err().to_string();
     assert!(error.contains("mode 0640") && error.ends_with(&format!("type: chmod 600 {}", path.display())), "{error}");
     assert_eq!(load(&directory.file(NODE, 0o600), Indices::default()).unwrap().text(Secrets::Clear), NODE);
+    directory.file("set ha hook -webhook https://hooks.example/T0/s3cret\n", 0o604);
+    assert!(load(&path, Indices::default()).unwrap_err().to_string().contains("mode 0604"), "a URL may be a secret, too");
     directory.file("set ns hostName a\n", 0o644);
     assert!(load(&path, Indices::default()).is_ok(), "without a password anyone may read it");
 }
