@@ -101,10 +101,10 @@ fn next_hops_are_resolved_and_followed() {
 /// Announced until the first frame passes.
 const FORERUNNER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 1, 1));
 
-fn roll(leg: &link::Link, addresses: &[IpAddr]) -> Roll {
+fn roll(leg: &link::Link, addresses: &[IpAddr]) -> Arc<Roll> {
     let announcement = |&address: &IpAddr| Announcement { ifindex: leg.ifindex, subject: Subject::Address(address) };
     let announcements = addresses.iter().map(announcement).collect();
-    Roll { announcements, macs: [(leg.ifindex, [leg.mac; 2])].into(), ..Roll::default() }
+    Arc::new(Roll { announcements, macs: [(leg.ifindex, [leg.mac; 2])].into(), ..Roll::default() })
 }
 
 fn nobody() -> Outcome {
@@ -114,7 +114,7 @@ fn nobody() -> Outcome {
 /// An interface that has just come up drops what is sent for a moment: the kernel wires its queue up later.
 fn wait_until_frames_pass(leg: &link::Link, socket: &socket2::Socket) {
     let pace = Pace { rounds: 5_000, round_gap: Duration::from_millis(1), ..Pace::default() };
-    let forerunner = Gratuitous::spawn(pace).unwrap();
+    let forerunner = Gratuitous::spawn(pace, |_| {}).unwrap();
     forerunner.announce(Term::new(1, 1), &roll(leg, &[FORERUNNER]), nobody());
     let (mut frame, until) = ([0; 128], Instant::now() + Duration::from_secs(5));
     while packet_socket::receive(socket, &mut frame).unwrap().is_none() {
@@ -130,7 +130,7 @@ fn announcements_reach_the_segment_in_order_and_stop_at_once() {
         let leg = link::link("leg0").unwrap();
         let socket = packet_socket::capture("peer0").unwrap();
         wait_until_frames_pass(&leg, &socket);
-        let announcements = Gratuitous::spawn(Pace { burst: 8, rate: 100, ..Pace::default() }).unwrap();
+        let announcements = Gratuitous::spawn(Pace { burst: 8, rate: 100, ..Pace::default() }, |_| {}).unwrap();
         let addresses: Vec<IpAddr> = (1..=200).map(|n| Ipv4Addr::new(10, 1, 0, n).into()).collect();
         announcements.announce(Term::new(1, 1), &roll(&leg, &addresses), nobody());
         let mut heard = Vec::new();
