@@ -173,7 +173,7 @@ fn host_owned_addresses_speak_from_the_virtual_mac_and_are_kept_whatever_others_
     if !is_root() {
         return Ok(());
     }
-    let lab = pair()?;
+    let mut lab = pair()?;
     let primary = lab.wait_settled()?;
     let [serving, standing_by] = [primary, primary.peer()].map(|host| &lab.topology.site(host).netns);
     let has = |netns: &Netns, address: Ipv4Addr| -> Result<bool> {
@@ -204,6 +204,16 @@ fn host_owned_addresses_speak_from_the_virtual_mac_and_are_kept_whatever_others_
     }
     let log = lab.node(primary).log()?;
     ensure!(log.contains("it is back"), "{log}");
+    lab.node_mut(primary.peer()).kill()?;
+    let standing_by = &lab.topology.site(primary.peer()).netns;
+    standing_by.ip(&format!("addr add {SNIP_V4}/24 dev server0\n"))?;
+    lab.node_mut(primary.peer()).start()?;
+    lab.node_mut(primary.peer()).wait_ready()?;
+    let standing_by = &lab.topology.site(primary.peer()).netns;
+    until("a copy that was there before the daemon is gone", WITHIN, || Ok(!has(standing_by, SNIP_V4)?))
+        .map_err(|error| lab.explain(error))?;
+    lab.wait_settled()?;
+    let serving = &lab.topology.site(primary).netns;
     force_failover(&lab, primary)?;
     until("the addresses have moved", WITHIN, || Ok(has(standing_by, HOST_VIP_V4)? && !has(serving, HOST_VIP_V4)?))?;
     Ok(())
