@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use ha_common::abi::Reason;
+use ha_common::abi::{Interface, Reason};
+use ha_common::tables::HostTables;
 
 use super::Vector;
 use super::frames::{Arp, Frame, Mac, advertisement, echo, link, solicitation, tcp};
@@ -11,6 +12,13 @@ use super::world::*;
 
 const VMAC: Mac = [0, 0, 0x5e, 0, 1, 7];
 const VMAC6: Mac = [0, 0, 0x5e, 0, 2, 7];
+
+/// The client leg has a VRID bound.
+fn has_virtual_macs(tables: &mut HostTables) {
+    let [v4_mac, v6_mac] = Interface::virtual_macs(7);
+    let leg = Interface { v4_mac, v6_mac, ..tables.interfaces[&CLIENT_LEG] };
+    tables.interfaces.insert(CLIENT_LEG, leg);
+}
 
 fn from(source: IpAddr) -> Frame {
     let destination = if source.is_ipv4() { CLIENT } else { CLIENT6 };
@@ -79,12 +87,18 @@ pub fn vectors() -> Vec<Vector> {
             .passes(Reason::EgressPass),
         Vector::new("egress: from a virtual MAC while not serving")
             .with(step_down)
+            .with(has_virtual_macs)
             .sent(Frame { from: VMAC, ..from(OWN) }.bytes())
             .drops(Reason::EgressVmac),
         Vector::new("egress: from a virtual MAC of IPv6 while not serving")
             .with(step_down)
+            .with(has_virtual_macs)
             .sent(Frame { from: VMAC6, ..from(OWN) }.bytes())
             .drops(Reason::EgressVmac),
+        Vector::new("egress: from the virtual MAC of another router on this host, serving or not")
+            .with(step_down)
+            .sent(Frame { from: VMAC, ..from(OWN) }.bytes())
+            .passes(Reason::EgressPass),
         Vector::new("egress: from its own address, serving or not")
             .with(step_down)
             .sent(from(OWN).bytes())
