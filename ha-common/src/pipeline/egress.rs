@@ -42,7 +42,7 @@ fn judge<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, egress: Egress) ->
     // The pair's own; other virtual routers on this host are their own business.
     let source = eth::source(frame.macs);
     if eth::is_virtual(source)
-        && tables.interface(egress.ifindex).is_some_and(|here| source == here.v4_mac || source == here.v6_mac)
+        && tables.interface(egress.ifindex).is_some_and(|here| here.has_virtual(source))
         && !serves(tables, virtual_mac::GROUP as u32)
     {
         return Err(Verdict::drop(Reason::EgressVmac));

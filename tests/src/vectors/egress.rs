@@ -18,7 +18,7 @@ fn has_virtual_macs_in_vain(tables: &mut HostTables) {
     step_down(tables);
     let [v4_mac, v6_mac] = Interface::virtual_macs(7);
     let leg = Interface { v4_mac, v6_mac, ..tables.interfaces[&CLIENT_LEG] };
-    tables.interfaces.insert(CLIENT_LEG, leg);
+    tables.interfaces.insert(SENDS_ON, leg);
 }
 
 fn from(source: IpAddr) -> Frame {
