@@ -65,6 +65,7 @@ fn takeover_arrives_at_program_syslog_and_web_server() -> Result<()> {
     program(&path)?;
     let (path_text, url) = (path.display().to_string(), format!("http://{WEB}/ha"));
     lab.node(new).command(&["set", "ha", "hook", "-syslog", SYSLOG, "-program", &path_text, "-webhook", &url])?;
+    lab.wait_well(old)?;
     lab.node(old).command(&["force", "ha", "failover"]).map_err(|error| lab.explain(error))?;
 
     let out = path.with_extension("out");

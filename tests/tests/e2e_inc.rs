@@ -106,9 +106,11 @@ fn pair_behind_a_router_forms_swaps_roles_by_force_and_judges_its_own_routes() -
     let pair = Pair([start(&a, Host::A)?, start(&b, Host::B)?]);
     pair.wait("one Primary and one Secondary", |_| pair.primary().is_some())?;
     let first = pair.primary().context("settled")?;
+    // A kernel answers heartbeats before its daemon has said anything of itself.
+    let both_say_so =
+        |node: &Node| node.command(&["show", "ha", "node"]).is_ok_and(|shown| shown.matches("INC State: ENABLED").count() == 2);
+    pair.wait("each node says that both are in INC mode", |nodes| nodes.iter().all(both_say_so))?;
     for node in &pair.0 {
-        let shown = node.command(&["show", "ha", "node"])?;
-        ensure!(shown.matches("INC State: ENABLED").count() == 2, "both blocks say so:\n{shown}{}", node.log_tail());
         let echoed = node.counters()?.into_iter().find(|(reason, _)| *reason == "heartbeat_echoed");
         ensure!(echoed.is_some_and(|(_, count)| count > 0), "echoes pass the router");
     }

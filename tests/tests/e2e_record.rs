@@ -24,6 +24,7 @@ fn record_of_both_nodes_through_failovers_replays_to_the_same_actions() -> Resul
     let Some(_alone) = alone() else { return Ok(()) };
     let mut lab = trial::lab(true)?;
     let first = lab.wait_settled()?;
+    lab.wait_well(first)?;
     lab.node(first).command(&["force", "ha", "failover"])?;
     ensure!(lab.wait_settled()? == first.peer(), "the roles were swapped");
     // A cut that heals, a daemon that restarts, one that is killed.

@@ -106,6 +106,7 @@ fn is_from(frame: &[u8], address: Ipv4Addr) -> bool {
 }
 
 fn force_failover(lab: &Lab, from: Host) -> Result<()> {
+    lab.wait_well(from)?;
     lab.node(from).command(&["force", "ha", "failover"])?;
     ensure!(lab.wait_settled()? == from.peer(), "the roles are swapped");
     Ok(())
@@ -212,7 +213,6 @@ fn host_owned_addresses_speak_from_the_virtual_mac_and_are_kept_whatever_others_
     let standing_by = &lab.topology.site(primary.peer()).netns;
     until("a copy that was there before the daemon is gone", WITHIN, || Ok(!has(standing_by, SNIP_V4)?))
         .map_err(|error| lab.explain(error))?;
-    lab.wait_settled()?;
     let serving = &lab.topology.site(primary).netns;
     force_failover(&lab, primary)?;
     until("the addresses have moved", WITHIN, || Ok(has(standing_by, HOST_VIP_V4)? && !has(serving, HOST_VIP_V4)?))?;

@@ -147,6 +147,17 @@ impl Lab {
         }
     }
 
+    /// Waits until `host` says that both nodes are UP: one that has just come up, or whose daemon has, does not know its own health yet.
+    pub fn wait_well(&self, host: Host) -> Result<()> {
+        let deadline = Instant::now() + SETTLE_WITHIN;
+        let well = |shown: String| shown.matches("Node State: UP").count() == Host::BOTH.len();
+        while !self.node(host).command(&["show", "ha", "node"]).is_ok_and(well) {
+            ensure!(Instant::now() < deadline, "not both are UP within {SETTLE_WITHIN:?}\n{}{}", self.shown(), self.logs());
+            std::thread::sleep(ASK_EVERY);
+        }
+        Ok(())
+    }
+
     /// Waits until `host` says that it has `role`, whatever its peer says.
     pub fn wait_role(&self, host: Host, role: Role) -> Result<()> {
         let deadline = Instant::now() + SETTLE_WITHIN;
