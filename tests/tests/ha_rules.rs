@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ha_common::ha::event::Cause;
 use ha_common::ha::settings::{HaStatus, Settings};
 use ha_tests::sim::{Fault, World};
 
@@ -419,17 +420,22 @@ fn primary_that_is_cut_off_together_with_its_peer_asks_the_witness_first() {
 
 #[test]
 fn restarted_daemons_do_not_release_the_witness_on_what_their_kernels_remember() {
-    let mut world = alike(with_witness());
-    cut_all_links(&mut world, 100);
-    world.run(ms(1_000));
-    let winner = world.only_primary().expect("one serves");
-    for node in [1 - winner, winner] {
-        world.apply(Fault::KillDaemon { node });
-        world.apply(Fault::StartDaemon { node });
-        world.run(ms(60));
+    for gap in (0..80).step_by(5) {
+        for first_is_winner in [true, false] {
+            let mut world = alike(with_witness());
+            cut_all_links(&mut world, 100);
+            world.run(ms(1_000));
+            let winner = world.only_primary().expect("one serves");
+            let first = if first_is_winner { winner } else { 1 - winner };
+            for node in [first, 1 - first] {
+                world.apply(Fault::KillDaemon { node });
+                world.apply(Fault::StartDaemon { node });
+                world.run(ms(gap));
+            }
+            assert_eq!(after(&mut world, ms(3_000)), if winner == 0 { A } else { B }, "{gap} ms between the restarts");
+            assert_sound(world);
+        }
     }
-    assert_eq!(after(&mut world, ms(3_000)), if winner == 0 { A } else { B });
-    assert_sound(world);
 }
 
 #[test]
@@ -447,6 +453,8 @@ fn stall_during_a_cut_does_not_decide_the_dispute_after_it() {
         assert_eq!([world.serves(0), world.serves(1)], [true, true]);
         cut_all_links(&mut world, 0);
         assert_eq!(after(&mut world, ms(200)), A, "node {stalled} stalled");
+        let overslept = |node: usize| world.nodes[node].transitions.iter().any(|change| change.cause == Cause::Overslept);
+        assert!(!overslept(0) && !overslept(1), "node {stalled} stalled: nobody was away when the peer took over");
         assert_sound(world);
     }
 }
@@ -454,6 +462,7 @@ fn stall_during_a_cut_does_not_decide_the_dispute_after_it() {
 #[test]
 fn stay_primary_that_loses_the_role_by_a_hung_daemon_waits_too() {
     let mut world = pair(Settings { status: HaStatus::StayPrimary, ..settings() }, settings());
+    world.run(Duration::from_secs(60));
     world.apply(Fault::Stall { node: 0, span: ms(600) });
     assert_eq!(after(&mut world, ms(1_000)), B);
     assert_eq!(after(&mut world, Duration::from_secs(28)), B, "it has not been well for long since");
