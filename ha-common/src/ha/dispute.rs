@@ -7,8 +7,10 @@
 //!    this node serves from now on.
 //! 2. **Claim** — the peer is armed over this node's term, and this node has consented or its controller is hung: this node stops.
 //!    It is the only one who can know either.
-//! 3. **Absence** — both serve, the peer under a newer term that it did not have when it was heard a moment ago, or, if that was long ago, this
-//!    node's controller stood still as well: no cut, this machine was away (its host paused it), and stops. It is the only one who can know.
+//! 3. **Absence** — both serve, the peer under a newer term that it took, as it says, because it heard nothing of this node; yet this node
+//!    heard the peer a moment ago, or, if that was long ago, its controller stood still as well: no cut, this machine was away (its host
+//!    paused it), and stops. It is the only one who can know. (A newer term that the peer took for another reason, late, because its daemon
+//!    was stopped between a decision and its deed, says nothing about this node: rule 4 judges that.)
 //! 4. **Verdict** — both serve. The node with the lower id compares once per pair of terms, as soon as the peer has heard of its own, keeps
 //!    the loser and carries it in every frame; the other obeys and never compares (two nodes that compared different snapshots could both
 //!    stop, or both go on).
@@ -96,7 +98,7 @@ pub fn judge(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: N
     if theirs.term.is_none() {
         return Ruling::Stands;
     }
-    if was_away(node, own, theirs.term, now, before) {
+    if was_away(node, own, frame, theirs.term, now, before) {
         fence.stop(group, mine);
         return Ruling::Overslept(mine);
     }
@@ -122,10 +124,10 @@ pub fn judge(node: &Node, fence: &Fence, frame: &Extension, group: usize, now: N
 
 /// Whether the peer began to serve while this machine was away. Only the first frame that says so can tell: later ones follow upon it.
 #[inline(always)]
-fn was_away(node: &Node, own: &NodeGroup, theirs: Term, now: Nanos, before: Before) -> bool {
+fn was_away(node: &Node, own: &NodeGroup, frame: &Extension, theirs: Term, now: Nanos, before: Before) -> bool {
     let mine = own.role_term;
     let settled = own.since.0 <= now.0 && now.since(own.since) >= SETTLED;
-    if theirs < mine || before.term == theirs || !settled {
+    if theirs < mine || before.term == theirs || !settled || frame.flags & flags::OVER_SILENCE == 0 {
         return false;
     }
     let stood_still = before.heard_at != Nanos::NEVER && (now.since(before.heard_at).as_nanos() as u64) < node.dead;

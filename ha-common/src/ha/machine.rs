@@ -115,6 +115,8 @@ pub struct Machine {
     listening_since: Nanos,
     unknown_since: Nanos,
     serving: Term,
+    /// Whether the role was taken because nothing was heard of the peer.
+    over_silence: bool,
     ruled: Option<Ruling>,
     /// Unknown until the driver has looked.
     health: Option<Health>,
@@ -168,6 +170,7 @@ impl Machine {
             listening_since: now,
             unknown_since: Nanos::NEVER,
             serving: Term::NONE,
+            over_silence: false,
             ruled: None,
             health: None,
             reached: None,

@@ -59,6 +59,8 @@ pub struct Ghost {
     pub fenced: [Term; 2],
     /// By node: whether its daemon was stopped between deciding and doing, and has not taken a turn since.
     pub broken_off: [bool; 2],
+    /// By node: whether it stands still, and had for more than a dead interval when its peer took over from it.
+    pub slept: [bool; 2],
     /// The terms that last served at once.
     pub dispute: [Term; 2],
     /// Which of them a ruling stopped.
@@ -87,6 +89,9 @@ impl Pair {
             self.judge_serving(id, before, after);
         }
         for id in 0..2 {
+            if before[1 - id].is_none() && !after[1 - id].is_none() {
+                self.ghost.slept[id] = !after[id].is_none() && self.ghost.idle_ticks[id] > DEAD_TICKS as u8;
+            }
             self.ghost.broken_off[id] &= self.stalled[id] || self.woken[id];
         }
         if after.iter().all(|term| !term.is_none()) && self.ghost.dispute != after {
@@ -183,6 +188,9 @@ impl Pair {
             Ruling::Won(term) => better(frame.standing.merits, own.merits) && own.granted_over != term,
             _ => false,
         };
+        if matches!(ruling, Ruling::Won(_)) && self.ghost.slept[id] {
+            self.fail("a node that had stood still won a dispute");
+        }
         if worse {
             self.fail("the worse node won a dispute");
         }

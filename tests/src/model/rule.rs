@@ -33,6 +33,8 @@ pub enum Rule {
     Answer,
     /// While one side has no proof that it is heard, nothing is decided.
     Doubt,
+    /// Who stood still while its peer took over stops, whatever the order says.
+    Absence,
     /// When neither node hears the other, the witness lets one serve.
     Witness,
     /// Of two nodes that are not well, the last Primary stays with failSafe, and nobody without it.
@@ -43,7 +45,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 13] = [
+    pub const ALL: [Rule; 14] = [
         Rule::Fence,
         Rule::OneDecision,
         Rule::Veto,
@@ -54,6 +56,7 @@ impl Rule {
         Rule::Rival,
         Rule::Answer,
         Rule::Doubt,
+        Rule::Absence,
         Rule::Witness,
         Rule::FailSafe,
         Rule::ThreeAsks,
@@ -84,6 +87,8 @@ pub fn receive(node: &mut SimNode, now: Nanos, link: usize, frame: &Extension, o
                 }
             }
         }
+        // As if the peer's role were nothing new.
+        Some(Rule::Absence) => *node.fence.peer_term.get_mut() = frame.groups[0].term.0,
         Some(Rule::Rival) if mine.is_none() => seen.groups[0].armed_over = Term(u64::MAX),
         _ => {}
     }

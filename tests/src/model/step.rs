@@ -216,6 +216,7 @@ impl Pair {
             Step::Wake(id) | Step::WakeLate(id) => {
                 self.node_mut(id).too_late = step == Step::WakeLate(id);
                 self.stalled[id] = false;
+                self.ghost.slept[id] = false;
                 self.woken[id] = true;
             }
             Step::Kill(id) => self.node_mut(id).kill_daemon(),

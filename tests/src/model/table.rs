@@ -61,6 +61,7 @@ impl Rule {
             Rule::Fence | Rule::OneDecision | Rule::Veto | Rule::Doubt => none.with_cuts(1),
             Rule::Deaf => Bounds { parts: 1, ..none.with_cuts(1) },
             Rule::GrantScope => Bounds { parts: 2, legs: 3, lockstep: true, ..none },
+            Rule::Absence => Bounds { parts: 2, stalls: 1, lockstep: true, ..none },
             Rule::Isolation => Bounds { legs: 1, ..none },
             Rule::UnknownKey => Bounds { keys: 1, ..none },
             Rule::Rival | Rule::Answer => Bounds { legs: 2, ..none },

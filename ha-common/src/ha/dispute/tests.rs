@@ -126,7 +126,9 @@ fn two_that_hear_nothing_of_each_other_do_not_both_stop_when_the_link_begins_to_
 fn paused_and_new(id: u32) -> (Kernel, Kernel) {
     let old = Kernel::new(id, Term::new(4, id as u8));
     store(&old.fence.peer_term, Term::NONE.0);
-    (old, Kernel::new(3 - id, Term::new(5, 3 - id as u8)))
+    let mut new = Kernel::new(3 - id, Term::new(5, 3 - id as u8));
+    new.node.said_flags = flags::OVER_SILENCE.into();
+    (old, new)
 }
 
 #[test]
@@ -155,6 +157,18 @@ fn cut_of_a_dead_interval_is_no_absence() {
         let (old, new) = paused_and_new(id);
         store(&old.fence.peer_heard_at, at(10).0);
         assert_eq!(old.hear(&new.request(at(1000)), at(1000)).0, Ruling::Stands, "node {id}");
+    }
+}
+
+#[test]
+fn peer_that_did_not_take_the_role_over_silence_is_judged_by_the_order() {
+    for id in [1, 2] {
+        // A daemon that was stopped between a decision and its deed: its kernel has answered all the while.
+        let (old, mut new) = paused_and_new(id);
+        new.node.said_flags = 0;
+        store(&old.fence.peer_heard_at, at(990).0);
+        let ruling = old.hear(&new.request(at(1000)), at(1000)).0;
+        assert!(!matches!(ruling, Ruling::Overslept(_)), "node {id}: {ruling:?}");
     }
 }
 

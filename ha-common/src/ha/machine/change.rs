@@ -21,6 +21,9 @@ impl Machine {
         self.granted_over = Term::NONE;
         self.last_term = term;
         self.serving = term;
+        // Before the kernel says that it serves under it.
+        self.over_silence = false;
+        self.publish_as(now, master_state::PRIMARY);
         self.actions.push_back(Action::SetRole(term));
         self.enter(now, Role::Primary { term }, term, cause);
         self.publish(now);
@@ -60,6 +63,7 @@ impl Machine {
         self.actions.push_back(Action::Consent(Term::NONE));
         self.actions.push_back(Action::Withdraw);
         self.serving = Term::NONE;
+        self.over_silence = false;
         self.ruled = None;
         self.enter(now, Role::Secondary, term, cause);
         self.publish(now);

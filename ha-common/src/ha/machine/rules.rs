@@ -45,6 +45,8 @@ impl Machine {
         self.cause = ground.cause.clone();
         self.granted_over = if ground.granted { over } else { Term::NONE };
         if ground.alone {
+            // Before the kernel says that it serves: the first frame that says so says why.
+            self.over_silence = ground.cause != Cause::Standalone;
             self.publish_as(now, master_state::PRIMARY);
             self.actions.push_back(Action::SetRole(term));
             self.actions.push_back(Action::Send);
@@ -65,6 +67,8 @@ impl Machine {
         } else if !self.may_take() && !self.must_take() && !self.last_resort() {
             self.disarm(now, term, Cause::Ineligible);
         } else if self.takes_from_dead(now) && !self.vetoed(now) && !self.peer_unknown(now) {
+            self.over_silence = true;
+            self.publish_as(now, master_state::PRIMARY);
             self.actions.push_back(Action::SetRole(term));
             self.actions.push_back(Action::Disarm);
             self.actions.push_back(Action::Send);

@@ -59,6 +59,7 @@ impl Machine {
             (secondary && (wanted || self.prefers(now)), flags::WANTS_ROLE),
             (insisted, flags::FORCED),
             (self.back_at != Nanos::NEVER, flags::WAS_AWAY),
+            (self.over_silence, flags::OVER_SILENCE),
             (self.fitness.quiet, flags::QUIET),
             (self.last_resort(), flags::LAST_RESORT),
             (self.willing(), flags::WILLING),
