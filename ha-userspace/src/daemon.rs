@@ -25,6 +25,7 @@ mod gateway;
 mod helpers;
 mod live;
 mod local;
+mod log;
 mod lookout;
 mod overheard;
 mod probing;
@@ -91,7 +92,7 @@ type Node = Rc<RefCell<Executor<Live>>>;
 /// # Errors
 /// When the configuration, the kernel or the interfaces do not allow it: each says what to do.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(log_filter()).init();
+    log::begin();
     let config = config::load(&options.config, Indices::default())?;
     let state = StateFile::in_dir(&options.state)?;
     let _alone = alone(options)?;
@@ -103,10 +104,6 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the event loop")?;
     tokio.block_on(serve_node(options, config, datapath, state))
-}
-
-fn log_filter() -> tracing_subscriber::EnvFilter {
-    tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into())
 }
 
 async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, state: StateFile) -> anyhow::Result<()> {
