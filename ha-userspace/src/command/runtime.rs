@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
+use ha_common::ha::event::Testimony;
+use ha_common::ha::machine::Judged;
 use serde::Serialize;
 
 use super::CommandError;
@@ -167,8 +169,20 @@ pub struct OwnStatus {
     pub critical_interfaces: Vec<String>,
     /// Failover interface sets that fail.
     pub failed_sets: Vec<String>,
-    /// Monitored routes, and whether they are there; those that have not been looked for are not among them.
-    pub routes: Vec<(Route, bool)>,
+    /// It has not looked at its interfaces yet: it is neither well nor unwell.
+    pub unjudged: bool,
+    /// Monitored routes, and whether they are there; none for one that has not been looked for yet.
+    pub routes: Vec<(Route, Option<bool>)>,
+    /// Whether those count for its health.
+    pub routes_judged: Judged,
+    /// Failovers that count against maxFlips.
+    pub flips: u32,
+    /// Time since the first of them.
+    pub flip_time: Option<Duration>,
+    /// Time until it takes its preferred role back, while it waits for that (STAYPRIMARY).
+    pub preference_left: Option<Duration>,
+    /// What the witness said last; none if it has not been asked anything yet.
+    pub witness: Option<Testimony>,
     /// How long nobody has been heard on the legs of clients; none while nobody is asked.
     pub silence: Option<Duration>,
     /// Heartbeats of the peer that were taken in: requests and answers.
@@ -226,18 +240,18 @@ pub struct NodeStatus {
     pub sync: SyncState,
     /// Whether commands are propagated, where known.
     pub propagation: Option<bool>,
-    /// Interfaces in use.
-    pub enabled_interfaces: Vec<String>,
-    /// Interfaces taken out of use.
-    pub disabled_interfaces: Vec<String>,
-    /// Interfaces whose carrier is the node's health.
-    pub monitored_interfaces: Vec<String>,
-    /// Interfaces on which heartbeats are not sent.
-    pub heartbeat_off_interfaces: Vec<String>,
-    /// HA links on which the other node was not heard for a dead interval.
-    pub silent_interfaces: Vec<String>,
-    /// Monitored interfaces that fail.
-    pub failed_interfaces: Vec<String>,
+    /// Interfaces in use, where known.
+    pub enabled_interfaces: Option<Vec<String>>,
+    /// Interfaces taken out of use, where known.
+    pub disabled_interfaces: Option<Vec<String>>,
+    /// Interfaces whose carrier is the node's health, where known.
+    pub monitored_interfaces: Option<Vec<String>>,
+    /// Interfaces on which heartbeats are not sent, where known.
+    pub heartbeat_off_interfaces: Option<Vec<String>>,
+    /// HA links on which the other node was not heard for a dead interval, where known.
+    pub silent_interfaces: Option<Vec<String>>,
+    /// Monitored interfaces that fail, once they have been judged.
+    pub failed_interfaces: Option<Vec<String>>,
     /// Time between heartbeats; known of this node.
     pub hello_interval: Option<Duration>,
     /// Silence after which the other node is dead; known of this node.
@@ -285,8 +299,9 @@ impl NodeStatus {
     pub fn local(config: &Config) -> Self {
         let ha = config.ha();
         let names = |wanted: fn(&crate::config::Interface) -> bool| {
-            config.interfaces().filter(|interface| wanted(interface)).map(|interface| interface.name.clone()).collect()
+            config.interfaces().filter(|interface| wanted(interface)).map(|interface| interface.name.clone()).collect::<Vec<String>>()
         };
+        let names = |wanted| Some(names(wanted));
         Self {
             id: 0,
             ip: config.nsip(),
@@ -306,8 +321,8 @@ impl NodeStatus {
             disabled_interfaces: names(|interface| !interface.enabled),
             monitored_interfaces: names(|interface| interface.enabled && interface.monitor),
             heartbeat_off_interfaces: names(|interface| interface.enabled && !interface.heartbeat),
-            silent_interfaces: Vec::new(),
-            failed_interfaces: Vec::new(),
+            silent_interfaces: Some(Vec::new()),
+            failed_interfaces: Some(Vec::new()),
             hello_interval: Some(ha.hello_interval),
             dead_interval: Some(ha.dead_interval),
             in_master_state_for: None,
@@ -328,12 +343,12 @@ impl NodeStatus {
             fail_safe: None,
             sync: SyncState::Unknown,
             propagation: None,
-            enabled_interfaces: Vec::new(),
-            disabled_interfaces: Vec::new(),
-            monitored_interfaces: Vec::new(),
-            heartbeat_off_interfaces: Vec::new(),
-            silent_interfaces: config.ha_links().map(|link| link.name.clone()).collect(),
-            failed_interfaces: Vec::new(),
+            enabled_interfaces: None,
+            disabled_interfaces: None,
+            monitored_interfaces: None,
+            heartbeat_off_interfaces: None,
+            silent_interfaces: None,
+            failed_interfaces: None,
             hello_interval: None,
             dead_interval: None,
             in_master_state_for: None,

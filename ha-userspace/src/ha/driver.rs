@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use ha_common::abi::{GROUPS, Link, MAX_LINKS, Term, event_kind};
 use ha_common::ha::alarm::{Alarms, Steady};
-use ha_common::ha::event::{Action, Event, Refusal, Transition};
+use ha_common::ha::event::{Action, Event, Refusal, Testimony, Transition};
 use ha_common::ha::machine::{Machine, TERM_BLOCK};
 use ha_common::ha::settings::Settings;
 use ha_common::ha::view::PeerView;
@@ -72,6 +72,8 @@ pub struct Driver {
     commits: u64,
     facts: Facts,
     silence: Option<Duration>,
+    /// What the witness in use said last.
+    witness: Option<Testimony>,
     pending: Option<oneshot::Sender<Result<(), Refusal>>>,
     past: VecDeque<Past>,
     alarms: Alarms,
@@ -106,6 +108,7 @@ impl Driver {
             commits: 0,
             facts: Facts::default(),
             silence: None,
+            witness: None,
             pending: None,
             past: VecDeque::new(),
             alarms: Alarms::default(),
@@ -222,6 +225,10 @@ impl Driver {
                     self.parts.requests.set_hello(settings.hello);
                     self.parts.shared.set_controller_dead(nanos_of(settings.controller_dead));
                     self.parts.shared.set_dead(nanos_of(settings.dead));
+                    let known = self.machine.settings();
+                    if (settings.witness, settings.witness_id) != (known.witness, known.witness_id) {
+                        self.witness = None;
+                    }
                     self.feed(Event::Settings(settings));
                 }
                 Request::Committed { incarnation, configured } => {
@@ -235,7 +242,10 @@ impl Driver {
                 }
                 Request::Announced { term, done } => self.feed(Event::Announced { term, done }),
                 Request::Reserved(upto) => self.feed(Event::Reserved(upto)),
-                Request::Witness(testimony) => self.feed(Event::Witness(testimony)),
+                Request::Witness(testimony) => {
+                    self.witness = Some(testimony);
+                    self.feed(Event::Witness(testimony));
+                }
                 Request::End => self.ended = true,
             }
         }
@@ -407,6 +417,11 @@ impl Driver {
             peer_alive: self.machine.peer_alive(now),
             peer_unknown: self.machine.peer_unknown(now),
             facts: self.facts.clone(),
+            judged: self.machine.is_judged(),
+            routes_judged: self.machine.routes_judged(now),
+            flips: self.machine.flips(),
+            preference_left: self.machine.preference_left(now),
+            witness: self.witness,
             silence: self.silence,
             past: self.past.iter().cloned().collect(),
         };

@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use ha_common::ha::event::Testimony;
+use ha_common::ha::machine::Judged;
+
 use crate::command::runtime::recorder::Recorder;
 use crate::command::runtime::{LinkStatus, MasterState, NodeState, NodeStatus, OwnStatus, PairStatus, SyncState, Transition};
 use crate::command::value::Route;
@@ -24,7 +27,7 @@ const NODE: &str = "
     bind fis uplinks eth0 eth1
     add fis spares
     add ha node 1 192.0.2.12
-    set ha node -maxFlips 3 -maxFlipTime 600 -syncvlan 7
+    set ha node -witness 192.0.2.9 -witnessPassword secret -maxFlips 3 -maxFlipTime 600 -syncvlan 7
     bind ha node -routeMonitor *
     bind ha node -routeMonitor 10.7.0.0 255.255.0.0
     set ns rpcNode 192.0.2.11 -password secret
@@ -52,6 +55,7 @@ fn node(status: Option<PairStatus>) -> Executor<Recorder> {
 fn pair() -> PairStatus {
     let config = load_text(Path::new("node.conf"), NODE, Indices::default()).unwrap();
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let known = |list: &[&str]| Some(names(list));
     let seconds = Duration::from_secs;
     let local =
         NodeStatus { master: MasterState::Primary, in_master_state_for: Some(seconds(77)), ..NodeStatus::local(&config) };
@@ -64,10 +68,10 @@ fn pair() -> PairStatus {
         fail_safe: Some(false),
         sync: SyncState::Success,
         propagation: Some(true),
-        enabled_interfaces: names(&["eth0", "eth1", "ha0"]),
-        monitored_interfaces: names(&["eth0", "eth1"]),
-        silent_interfaces: names(&[]),
-        failed_interfaces: names(&["eth1"]),
+        enabled_interfaces: known(&["eth0", "eth1", "ha0"]),
+        monitored_interfaces: known(&["eth0", "eth1"]),
+        silent_interfaces: known(&[]),
+        failed_interfaces: known(&["eth1"]),
         ..NodeStatus::unheard_peer(&config).unwrap()
     };
     let (last_heard, rtt) = (Some(Duration::from_micros(4_250)), Some(Duration::from_micros(118)));
@@ -96,7 +100,13 @@ fn pair() -> PairStatus {
     let own = OwnStatus {
         critical_interfaces: names(&["eth0"]),
         failed_sets: names(&["uplinks"]),
-        routes: vec![(Route::Default, true), (Route::read("10.7.0.0/16").unwrap(), false)],
+        routes: vec![(Route::Default, Some(true)), (Route::read("10.7.0.0/16").unwrap(), Some(false))],
+        routes_judged: Judged::In(Duration::from_millis(97_040)),
+        flips: 2,
+        flip_time: Some(Duration::from_millis(42_500)),
+        preference_left: Some(Duration::from_millis(12_340)),
+        witness: Some(Testimony::Noted),
+        unjudged: false,
         silence: Some(Duration::from_micros(480_250)),
         received: 7_999,
         sent: 8_001,
@@ -154,6 +164,24 @@ fn shows_print_the_public_layout_and_json_the_tables_keys() {
 fn a_standalone_node_shows_itself_as_primary() {
     let mut executor = Executor::new(Default::default(), Recorder::default());
     is_golden("ha_node_standalone.txt", &say(&mut executor, "show ha node").text);
+}
+
+#[test]
+fn a_node_that_has_just_started_is_not_judged_yet_and_of_its_peer_nothing_is_known() {
+    let starting = PairStatus {
+        local: NodeStatus { state: NodeState::Init, failed_interfaces: None, ..pair().local },
+        peer: NodeStatus::unheard_peer(&load_text(Path::new("node.conf"), NODE, Indices::default()).unwrap()),
+        own: OwnStatus { unjudged: true, routes: vec![(Route::Default, None)], ..OwnStatus::default() },
+        ..pair()
+    };
+    let mut executor = node(Some(starting));
+    is_golden("ha_node_starting.txt", &say(&mut executor, "show ha node").text);
+    for line in ["show fis", "show ci"] {
+        let shown = say(&mut executor, line).text;
+        assert!(shown.contains("not judged yet") && !shown.contains("UP"), "{shown}");
+    }
+    let rows = say(&mut executor, "show ha node").json;
+    assert!(rows["hanode"][0]["pfifaces"].is_null() && rows["hanode"][1]["enaifaces"].is_null(), "{rows:#}");
 }
 
 #[test]
