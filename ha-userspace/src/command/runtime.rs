@@ -3,6 +3,7 @@
 #[cfg(test)]
 pub(crate) mod recorder;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
@@ -42,6 +43,9 @@ pub trait Runtime {
 
     /// Returns what the kernel knows of an interface; none if there is none of that name.
     fn interface_state(&self, name: &str) -> Option<InterfaceState>;
+
+    /// Returns the legs that each floating address lives on; those of a virtual router that it names need not be among them.
+    fn homes(&self, config: &Config) -> BTreeMap<IpAddr, Vec<String>>;
 
     /// Returns what became of what syslog, program and web server were told.
     fn hook_status(&self) -> crate::hook::Status {
@@ -189,6 +193,8 @@ pub struct OwnStatus {
     pub received: u64,
     /// Heartbeats sent: requests, and answers to the peer's.
     pub sent: u64,
+    /// Both, per second of late.
+    pub rates: [f64; 2],
 }
 
 /// A fault that stands.
@@ -277,6 +283,31 @@ pub struct LinkStatus {
     pub sent: u64,
     /// Those of them that were never answered.
     pub lost: u64,
+    /// What has come and gone on it so far.
+    pub counts: LinkCounts,
+}
+
+/// Heartbeats on one HA link, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LinkCounts {
+    /// Requests that left.
+    pub requests_sent: u64,
+    /// Requests of the peer that were answered.
+    pub requests: u64,
+    /// Answers of the peer.
+    pub answers: u64,
+    /// Frames under a key that is not known here.
+    pub unknown_keys: u64,
+    /// Frames with a wrong tag.
+    pub bad_tags: u64,
+    /// Frames that were no news: recordings, repetitions, of a former life.
+    pub stale: u64,
+    /// This node's own frames that came back.
+    pub looped: u64,
+    /// Frames from this node's own address that another machine sent.
+    pub duplicates: u64,
+    /// Frames of a peer that has this interface's own MAC address.
+    pub twins: u64,
 }
 
 /// Why a node changed its role or health.
@@ -299,7 +330,11 @@ impl NodeStatus {
     pub fn local(config: &Config) -> Self {
         let ha = config.ha();
         let names = |wanted: fn(&crate::config::Interface) -> bool| {
-            config.interfaces().filter(|interface| wanted(interface)).map(|interface| interface.name.clone()).collect::<Vec<String>>()
+            config
+                .interfaces()
+                .filter(|interface| wanted(interface))
+                .map(|interface| interface.name.clone())
+                .collect::<Vec<String>>()
         };
         let names = |wanted| Some(names(wanted));
         Self {

@@ -16,7 +16,7 @@ use ha_common::wire::heartbeat::flags;
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
-use super::floating::Floating;
+use super::floating::{Floating, homes};
 use super::helpers::Helpers;
 use super::lookout::Lookout;
 use super::probing::targets;
@@ -564,6 +564,11 @@ impl Runtime for Live {
             traffic: Statistics::open().and_then(|mut counts| counts.traffic(link.ifindex)).unwrap_or_default(),
             attached,
         })
+    }
+
+    fn homes(&self, config: &Config) -> BTreeMap<IpAddr, Vec<String>> {
+        // Without a list of interfaces it is not known where an address lives.
+        homes(config, &link::links().unwrap_or_default(), &self.own)
     }
 
     fn hook_status(&self) -> hook::Status {

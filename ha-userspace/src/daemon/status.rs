@@ -10,7 +10,7 @@ use ha_common::wire::heartbeat::{Extension, flags, public_flags};
 
 use crate::alarm::{Kind, Standing};
 use crate::command::runtime::{
-    AlarmStatus, LinkStatus, MasterState, NodeState, NodeStatus, OwnStatus, PairStatus, SyncState, Transition,
+    AlarmStatus, LinkCounts, LinkStatus, MasterState, NodeState, NodeStatus, OwnStatus, PairStatus, SyncState, Transition,
 };
 use crate::config::Config;
 use crate::ha::loss::Loss;
@@ -60,6 +60,7 @@ pub fn pair(config: &Config, snapshot: &Snapshot, sent: &[Sent]) -> PairStatus {
         received: sum(|link| link.requests + link.echoes),
         // Every request of the peer that counts is answered.
         sent: sent.iter().map(|sent| sent.sent).sum::<u64>() + sum(|link| link.requests),
+        rates: [0.0; 2],
     };
     PairStatus { local, peer, links, transitions: snapshot.past.iter().map(transition).collect(), own }
 }
@@ -154,6 +155,17 @@ fn link(sent: &Sent, snapshot: &Snapshot, dead: Duration) -> Option<LinkStatus> 
         peer_hears: since.and_then(|_| peer_hears(sent.number, snapshot)),
         sent: sent.loss.sent,
         lost: sent.loss.lost,
+        counts: LinkCounts {
+            requests_sent: sent.sent,
+            requests: link.requests,
+            answers: link.echoes,
+            unknown_keys: link.unknown_keys,
+            bad_tags: link.bad_tags,
+            stale: link.stale,
+            looped: link.looped,
+            duplicates: link.duplicates,
+            twins: link.twins,
+        },
     })
 }
 

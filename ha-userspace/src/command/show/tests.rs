@@ -7,7 +7,9 @@ use ha_common::ha::event::Testimony;
 use ha_common::ha::machine::Judged;
 
 use crate::command::runtime::recorder::Recorder;
-use crate::command::runtime::{LinkStatus, MasterState, NodeState, NodeStatus, OwnStatus, PairStatus, SyncState, Transition};
+use crate::command::runtime::{
+    LinkCounts, LinkStatus, MasterState, NodeState, NodeStatus, OwnStatus, PairStatus, SyncState, Transition,
+};
 use crate::command::value::Route;
 use crate::command::{Answer, Executor, Reply, tokens};
 use crate::config::{Indices, load_text};
@@ -75,8 +77,27 @@ fn pair() -> PairStatus {
         ..NodeStatus::unheard_peer(&config).unwrap()
     };
     let (last_heard, rtt) = (Some(Duration::from_micros(4_250)), Some(Duration::from_micros(118)));
-    let heard =
-        LinkStatus { interface: "ha0".into(), heard: true, last_heard, rtt, peer_hears: Some(true), sent: 1_000, lost: 1 };
+    let counts = LinkCounts {
+        requests_sent: 4_001,
+        requests: 4_000,
+        answers: 3_999,
+        unknown_keys: 1,
+        bad_tags: 2,
+        stale: 3,
+        looped: 4,
+        duplicates: 5,
+        twins: 6,
+    };
+    let heard = LinkStatus {
+        interface: "ha0".into(),
+        heard: true,
+        last_heard,
+        rtt,
+        peer_hears: Some(true),
+        sent: 1_000,
+        lost: 1,
+        counts,
+    };
     let silent = LinkStatus {
         interface: "ha1".into(),
         heard: false,
@@ -85,6 +106,7 @@ fn pair() -> PairStatus {
         peer_hears: Some(false),
         sent: 0,
         lost: 0,
+        counts: LinkCounts::default(),
     };
     let step = |at, from: &str, to: &str, cause: &str, evidence: &str| Transition {
         when: SystemTime::UNIX_EPOCH + seconds(1_735_689_599) + Duration::from_millis(at),
@@ -110,6 +132,7 @@ fn pair() -> PairStatus {
         silence: Some(Duration::from_micros(480_250)),
         received: 7_999,
         sent: 8_001,
+        rates: [10.0, 10.04],
     };
     PairStatus { local, peer: Some(peer), links: vec![heard, silent], transitions, own }
 }
@@ -137,6 +160,7 @@ fn shows_print_the_public_layout_and_json_the_tables_keys() {
         ("show ha hook", "ha_hook"),
         ("show ha node summary", "ha_node_summary"),
         ("stat ha node", "ha_stat"),
+        ("stat ha node -detail", "ha_stat_detail"),
         ("show fis", "fis"),
         ("show ci", "ci"),
         ("show ns alarms", "alarms"),
