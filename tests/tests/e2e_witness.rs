@@ -90,7 +90,7 @@ impl Node {
         let (told, answers) = channel();
         let client = Client::spawn(move |testimony| told.send(testimony).unwrap_or_default())?;
         let keys = witness_keys(password)?;
-        let pair = PairName { key_id: keys.question.id, low: Ipv4Addr::new(10, 9, 0, 1), high: Ipv4Addr::new(10, 9, 0, 2) };
+        let pair = PairName { low: Ipv4Addr::new(10, 9, 0, 1), high: Ipv4Addr::new(10, 9, 0, 2) };
         client.set(Some(Settings { server, keys, identity: Identity { pair, node: id } }));
         Ok(Self { client, answers })
     }
