@@ -153,6 +153,24 @@ fn stay_primary_asks_for_the_role_only_after_its_hold_and_when_its_mirror_is_rea
 }
 
 #[test]
+fn node_that_the_witness_refuses_is_told_how_to_serve_when_its_peer_is_lost_for_good() {
+    for testimony in [Testimony::Refused, Testimony::Silent] {
+        let settings = Settings { node_id: 1, paired: true, witness: true, hello: ms(10), dead: DEAD, ..Settings::default() };
+        let mut bench = Bench::with(settings.clone());
+        bench.hear(peer(PEER_TERM), ms(100));
+        bench.wait(ms(200));
+        bench.feed(Event::Witness(testimony));
+        bench.wait(ms(10));
+        bench.feed(Event::Force { force: true });
+        let Some(Err(refusal)) = bench.answer() else { panic!("{testimony:?}: not refused") };
+        assert!(refusal.code() == 364 && refusal.to_string().contains("set ha node -witness NONE"), "{testimony:?}: {refusal}");
+        bench.feed(Event::Settings(Settings { witness: false, ..settings }));
+        bench.wait(ms(50));
+        assert_eq!(bench.role(), RoleName::Primary, "{testimony:?}: the remedy works");
+    }
+}
+
+#[test]
 fn what_is_left_of_a_preferred_primarys_hold_is_told_until_it_wants_the_role() {
     let mut bench = Bench::new(1, HaStatus::StayPrimary);
     assert_eq!(bench.machine.preference_left(bench.now), None, "nobody to take it back from");

@@ -159,7 +159,9 @@ fn witness_state(said: Option<Testimony>) -> &'static str {
         Some(Testimony::Noted) => "answers",
         Some(Testimony::Silent) => "SILENT",
         Some(Testimony::Granted) => "this node may serve alone",
-        Some(Testimony::Refused) => "REFUSED: the peer may serve alone",
+        Some(Testimony::Refused) => {
+            "REFUSED: the peer may serve alone; if it is lost for good, set ha node -witness NONE lets this node serve"
+        }
     }
 }
 
