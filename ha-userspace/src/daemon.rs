@@ -18,6 +18,7 @@
 //! SIGTERM ends the process and touches nothing: programs, maps and links are pinned, the kernel goes on serving, and the next
 //! daemon adopts them. Leaving the pair is `understudy stop`.
 
+mod alike;
 mod arp;
 mod conflicts;
 mod floating;

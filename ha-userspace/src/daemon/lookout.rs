@@ -1,4 +1,4 @@
-//! What is looked at now and then, because nobody tells of it: loss on each link, the peer's release.
+//! What is looked at now and then, because nobody tells of it: loss on each link, the peer's release and configuration.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -12,6 +12,7 @@ use crate::ha::public::{Peer, RELEASE, release_text};
 use crate::ha::rates::Rates;
 use crate::net::heartbeat::Requests;
 
+use super::alike::Alike;
 use super::status::{self, Sent};
 
 /// What was seen before.
@@ -19,6 +20,7 @@ use super::status::{self, Sent};
 pub struct Lookout {
     losses: BTreeMap<String, Losses>,
     rates: Rates,
+    alike: Alike,
 }
 
 impl Lookout {
@@ -33,6 +35,7 @@ impl Lookout {
         let own = self.pair(config, requests, snapshot).own;
         self.rates.look(Instant::now(), [own.received, own.sent]);
         watch_release(config, snapshot, board);
+        self.alike.look(config, snapshot, board);
     }
 
     /// The state of both nodes and their links.
