@@ -80,7 +80,6 @@ pub struct Driver {
     steady: Steady,
     /// Bit by link, as the helpers know it.
     silent: u8,
-    began: Nanos,
     fed_asked: Nanos,
     links: [Link; MAX_LINKS],
     /// By own link: the number that the peer gives to it.
@@ -114,7 +113,6 @@ impl Driver {
             alarms: Alarms::default(),
             steady: Steady::default(),
             silent: 0,
-            began: now,
             fed_asked: Nanos::NEVER,
             links: [Link::default(); MAX_LINKS],
             peer_links: [None; MAX_LINKS],
@@ -391,13 +389,9 @@ impl Driver {
             return 0;
         }
         let span = self.machine.settings().dead.max(LINK_SILENCE_MIN);
-        let silent = |at: Nanos| now.since(at.max(self.began)) >= span;
         let heard_at = self.machine.view().heard_at;
-        let wired = self.parts.requests.map_ports(|port| port.number);
-        wired
-            .into_iter()
-            .filter(|&link| heard_at.get(link).is_some_and(|at| silent(*at)))
-            .fold(0, |bits, link| bits | 1 << link)
+        let wired = self.parts.requests.map_ports(|port| (port.number, port.opened_at));
+        silent(now, span, &wired, &heard_at)
     }
 
     /// Never waits: a reader that holds the snapshot sees this turn's at the next one.
@@ -425,5 +419,33 @@ impl Driver {
             silence: self.silence,
             past: self.past.iter().cloned().collect(),
         };
+    }
+}
+
+/// Bit by link: used for `span` at least, and not heard for so long. `wired`: number and since when it is used, however long others are.
+fn silent(now: Nanos, span: Duration, wired: &[(usize, Nanos)], heard_at: &[Nanos; MAX_LINKS]) -> u8 {
+    let is_silent = |&&(link, opened_at): &&(usize, Nanos)| {
+        heard_at.get(link).is_some_and(|heard_at| now.since(opened_at.max(*heard_at)) >= span)
+    };
+    wired.iter().filter(is_silent).fold(0, |bits, (link, _)| bits | 1 << link)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_silent_only_after_it_was_used_for_the_span_itself() {
+        let span = Duration::from_secs(1);
+        let at = |ms| Nanos(1_000_000_000_000) + Duration::from_millis(ms);
+        let mut heard_at = [Nanos::NEVER; MAX_LINKS];
+        heard_at[0] = at(99_900);
+        let wired = |added| [(0, at(0)), (1, at(added))];
+        assert_eq!(silent(at(100_000), span, &wired(0), &heard_at), 0b10, "never heard");
+        assert_eq!(silent(at(100_000), span, &wired(99_500), &heard_at), 0, "added half a second ago");
+        assert_eq!(silent(at(100_500), span, &wired(99_500), &heard_at), 0b10);
+        heard_at[1] = at(100_400);
+        assert_eq!(silent(at(100_500), span, &wired(99_500), &heard_at), 0, "heard");
+        assert_eq!(silent(at(101_400), span, &wired(99_500), &heard_at), 0b11, "and no more, nor is the other");
     }
 }
