@@ -186,7 +186,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     let (mut roles, roles_of) = (helpers.changes(), helpers.clone());
     let tasks = [
         tokio::spawn(local::keep(helpers.clone(), netlink.clone())),
-        tokio::spawn(reception::keep(helpers.clone(), netlink.clone())),
+        tokio::spawn(reception::keep(helpers.clone(), netlink.clone(), options.state.clone())),
         tokio::spawn(gateway::watch(helpers, netlink.clone(), board)),
     ];
     let mut terminated = signal(SignalKind::terminate())?;
@@ -237,7 +237,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     }
     if stopped {
         local::remove_all(&roles_of, &netlink).await;
-        Receiver::of(&roles_of.reception()).follow(&netlink, &Reception::default()).await;
+        Receiver::of(&roles_of.reception(), &options.state).follow(&netlink, &Reception::default()).await;
         let left = leave(node);
         let last = driver.snapshot().past.last().map(|past| past.when);
         if !hook.finish(last, LAST_WORDS) {
