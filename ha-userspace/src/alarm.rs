@@ -26,6 +26,8 @@ pub enum Kind {
     Strays,
     /// The nodes run different releases.
     VersionMismatch,
+    /// What the nodes have in common is configured differently.
+    ConfigurationsDiffer,
     /// An HA link is silent while another one is not.
     LinkSilent,
     /// A floating address does not reach its gateway after a takeover.

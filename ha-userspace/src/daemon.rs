@@ -18,6 +18,7 @@
 //! SIGTERM ends the process and touches nothing: programs, maps and links are pinned, the kernel goes on serving, and the next
 //! daemon adopts them. Leaving the pair is `understudy stop`.
 
+mod alike;
 mod arp;
 mod conflicts;
 mod floating;
@@ -25,6 +26,7 @@ mod gateway;
 mod helpers;
 mod live;
 mod local;
+mod log;
 mod lookout;
 mod overheard;
 mod probing;
@@ -91,7 +93,7 @@ type Node = Rc<RefCell<Executor<Live>>>;
 /// # Errors
 /// When the configuration, the kernel or the interfaces do not allow it: each says what to do.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(log_filter()).init();
+    log::begin();
     let config = config::load(&options.config, Indices::default())?;
     let state = StateFile::in_dir(&options.state)?;
     let _alone = alone(options)?;
@@ -103,10 +105,6 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the event loop")?;
     tokio.block_on(serve_node(options, config, datapath, state))
-}
-
-fn log_filter() -> tracing_subscriber::EnvFilter {
-    tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into())
 }
 
 async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, state: StateFile) -> anyhow::Result<()> {
@@ -188,7 +186,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     let (mut roles, roles_of) = (helpers.changes(), helpers.clone());
     let tasks = [
         tokio::spawn(local::keep(helpers.clone(), netlink.clone())),
-        tokio::spawn(reception::keep(helpers.clone(), netlink.clone())),
+        tokio::spawn(reception::keep(helpers.clone(), netlink.clone(), options.state.clone())),
         tokio::spawn(gateway::watch(helpers, netlink.clone(), board)),
     ];
     let mut terminated = signal(SignalKind::terminate())?;
@@ -239,7 +237,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     }
     if stopped {
         local::remove_all(&roles_of, &netlink).await;
-        Receiver::of(&roles_of.reception()).follow(&netlink, &Reception::default()).await;
+        Receiver::of(&roles_of.reception(), &options.state).follow(&netlink, &Reception::default()).await;
         let left = leave(node);
         let last = driver.snapshot().past.last().map(|past| past.when);
         if !hook.finish(last, LAST_WORDS) {

@@ -15,6 +15,7 @@ mod handle;
 pub mod loss;
 pub mod monitor;
 pub mod public;
+pub mod rates;
 pub mod record;
 mod snapshot;
 pub mod state;

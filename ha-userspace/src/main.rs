@@ -139,19 +139,27 @@ fn replay(records: &[PathBuf]) -> ExitCode {
 /// Has the daemon execute `words`, and prints its reply.
 fn speak(socket: &Path, json: bool, words: Vec<String>) -> ExitCode {
     let json = json || words.iter().any(|word| Token::from(word.as_str()).flag() == Some("json"));
-    match api::ask(socket, words) {
-        Ok(reply) => print(&reply, json),
-        Err(error) => not_started(error),
+    let times = api::times(&words);
+    for left in (0..times).rev() {
+        match api::ask(socket, words.clone()) {
+            Ok(reply) => {
+                let is_read = print(&reply, json).is_ok();
+                // A reader that has gone (a closed pipe) does not change what the daemon did.
+                if left == 0 || reply.exit != 0 || !is_read {
+                    return ExitCode::from(reply.exit);
+                }
+            }
+            Err(error) => return not_started(error),
+        }
+        std::thread::sleep(api::STAT_EVERY);
     }
+    ExitCode::SUCCESS
 }
 
-fn print(reply: &Reply, json: bool) -> ExitCode {
-    let written = match (json, reply.exit) {
+fn print(reply: &Reply, json: bool) -> std::io::Result<()> {
+    match (json, reply.exit) {
         (true, _) => writeln!(std::io::stdout(), "{:#}", reply.json),
         (false, 0) => write!(std::io::stdout(), "{}", reply.text),
         (false, _) => write!(std::io::stderr(), "{}", reply.text),
-    };
-    // A reader that has gone (a closed pipe) does not change what the daemon did.
-    drop(written);
-    ExitCode::from(reply.exit)
+    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use ha_tests::harness::client::Role;
-use ha_tests::harness::lab::{Lab, Options, daemon};
+use ha_tests::harness::lab::{Lab, Options};
 use ha_tests::harness::topology::{VIP_V4, backend_v4};
 
 /// How long anything may take.
@@ -14,26 +14,13 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// A port of the VIP that no harness server takes.
 const PORT: u16 = 81;
 
-fn options() -> Result<Options> {
-    Ok(Options {
-        binary: daemon()?,
-        hello: Duration::from_millis(20),
-        dead: Duration::from_millis(200),
-        controller_dead: Duration::from_secs(3),
-        connections: 0,
-        backends: 1,
-        fence: true,
-        packet_threads: false,
-    })
-}
-
 #[test]
 fn server_that_speaks_first_after_a_takeover_is_heard() -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("skipped: needs root for network namespaces and BPF");
         return Ok(());
     }
-    let lab = Lab::raise(&options()?)?;
+    let lab = Lab::raise(&Options::small()?)?;
     let old = lab.wait_settled()?;
     let vip: Ipv4Addr = VIP_V4;
     for host in [old, old.peer()] {

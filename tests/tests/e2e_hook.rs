@@ -8,25 +8,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use ha_tests::harness::lab::{Lab, Options, daemon};
+use ha_tests::harness::lab::{Lab, Options};
 use serde_json::Value;
 
 const WITHIN: Duration = Duration::from_secs(10);
 const SYSLOG: &str = "127.0.0.1:5514";
 const WEB: &str = "127.0.0.1:5580";
-
-fn options() -> Result<Options> {
-    Ok(Options {
-        binary: daemon()?,
-        hello: Duration::from_millis(20),
-        dead: Duration::from_millis(200),
-        controller_dead: Duration::from_secs(3),
-        connections: 0,
-        backends: 1,
-        fence: true,
-        packet_threads: false,
-    })
-}
 
 /// A program that adds what it reads to a file beside it.
 fn program(path: &Path) -> Result<()> {
@@ -55,7 +42,7 @@ fn takeover_arrives_at_program_syslog_and_web_server() -> Result<()> {
         eprintln!("skipped: needs root for network namespaces and BPF");
         return Ok(());
     }
-    let lab = Lab::raise(&options()?)?;
+    let lab = Lab::raise(&Options::small()?)?;
     let old = lab.wait_settled()?;
     let new = old.peer();
     let netns = &lab.topology.site(new).netns;

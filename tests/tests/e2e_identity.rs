@@ -3,13 +3,13 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use ha_common::abi::{Key, Node};
 use ha_common::packet::HostPacket;
 use ha_common::pipeline::heartbeat::{write_headers, write_payload};
 use ha_common::wire::heartbeat::{Extension, FRAME_LEN, MAGIC, VERSION, kind};
 use ha_tests::harness::client::Role;
-use ha_tests::harness::lab::{Lab, Options, daemon};
+use ha_tests::harness::lab::{Lab, Options};
 use ha_tests::harness::netdev;
 use ha_tests::harness::netns::Netns;
 use ha_tests::harness::packet_socket;
@@ -27,16 +27,7 @@ const STRANGER: [u8; 6] = [2, 9, 9, 9, 9, 9];
 const STRANGER_TEXT: &str = "02:09:09:09:09:09";
 
 fn options() -> Result<Options> {
-    Ok(Options {
-        binary: daemon()?,
-        hello: HELLO,
-        dead: DEAD,
-        controller_dead: Duration::from_secs(1),
-        connections: 0,
-        backends: 1,
-        fence: true,
-        packet_threads: false,
-    })
+    Ok(Options { hello: HELLO, dead: DEAD, controller_dead: Duration::from_secs(1), ..Options::small()? })
 }
 
 fn send(netns: &Netns, interface: &str, frame: &[u8]) -> Result<()> {
@@ -196,4 +187,32 @@ fn password_changed_on_one_node_and_then_on_the_other_moves_no_role_and_loses_no
     let shown = lab.node(primary).command(&["show", "ha", "node"])?;
     ensure!(!shown.contains("Node State: UNKNOWN"), "the peer uses the new password:\n{shown}");
     Ok(())
+}
+
+#[test]
+fn nodes_with_the_same_commands_are_configured_alike_and_a_command_on_one_alone_is_an_alarm() -> Result<()> {
+    let Some(_alone) = alone() else { return Ok(()) };
+    let lab = Lab::raise(&options()?)?;
+    let primary = lab.wait_settled()?;
+    let identity = |host| -> Result<String> {
+        let shown = lab.node(host).command(&["show", "ns", "config"])?;
+        let line = shown.lines().find(|line| line.contains("identity")).map(str::to_owned);
+        line.with_context(|| format!("no identity in:\n{shown}"))
+    };
+    let is_alarm =
+        |host| -> Result<bool> { Ok(lab.node(host).command(&["show", "ns", "alarms"])?.contains("ConfigurationsDiffer")) };
+    let until = |wanted: bool| -> Result<()> {
+        let deadline = Instant::now() + WITHIN + Duration::from_secs(10);
+        while [is_alarm(primary)?, is_alarm(primary.peer())?] != [wanted; 2] {
+            ensure!(Instant::now() < deadline, "the alarm should be {wanted} on both nodes\n{}", lab.logs());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    };
+    let add = |host: Host| lab.node(host).command(&["add", "ns", "ip", "10.77.0.1", "255.255.255.255", "-type", "VIP"]);
+    ensure!(identity(primary)? == identity(primary.peer())?, "a sane pair has one identity");
+    add(primary)?;
+    until(true)?;
+    add(primary.peer())?;
+    until(false)
 }

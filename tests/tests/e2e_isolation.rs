@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use ha_tests::harness::client::Role;
-use ha_tests::harness::lab::{Lab, Options, daemon};
+use ha_tests::harness::lab::{Lab, Options};
 use ha_tests::harness::topology::{CLIENT_V4, Host, Leg};
 
 /// Silence on the client leg that means something here.
@@ -24,14 +24,10 @@ fn alone() -> Option<MutexGuard<'static, ()>> {
 /// A settled pair that probes the client, or somebody who is not there.
 fn lab(probe: &str) -> Result<(Lab, Host)> {
     let lab = Lab::raise(&Options {
-        binary: daemon()?,
         hello: Duration::from_millis(10),
         dead: Duration::from_millis(60),
         controller_dead: Duration::from_secs(1),
-        connections: 0,
-        backends: 1,
-        fence: true,
-        packet_threads: false,
+        ..Options::small()?
     })?;
     for host in Host::BOTH {
         let node = lab.node(host);

@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, unshare};
 use tokio::sync::watch;
 use understudy::net::address::{self, LocalAddress};
 use understudy::net::announce::{Announcer, Gratuitous, Outcome, Roll};
-use understudy::net::link::{self, LinkEvent, LinkWatch};
+use understudy::net::link::{self, LinkEvent, LinkWatch, Statistics};
 use understudy::net::neighbour;
 use understudy::net::reception::{Receiver, Reception};
 
@@ -218,5 +218,38 @@ fn a_leg_lets_in_its_virtual_mac_and_the_groups_of_its_addresses_and_no_more() {
             assert!(!vmac());
             assert_eq!(groups() - before, 3);
         });
+    });
+}
+
+#[test]
+fn an_interface_that_takes_no_virtual_mac_is_promiscuous_as_long_as_it_has_one_and_no_longer_than_that() {
+    alone(|| {
+        // A tunnel's forwarding table wants a remote end with each address.
+        ip("link add leg0 type vxlan id 7 dstport 4789");
+        ip("link add leg1 type vxlan id 8 dstport 4790");
+        ip("link set leg1 promisc on");
+        let [leg, others] = ["leg0", "leg1"].map(|name| link::link(name).unwrap().ifindex);
+        let state = std::env::temp_dir().join(format!("understudy-e2e-promiscuous-{}", std::process::id()));
+        std::fs::create_dir_all(&state).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (connection, handle, _) = rtnetlink::new_connection().unwrap();
+            tokio::spawn(connection);
+            let promiscuous =
+                || [leg, others].map(|ifindex| Statistics::open().unwrap().traffic(ifindex).unwrap().flags & 0x100 != 0);
+            let mac = |ifindex, id| (ifindex, [0, 0, 0x5e, 0, 1, id]);
+            let wanted = |macs: &[(u32, [u8; 6])]| Reception { macs: macs.iter().copied().collect(), ..Reception::default() };
+            let mut receiver = Receiver::new(&state);
+            receiver.follow(&handle, &wanted(&[mac(leg, 60), mac(leg, 61), mac(others, 60)])).await;
+            assert_eq!(promiscuous(), [true, true]);
+            receiver.follow(&handle, &wanted(&[mac(leg, 61)])).await;
+            assert_eq!(promiscuous(), [true, true], "one virtual MAC is left");
+            // The next daemon finds it so.
+            let mut receiver = Receiver::new(&state);
+            receiver.follow(&handle, &wanted(&[mac(leg, 61)])).await;
+            receiver.follow(&handle, &Reception::default()).await;
+            assert_eq!(promiscuous(), [false, true], "the other was so before");
+        });
+        std::fs::remove_dir_all(&state).unwrap();
     });
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use ha_tests::harness::client::Role;
-use ha_tests::harness::lab::{Lab, Options, SERVICE_PORT, daemon};
+use ha_tests::harness::lab::{Lab, Options, SERVICE_PORT};
 use ha_tests::harness::netdev;
 use ha_tests::harness::topology::{Host, LEG_MTU, Leg, VIP_V4};
 
@@ -17,14 +17,11 @@ const WITHIN: Duration = Duration::from_secs(10);
 
 fn options() -> Result<Options> {
     Ok(Options {
-        binary: daemon()?,
         hello: Duration::from_millis(50),
         dead: Duration::from_secs(1),
         controller_dead: Duration::from_millis(500),
-        connections: 0,
         backends: 2,
-        fence: true,
-        packet_threads: false,
+        ..Options::small()?
     })
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use ha_tests::harness::lab::{Lab, Options, SERVICE_PORT, daemon};
+use ha_tests::harness::lab::{Lab, Options, SERVICE_PORT};
 use ha_tests::harness::netns::Netns;
 use ha_tests::harness::packet_socket;
 use ha_tests::harness::topology::{CLIENT_V4, CLIENT_V6, HOST_VIP_V4, Host, Leg, SNIP_V4, VIP_V4, VIP_V6};
@@ -30,16 +30,7 @@ fn is_root() -> bool {
 
 /// A pair whose client legs have a virtual MAC for each family.
 fn pair() -> Result<Lab> {
-    let lab = Lab::raise(&Options {
-        binary: daemon()?,
-        hello: Duration::from_millis(20),
-        dead: Duration::from_millis(500),
-        controller_dead: Duration::from_secs(3),
-        connections: 0,
-        backends: 2,
-        fence: true,
-        packet_threads: false,
-    })?;
+    let lab = Lab::raise(&Options { dead: Duration::from_millis(500), backends: 2, ..Options::small()? })?;
     for host in Host::BOTH {
         for vrid in ["vrid", "vrid6"] {
             lab.node(host).command(&["add", vrid, "60"])?;

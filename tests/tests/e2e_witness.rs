@@ -90,7 +90,7 @@ impl Node {
         let (told, answers) = channel();
         let client = Client::spawn(move |testimony| told.send(testimony).unwrap_or_default())?;
         let keys = witness_keys(password)?;
-        let pair = PairName { key_id: keys.question.id, low: Ipv4Addr::new(10, 9, 0, 1), high: Ipv4Addr::new(10, 9, 0, 2) };
+        let pair = PairName { low: Ipv4Addr::new(10, 9, 0, 1), high: Ipv4Addr::new(10, 9, 0, 2) };
         client.set(Some(Settings { server, keys, identity: Identity { pair, node: id } }));
         Ok(Self { client, answers })
     }
@@ -157,14 +157,10 @@ fn settles(lab: &Lab) -> Result<Host> {
 fn of_two_nodes_whose_links_are_cut_the_one_that_the_witness_chose_serves_alone_until_they_heal() -> Result<()> {
     let Some(_alone) = alone() else { return Ok(()) };
     let options = Options {
-        binary: daemon()?,
         hello: Duration::from_millis(10),
         dead: Duration::from_millis(30),
         controller_dead: Duration::from_secs(1),
-        connections: 0,
-        backends: 1,
-        fence: true,
-        packet_threads: false,
+        ..Options::small()?
     };
     let lab = Lab::raise(&options)?;
     let old = lab.wait_settled()?;

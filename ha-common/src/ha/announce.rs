@@ -11,11 +11,18 @@
 //!            burst, then 1 frame per 1/rate                        │ hold: pauses here (somebody else announces them too)
 //!  stop  ─▶ empty
 //! ```
+//!
+//! A frame that fails before the last round is made up for by the next one. Later it would be missed for a whole refresh, so it is tried again
+//! by itself: after a second, then ever more rarely while it goes on failing.
 
 use core::net::IpAddr;
 use core::time::Duration;
+use std::vec::Vec;
 
 use crate::time::Nanos;
+
+/// How long after a frame of the last round or of the refresh has failed it is tried again; doubled each time that it fails again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What one frame announces. Order of the list is order of sending: virtual MACs, then addresses, busiest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +80,18 @@ pub struct Schedule {
     /// Theoretical arrival time of the rate limiter (GCRA): how far ahead of the rate the burst has run.
     arrival: Nanos,
     held: bool,
+    /// Frames that failed and are tried again: at most one for each of `queue`.
+    failed: Vec<Failed>,
+    /// What was handed out last, if it was one of them: the pause before it.
+    again: Option<Duration>,
+}
+
+/// A frame that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Failed {
+    frame: Announcement,
+    due: Nanos,
+    pause: Duration,
 }
 
 impl Schedule {
@@ -88,12 +107,15 @@ impl Schedule {
             due: Nanos::NEVER,
             arrival: Nanos::NEVER,
             held: false,
+            failed: Vec::new(),
+            again: None,
         }
     }
 
     /// Announces `queue` from now on, from the first round, instead of what was announced before.
     pub fn start(&mut self, now: Nanos, queue: Vec<Announcement>) {
         self.queue = queue;
+        self.failed.clear();
         self.next = 0;
         self.round = 1;
         self.round_began = now;
@@ -109,6 +131,7 @@ impl Schedule {
     /// Announces nothing any more: whatever was queued is gone when this returns.
     pub fn stop(&mut self) {
         self.queue.clear();
+        self.failed.clear();
         self.next = 0;
     }
 
@@ -125,11 +148,13 @@ impl Schedule {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Nanos> {
         let refreshing = self.is_refreshing();
-        if self.queue.is_empty() || refreshing && (self.held || self.pace.refresh.is_zero()) {
+        if self.queue.is_empty() || refreshing && self.held {
             return None;
         }
+        let round = (!refreshing || !self.pace.refresh.is_zero()).then_some(self.due);
+        let due = round.into_iter().chain(self.failed.iter().map(|failed| failed.due)).min()?;
         let ahead = self.gap().saturating_mul(self.pace.burst.max(1) - 1);
-        Some(self.due.max(self.arrival - ahead))
+        Some(due.max(self.arrival - ahead))
     }
 
     /// The frame to send at `now`, if one is due.
@@ -137,15 +162,36 @@ impl Schedule {
         if self.poll_timeout()? > now {
             return None;
         }
+        let again = self.failed.iter().position(|failed| failed.due <= now).map(|place| self.failed.swap_remove(place));
+        self.again = again.map(|failed| failed.pause);
+        self.arrival = self.arrival.max(now) + self.gap();
+        if let Some(failed) = again {
+            return Some(failed.frame);
+        }
         let frame = *self.queue.get(self.next)?;
         self.next += 1;
-        self.arrival = self.arrival.max(now) + self.gap();
         if self.next == self.queue.len() {
             self.finish_round(now);
         } else if self.is_refreshing() {
             self.due = now + self.refresh_gap();
         }
         Some(frame)
+    }
+
+    /// `frame`, which [`Self::poll_frame`] gave last, could not be sent.
+    pub fn fail(&mut self, now: Nanos, frame: Announcement) {
+        let is_made_up_for = self.round < self.pace.rounds.max(1);
+        if is_made_up_for || self.failed.iter().any(|failed| failed.frame == frame) {
+            return;
+        }
+        let pause = self.again.map_or(RETRY, |pause| (pause * 2).min(self.pace.refresh.max(RETRY)));
+        self.failed.push(Failed { frame, due: now + pause, pause });
+    }
+
+    /// Frames that failed and wait to be tried again.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.failed.len()
     }
 
     fn finish_round(&mut self, now: Nanos) {
@@ -270,6 +316,43 @@ mod tests {
         assert_eq!(frames(&mut schedule, Duration::from_secs(300)).len(), 3);
         schedule.hold_refresh(START + Duration::from_secs(300), false);
         assert_eq!(schedule.poll_timeout(), Some(START + Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn a_frame_that_fails_in_the_last_round_is_tried_again_soon_and_then_ever_more_rarely() {
+        let mut schedule = started(2);
+        let (bad, good) = (addresses(2)[0], addresses(2)[1]);
+        let mut tried = Vec::new();
+        while let Some(due) = schedule.poll_timeout().filter(|due| due.since(START) < Duration::from_secs(40)) {
+            let frame = schedule.poll_frame(due).unwrap();
+            if frame == bad {
+                tried.push(due.since(START).as_secs());
+                schedule.fail(due, frame);
+            } else {
+                assert_eq!(frame, good);
+            }
+        }
+        assert_eq!(tried, [0, 1, 2, 3, 5, 9, 17, 32, 33], "three rounds, tries after 1, 2, 4, 8, 16 s, the refresh at 32 s");
+    }
+
+    #[test]
+    fn frames_that_failed_keep_the_rate_and_are_forgotten_with_the_role() {
+        let mut schedule = started(500);
+        let mut sent: Vec<Duration> = Vec::new();
+        while let Some(due) = schedule.poll_timeout().filter(|due| due.since(START) < Duration::from_secs(8)) {
+            let frame = schedule.poll_frame(due).unwrap();
+            schedule.fail(due, frame);
+            sent.push(due.since(START));
+        }
+        for window in sent.windows(1_001) {
+            assert!(window[1_000] - window[0] >= Duration::from_secs(1), "more than 1,000 in a second");
+        }
+        assert_eq!(schedule.failed(), 500, "each waits once");
+        schedule.hold_refresh(START, true);
+        assert_eq!(schedule.poll_timeout(), None, "somebody else announces them");
+        schedule.hold_refresh(START, false);
+        schedule.stop();
+        assert_eq!((schedule.failed(), schedule.poll_timeout()), (0, None));
     }
 
     #[test]

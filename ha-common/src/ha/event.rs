@@ -346,6 +346,8 @@ pub enum Refusal {
     PeerNotUp,
     /// The peer did not take over in time; the role stayed here.
     TimedOut,
+    /// The peer does not answer, and the witness has not let this node serve alone.
+    Witness,
 }
 
 impl Refusal {
@@ -354,7 +356,7 @@ impl Refusal {
     pub fn code(self) -> u16 {
         match self {
             Refusal::Standalone => 363,
-            Refusal::PeerDown | Refusal::PeerUnknown | Refusal::StaySecondary => 364,
+            Refusal::PeerDown | Refusal::PeerUnknown | Refusal::StaySecondary | Refusal::Witness => 364,
             Refusal::OwnState => 365,
             Refusal::Busy | Refusal::TimedOut => 366,
             Refusal::StayPrimary => 1441,
@@ -377,6 +379,9 @@ impl fmt::Display for Refusal {
             Refusal::StaySecondary => "Operation not permitted: the node that would take over is STAYSECONDARY or DISABLED",
             Refusal::PeerNotUp => "Operation not permitted: the node that would take over is NOT UP; use -force to insist",
             Refusal::TimedOut => "The peer did not take over in time; the role has stayed here",
+            Refusal::Witness => {
+                "Invalid peer state: the peer is DOWN, and the witness has not let this node serve alone (it chose the peer, or is silent); if the peer is lost for good, set ha node -witness NONE lets this node serve"
+            }
         })
     }
 }

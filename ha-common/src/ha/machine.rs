@@ -22,6 +22,7 @@ mod canonical;
 mod change;
 mod command;
 mod fitness;
+mod outlook;
 mod pace;
 mod rules;
 mod said;
@@ -32,6 +33,7 @@ use std::collections::VecDeque;
 
 pub use canonical::Canon;
 use fitness::{Fitness, Flips};
+pub use outlook::Judged;
 use witness::Consultation;
 
 use super::Term;
@@ -299,12 +301,6 @@ impl Machine {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    /// Failovers for missing routes that count against maxFlips, and since when, if any.
-    #[must_use]
-    pub fn flips(&self) -> (u32, Option<Nanos>) {
-        (self.flips.count, (self.flips.since != Nanos::NEVER).then_some(self.flips.since))
     }
 
     /// How the peer is: `None` before anything could be known.

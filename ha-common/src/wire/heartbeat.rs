@@ -101,6 +101,8 @@ pub mod flags {
     pub const LAST_RESORT: u16 = 1 << 10;
     /// The sender's machine stood still for a dead interval or longer, and it has not heard of its peer since.
     pub const WAS_AWAY: u16 = 1 << 11;
+    /// The sender's daemon has just started and has not looked at its interfaces yet: that it is not well says nothing so far.
+    pub const UNJUDGED: u16 = 1 << 12;
     /// The sender took the role that it has because it heard nothing of the receiver.
     pub const OVER_SILENCE: u16 = 1 << 13;
     /// Both serve, and the sender's kernel has no proof yet that the receiver hears it. Set by the kernel, not the daemon.

@@ -128,9 +128,8 @@ fn bit(node: u8) -> u8 {
 
 /// What `frame` must show to be listened to, when its node was listened to `heard` times. Never zero, which is none.
 fn challenge(secret: &Key, frame: &Frame, heard: u64) -> u64 {
-    let PairName { key_id, low, high } = frame.pair;
+    let PairName { low, high } = frame.pair;
     let mut hash = SipHash::new(secret);
-    hash.word(key_id);
     hash.word(u64::from(low.to_bits()) << 32 | u64::from(high.to_bits()));
     hash.word(u64::from(frame.node));
     hash.word(frame.nonce);
@@ -147,7 +146,7 @@ mod tests {
     const SECRET: Key = Key { k0: 3, k1: 4, id: 0 };
 
     fn pair(number: u8) -> PairName {
-        PairName { key_id: 7, low: Ipv4Addr::new(10, 9, number, 1), high: Ipv4Addr::new(10, 9, number, 2) }
+        PairName { low: Ipv4Addr::new(10, 9, number, 1), high: Ipv4Addr::new(10, 9, number, 2) }
     }
 
     fn frame(kind: u8, node: u8, challenge: u64) -> Frame {
@@ -258,11 +257,11 @@ mod tests {
         let mut arbiter = arbiter();
         say(&mut arbiter, kind::ASK, 1);
         for number in 1..PAIRS_MAX as u32 {
-            let pair = PairName { key_id: 1000 + u64::from(number), ..pair(0) };
+            let pair = PairName { low: Ipv4Addr::from_bits(number), ..pair(0) };
             let first = arbiter.hear(&Frame { pair, ..frame(kind::ASK, 2, 0) }).unwrap();
             assert_eq!(arbiter.hear(&Frame { kind: kind::ASK, ..first }).unwrap().kind, kind::GRANTED);
         }
-        let stranger = PairName { key_id: u64::MAX, ..pair(0) };
+        let stranger = PairName { low: Ipv4Addr::UNSPECIFIED, ..pair(0) };
         assert_eq!(arbiter.hear(&Frame { pair: stranger, ..frame(kind::ASK, 1, 0) }), None);
         assert_eq!(arbiter.turned_away(), 1);
         assert_eq!(say(&mut arbiter, kind::ASK, 2), kind::REFUSED, "those that are known go on");

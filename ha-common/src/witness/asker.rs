@@ -138,7 +138,7 @@ mod tests {
     use crate::abi::Key;
 
     const START: Nanos = Nanos(5_000_000_000);
-    const PAIR: PairName = PairName { key_id: 7, low: Ipv4Addr::new(10, 9, 0, 1), high: Ipv4Addr::new(10, 9, 0, 2) };
+    const PAIR: PairName = PairName { low: Ipv4Addr::new(10, 9, 0, 1), high: Ipv4Addr::new(10, 9, 0, 2) };
 
     fn asker(node: u8) -> Asker {
         Asker::new(Identity { pair: PAIR, node })
@@ -209,7 +209,7 @@ mod tests {
         let mut asker = asker(1);
         asker.begin(START, Wish::Ask, 42);
         let answer = Frame { kind: kind::GRANTED, node: 1, pair: PAIR, nonce: 42, challenge: 0 };
-        let pair = PairName { key_id: 8, ..PAIR };
+        let pair = PairName { low: Ipv4Addr::new(10, 8, 0, 1), ..PAIR };
         for other in [Frame { nonce: 41, ..answer }, Frame { node: 2, ..answer }, Frame { pair, ..answer }] {
             assert_eq!(asker.hear(START, &other), None);
         }

@@ -43,11 +43,11 @@ pub mod kind {
     pub const RELEASED: u8 = 6;
 }
 
-/// A pair, as a witness tells it from others: nodes of other pairs may have the same addresses under another password.
+/// A pair, as a witness tells it from others: by its addresses alone. The password is no part of it: while it is changed, one node asks
+/// under the new one and the other still under the old one, and both must hear of one decision. Pairs of the same addresses need a
+/// witness each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PairName {
-    /// Names the password's key.
-    pub key_id: u64,
     /// The lower NSIP.
     pub low: Ipv4Addr,
     /// The higher NSIP.
@@ -90,14 +90,14 @@ pub enum Refused {
 }
 
 impl Frame {
-    /// Its bytes under `key`.
+    /// Its bytes under `key`, which they name.
     #[must_use]
     pub fn sealed(&self, key: &Key) -> [u8; FRAME_LEN] {
         let mut bytes = [0; FRAME_LEN];
-        let PairName { key_id, low, high } = self.pair;
+        let PairName { low, high } = self.pair;
         bytes[..4].copy_from_slice(&MAGIC.to_le_bytes());
         bytes[4..7].copy_from_slice(&[VERSION, self.kind, self.node]);
-        bytes[8..16].copy_from_slice(&key_id.to_le_bytes());
+        bytes[8..16].copy_from_slice(&key.id.to_le_bytes());
         bytes[16..20].copy_from_slice(&low.octets());
         bytes[20..24].copy_from_slice(&high.octets());
         bytes[24..32].copy_from_slice(&self.nonce.to_le_bytes());
@@ -119,11 +119,11 @@ impl Frame {
         if bytes[..4] != MAGIC.to_le_bytes() || version != VERSION || !known || zero != 0 {
             return Err(Refused::Malformed);
         }
-        let pair = PairName { key_id: word(bytes, 8), low: address(bytes, 16), high: address(bytes, 20) };
+        let pair = PairName { low: address(bytes, 16), high: address(bytes, 20) };
         if pair.low >= pair.high {
             return Err(Refused::Malformed);
         }
-        let key = key(pair.key_id).ok_or(Refused::UnknownKey)?;
+        let key = key(word(bytes, 8)).ok_or(Refused::UnknownKey)?;
         if tag(bytes, &key) != Tag(word(bytes, 40), word(bytes, 48)) {
             return Err(Refused::BadTag);
         }
@@ -156,7 +156,7 @@ mod tests {
     const KEY: Key = Key { k0: 1, k1: 2, id: 7 };
 
     fn frame(node: u8, kind: u8, nonce: u64, challenge: u64) -> Frame {
-        let pair = PairName { key_id: 7, low: Ipv4Addr::new(10, 9, 0, 1), high: Ipv4Addr::new(10, 9, 0, 2) };
+        let pair = PairName { low: Ipv4Addr::new(10, 9, 0, 1), high: Ipv4Addr::new(10, 9, 0, 2) };
         Frame { kind, node, pair, nonce, challenge }
     }
 

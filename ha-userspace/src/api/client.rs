@@ -6,10 +6,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Request;
-use crate::command::Reply;
+use crate::command::{Reply, parse};
 
 /// Longest a command may take: a forced failover waits for the peer, a save for the disk.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two answers of a `stat -ntimes`.
+pub const STAT_EVERY: Duration = Duration::from_secs(7);
+
+/// How often `words` are to be asked: as `stat -ntimes` says; once if they do not say, or are no command, which the daemon explains.
+#[must_use]
+pub fn times(words: &[String]) -> u32 {
+    let request = Request { words: words.to_vec() };
+    let command = request.tokens().and_then(|words| parse(&words));
+    let times = command.ok().and_then(|command| command.has("ntimes").then(|| command.read("ntimes")));
+    times.unwrap_or(1)
+}
 
 /// No daemon answered.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::thread;
 
-use super::{BindError, MAX_REQUEST_BYTES, Socket, ask, serve};
+use super::{BindError, MAX_REQUEST_BYTES, Socket, ask, serve, times};
 use crate::command::Executor;
 use crate::command::runtime::recorder::{Asked, Recorder};
 use crate::config::Config;
@@ -69,6 +69,20 @@ fn a_command_is_answered_and_stop_ends_the_server_after_its_reply() {
         stop(socket);
     });
     assert_eq!(recorder.asked.borrow().last(), Some(&Asked::Stop(true)));
+}
+
+#[test]
+fn only_a_stat_says_how_often_it_is_asked() {
+    for (line, asked) in [
+        ("stat ha node -ntimes 3", 3),
+        ("stat node -detail -n 12", 12),
+        ("stat ha node", 1),
+        ("stat ha node -ntimes 0", 1),
+        ("show ha node -ntimes 3", 1),
+        ("frobnicate -ntimes 3", 1),
+    ] {
+        assert_eq!((times(&words(line)), times(&[line.to_owned()])), (asked, asked), "{line}");
+    }
 }
 
 #[test]

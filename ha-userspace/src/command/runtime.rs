@@ -3,11 +3,14 @@
 #[cfg(test)]
 pub(crate) mod recorder;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
+use ha_common::ha::event::Testimony;
+use ha_common::ha::machine::Judged;
 use serde::Serialize;
 
 use super::CommandError;
@@ -40,6 +43,9 @@ pub trait Runtime {
 
     /// Returns what the kernel knows of an interface; none if there is none of that name.
     fn interface_state(&self, name: &str) -> Option<InterfaceState>;
+
+    /// Returns the legs that each floating address lives on; those of a virtual router that it names need not be among them.
+    fn homes(&self, config: &Config) -> BTreeMap<IpAddr, Vec<String>>;
 
     /// Returns what became of what syslog, program and web server were told.
     fn hook_status(&self) -> crate::hook::Status {
@@ -167,14 +173,28 @@ pub struct OwnStatus {
     pub critical_interfaces: Vec<String>,
     /// Failover interface sets that fail.
     pub failed_sets: Vec<String>,
-    /// Monitored routes, and whether they are there; those that have not been looked for are not among them.
-    pub routes: Vec<(Route, bool)>,
+    /// It has not looked at its interfaces yet: it is neither well nor unwell.
+    pub unjudged: bool,
+    /// Monitored routes, and whether they are there; none for one that has not been looked for yet.
+    pub routes: Vec<(Route, Option<bool>)>,
+    /// Whether those count for its health.
+    pub routes_judged: Judged,
+    /// Failovers that count against maxFlips.
+    pub flips: u32,
+    /// Time since the first of them.
+    pub flip_time: Option<Duration>,
+    /// Time until it takes its preferred role back, while it waits for that (STAYPRIMARY).
+    pub preference_left: Option<Duration>,
+    /// What the witness said last; none if it has not been asked anything yet.
+    pub witness: Option<Testimony>,
     /// How long nobody has been heard on the legs of clients; none while nobody is asked.
     pub silence: Option<Duration>,
     /// Heartbeats of the peer that were taken in: requests and answers.
     pub received: u64,
     /// Heartbeats sent: requests, and answers to the peer's.
     pub sent: u64,
+    /// Both, per second of late.
+    pub rates: [f64; 2],
 }
 
 /// A fault that stands.
@@ -226,18 +246,18 @@ pub struct NodeStatus {
     pub sync: SyncState,
     /// Whether commands are propagated, where known.
     pub propagation: Option<bool>,
-    /// Interfaces in use.
-    pub enabled_interfaces: Vec<String>,
-    /// Interfaces taken out of use.
-    pub disabled_interfaces: Vec<String>,
-    /// Interfaces whose carrier is the node's health.
-    pub monitored_interfaces: Vec<String>,
-    /// Interfaces on which heartbeats are not sent.
-    pub heartbeat_off_interfaces: Vec<String>,
-    /// HA links on which the other node was not heard for a dead interval.
-    pub silent_interfaces: Vec<String>,
-    /// Monitored interfaces that fail.
-    pub failed_interfaces: Vec<String>,
+    /// Interfaces in use, where known.
+    pub enabled_interfaces: Option<Vec<String>>,
+    /// Interfaces taken out of use, where known.
+    pub disabled_interfaces: Option<Vec<String>>,
+    /// Interfaces whose carrier is the node's health, where known.
+    pub monitored_interfaces: Option<Vec<String>>,
+    /// Interfaces on which heartbeats are not sent, where known.
+    pub heartbeat_off_interfaces: Option<Vec<String>>,
+    /// HA links on which the other node was not heard for a dead interval, where known.
+    pub silent_interfaces: Option<Vec<String>>,
+    /// Monitored interfaces that fail, once they have been judged.
+    pub failed_interfaces: Option<Vec<String>>,
     /// Time between heartbeats; known of this node.
     pub hello_interval: Option<Duration>,
     /// Silence after which the other node is dead; known of this node.
@@ -263,6 +283,31 @@ pub struct LinkStatus {
     pub sent: u64,
     /// Those of them that were never answered.
     pub lost: u64,
+    /// What has come and gone on it so far.
+    pub counts: LinkCounts,
+}
+
+/// Heartbeats on one HA link, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LinkCounts {
+    /// Requests that left.
+    pub requests_sent: u64,
+    /// Requests of the peer that were answered.
+    pub requests: u64,
+    /// Answers of the peer.
+    pub answers: u64,
+    /// Frames under a key that is not known here.
+    pub unknown_keys: u64,
+    /// Frames with a wrong tag.
+    pub bad_tags: u64,
+    /// Frames that were no news: recordings, repetitions, of a former life.
+    pub stale: u64,
+    /// This node's own frames that came back.
+    pub looped: u64,
+    /// Frames from this node's own address that another machine sent.
+    pub duplicates: u64,
+    /// Frames of a peer that has this interface's own MAC address.
+    pub twins: u64,
 }
 
 /// Why a node changed its role or health.
@@ -285,8 +330,13 @@ impl NodeStatus {
     pub fn local(config: &Config) -> Self {
         let ha = config.ha();
         let names = |wanted: fn(&crate::config::Interface) -> bool| {
-            config.interfaces().filter(|interface| wanted(interface)).map(|interface| interface.name.clone()).collect()
+            config
+                .interfaces()
+                .filter(|interface| wanted(interface))
+                .map(|interface| interface.name.clone())
+                .collect::<Vec<String>>()
         };
+        let names = |wanted| Some(names(wanted));
         Self {
             id: 0,
             ip: config.nsip(),
@@ -306,8 +356,8 @@ impl NodeStatus {
             disabled_interfaces: names(|interface| !interface.enabled),
             monitored_interfaces: names(|interface| interface.enabled && interface.monitor),
             heartbeat_off_interfaces: names(|interface| interface.enabled && !interface.heartbeat),
-            silent_interfaces: Vec::new(),
-            failed_interfaces: Vec::new(),
+            silent_interfaces: Some(Vec::new()),
+            failed_interfaces: Some(Vec::new()),
             hello_interval: Some(ha.hello_interval),
             dead_interval: Some(ha.dead_interval),
             in_master_state_for: None,
@@ -328,12 +378,12 @@ impl NodeStatus {
             fail_safe: None,
             sync: SyncState::Unknown,
             propagation: None,
-            enabled_interfaces: Vec::new(),
-            disabled_interfaces: Vec::new(),
-            monitored_interfaces: Vec::new(),
-            heartbeat_off_interfaces: Vec::new(),
-            silent_interfaces: config.ha_links().map(|link| link.name.clone()).collect(),
-            failed_interfaces: Vec::new(),
+            enabled_interfaces: None,
+            disabled_interfaces: None,
+            monitored_interfaces: None,
+            heartbeat_off_interfaces: None,
+            silent_interfaces: None,
+            failed_interfaces: None,
             hello_interval: None,
             dead_interval: None,
             in_master_state_for: None,

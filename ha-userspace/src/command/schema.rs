@@ -193,7 +193,8 @@ impl Entity {
         };
         let own = self.attributes.iter().filter(|attribute| attribute.place == Place::Flag).filter(wanted);
         let keys = self.attributes.iter().filter(|attribute| attribute.place == Place::NamedKey);
-        keys.chain(own).chain(matches!(verb, Verb::Show | Verb::Stat).then_some(&attribute::JSON))
+        let stat: &[Attribute] = if verb == Verb::Stat { &attribute::STAT } else { &[] };
+        keys.chain(own).chain(stat).chain(matches!(verb, Verb::Show | Verb::Stat).then_some(&attribute::JSON))
     }
 }
 

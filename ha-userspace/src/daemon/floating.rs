@@ -1,7 +1,7 @@
 //! What goes with the Primary's role: which addresses are announced where, and which the host owns; and what legs have to let in for
 //! that, on both nodes.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -28,13 +28,13 @@ pub struct Floating {
 impl Floating {
     /// What `config` says, given the interfaces and the host's own addresses on them.
     pub fn of(config: &Config, links: &[Link], own: &[LocalAddress]) -> Floating {
-        let legs: Vec<&Link> = config.legs().filter_map(|leg| links.iter().find(|link| link.name == leg.name)).collect();
+        let legs = legs(config, links);
         let mut floating = Floating::default();
         for leg in &legs {
             floating.put_leg(config, leg);
         }
         Arc::make_mut(&mut floating.roll).form = if config.l2_param().garp_reply { ArpForm::Reply } else { ArpForm::Request };
-        let owned: Vec<LocalAddress> = own.iter().filter(|local| config.address(local.address).is_none()).copied().collect();
+        let owned = owned(config, own);
         let served = served(config);
         for address in busiest_first(config) {
             floating.put_address(config, address, &served, &legs_for(config, address, &legs, &owned));
@@ -73,9 +73,27 @@ impl Floating {
     }
 }
 
+/// The names of the legs that each floating address in use lives on.
+pub fn homes(config: &Config, links: &[Link], own: &[LocalAddress]) -> BTreeMap<IpAddr, Vec<String>> {
+    let (legs, owned) = (legs(config, links), owned(config, own));
+    let names = |address| legs_for(config, address, &legs, &owned).iter().map(|leg| leg.name.clone()).collect();
+    let used = config.addresses().filter(|address| address.enabled);
+    used.map(|address| (address.ip, names(address))).collect()
+}
+
+/// The legs that are there.
+fn legs<'l>(config: &Config, links: &'l [Link]) -> Vec<&'l Link> {
+    config.legs().filter_map(|leg| links.iter().find(|link| link.name == leg.name)).collect()
+}
+
+/// The host's own addresses: those that do not float.
+fn owned(config: &Config, own: &[LocalAddress]) -> Vec<LocalAddress> {
+    own.iter().filter(|local| config.address(local.address).is_none()).copied().collect()
+}
+
 /// Addresses in use, those with most virtual servers first: which are busiest is only known of the node that has served them.
 fn busiest_first(config: &Config) -> Vec<&Address> {
-    let mut vservers = std::collections::BTreeMap::<IpAddr, usize>::new();
+    let mut vservers = BTreeMap::<IpAddr, usize>::new();
     for vserver in config.vservers() {
         *vservers.entry(vserver.ip).or_default() += 1;
     }
@@ -168,6 +186,17 @@ mod tests {
         let expected = [(2, Subject::Mac(VMAC)), (2, Subject::Mac(VMAC6)), at(3, "2001:db8::1:100"), at(3, "10.2.0.1")];
         assert_eq!(subjects(&found), expected);
         assert_eq!(found.roll.form, ArpForm::Reply);
+    }
+
+    #[test]
+    fn an_address_is_at_home_on_the_legs_of_its_subnet_or_of_the_virtual_router_that_it_names() {
+        let config = load_text(Path::new("node.conf"), &format!("{NODE}\nset ns ip 10.2.0.1 -vrID 60"), Indices::default());
+        let own = [LocalAddress { ifindex: 2, address: "10.1.0.11".parse().unwrap(), prefix_len: 24 }];
+        let homes = homes(&config.unwrap(), &[link(2, "client0"), link(3, "server0")], &own);
+        let at = |text: &str| homes[&text.parse::<IpAddr>().unwrap()].join(" ");
+        assert_eq!(at("10.1.0.99"), "client0");
+        assert_eq!(at("10.2.0.1"), "client0");
+        assert_eq!(at("2001:db8::1:100"), "client0 server0");
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! What is looked at now and then, because nobody tells of it: loss on each link, the peer's release.
+//! What is looked at now and then, because nobody tells of it: loss on each link, the peer's release and configuration.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use crate::alarm::{Board, Kind};
 use crate::command::runtime::PairStatus;
@@ -8,14 +9,18 @@ use crate::config::Config;
 use crate::ha::Snapshot;
 use crate::ha::loss::{Loss, Losses};
 use crate::ha::public::{Peer, RELEASE, release_text};
+use crate::ha::rates::Rates;
 use crate::net::heartbeat::Requests;
 
+use super::alike::Alike;
 use super::status::{self, Sent};
 
 /// What was seen before.
 #[derive(Default)]
 pub struct Lookout {
     losses: BTreeMap<String, Losses>,
+    rates: Rates,
+    alike: Alike,
 }
 
 impl Lookout {
@@ -27,7 +32,10 @@ impl Lookout {
             let echoed = snapshot.links.get(number).map_or(0, |link| link.echoes);
             self.losses.entry(name).or_default().look(sent, echoed);
         }
+        let own = self.pair(config, requests, snapshot).own;
+        self.rates.look(Instant::now(), [own.received, own.sent]);
         watch_release(config, snapshot, board);
+        self.alike.look(config, snapshot, board);
     }
 
     /// The state of both nodes and their links.
@@ -38,7 +46,9 @@ impl Lookout {
             sent: port.counts().0,
             loss: self.losses.get(&port.name).map_or(Loss::default(), Losses::recent),
         });
-        status::pair(config, snapshot, &sent)
+        let mut status = status::pair(config, snapshot, &sent);
+        status.own.rates = self.rates.per_second(Instant::now(), [status.own.received, status.own.sent]);
+        status
     }
 }
 

@@ -10,7 +10,7 @@ use ha_common::wire::heartbeat::{Extension, flags, public_flags};
 
 use crate::alarm::{Kind, Standing};
 use crate::command::runtime::{
-    AlarmStatus, LinkStatus, MasterState, NodeState, NodeStatus, OwnStatus, PairStatus, SyncState, Transition,
+    AlarmStatus, LinkCounts, LinkStatus, MasterState, NodeState, NodeStatus, OwnStatus, PairStatus, SyncState, Transition,
 };
 use crate::config::Config;
 use crate::ha::loss::Loss;
@@ -35,25 +35,32 @@ pub fn pair(config: &Config, snapshot: &Snapshot, sent: &[Sent]) -> PairStatus {
     let findings = &snapshot.facts.findings;
     local.state = node_state(snapshot.said.node_state);
     local.master = master_state(snapshot.role, snapshot.said.master_state);
-    local.failed_interfaces = findings.failed.clone();
+    local.failed_interfaces = snapshot.judged.then(|| findings.failed.clone());
     local.in_master_state_for = Some(snapshot.at.since(snapshot.since));
     let dead = config.ha().dead_interval;
     let links: Vec<LinkStatus> = sent.iter().filter_map(|sent| link(sent, snapshot, dead)).collect();
     if config.peer().is_some() {
         let heard = |name: &str| links.iter().any(|link| link.heard && link.interface == name);
         let silent = config.ha_links().filter(|link| !heard(&link.name));
-        local.silent_interfaces = silent.map(|link| link.name.clone()).collect();
+        local.silent_interfaces = Some(silent.map(|link| link.name.clone()).collect());
     }
     let peer = NodeStatus::unheard_peer(config).map(|unheard| peer(unheard, snapshot));
     let sum = |count: fn(&Link) -> u64| snapshot.links.iter().map(count).sum::<u64>();
     let own = OwnStatus {
         critical_interfaces: findings.critical.clone(),
         failed_sets: findings.sets.iter().filter(|(_, fails)| **fails).map(|(name, _)| name.clone()).collect(),
-        routes: snapshot.facts.routes.iter().map(|(route, present)| (*route, *present)).collect(),
+        unjudged: !snapshot.judged,
+        routes: config.route_monitors().iter().map(|route| (*route, snapshot.facts.routes.get(route).copied())).collect(),
+        routes_judged: snapshot.routes_judged,
+        flips: snapshot.flips.0,
+        flip_time: snapshot.flips.1.map(|since| snapshot.at.since(since)),
+        preference_left: snapshot.preference_left,
+        witness: snapshot.witness,
         silence: snapshot.silence,
         received: sum(|link| link.requests + link.echoes),
         // Every request of the peer that counts is answered.
         sent: sent.iter().map(|sent| sent.sent).sum::<u64>() + sum(|link| link.requests),
+        rates: [0.0; 2],
     };
     PairStatus { local, peer, links, transitions: snapshot.past.iter().map(transition).collect(), own }
 }
@@ -68,9 +75,8 @@ pub fn alarm((kind, subject, standing): (Kind, String, Standing)) -> AlarmStatus
 }
 
 fn peer(unheard: NodeStatus, snapshot: &Snapshot) -> NodeStatus {
-    let nobody = NodeStatus { silent_interfaces: Vec::new(), ..unheard };
     if snapshot.peer_unknown && snapshot.peer_alive != Some(true) {
-        return nobody;
+        return unheard;
     }
     match (snapshot.peer_alive, &snapshot.view.said) {
         (Some(true), Some(said)) => {
@@ -81,11 +87,11 @@ fn peer(unheard: NodeStatus, snapshot: &Snapshot) -> NodeStatus {
                 sync: SyncState::Enabled,
                 inc: public.map(|public| public.flags & public_flags::INC != 0),
                 release: public.map(|public| release_text(public.release)),
-                ..nobody
+                ..unheard
             }
         }
-        (Some(false), _) => NodeStatus { state: NodeState::Down, ..nobody },
-        (Some(true) | None, _) => nobody,
+        (Some(false), _) => NodeStatus { state: NodeState::Down, ..unheard },
+        (Some(true) | None, _) => unheard,
     }
 }
 
@@ -95,6 +101,8 @@ fn peer_state(said: &Extension) -> NodeState {
         NodeState::StaySecondary
     } else if said.flags & flags::ENGINE_OFF != 0 {
         NodeState::Disabled
+    } else if said.flags & flags::UNJUDGED != 0 {
+        NodeState::Init
     } else if said.standing.merits & well != well {
         NodeState::NotUp
     } else {
@@ -147,6 +155,17 @@ fn link(sent: &Sent, snapshot: &Snapshot, dead: Duration) -> Option<LinkStatus> 
         peer_hears: since.and_then(|_| peer_hears(sent.number, snapshot)),
         sent: sent.loss.sent,
         lost: sent.loss.lost,
+        counts: LinkCounts {
+            requests_sent: sent.sent,
+            requests: link.requests,
+            answers: link.echoes,
+            unknown_keys: link.unknown_keys,
+            bad_tags: link.bad_tags,
+            stale: link.stale,
+            looped: link.looped,
+            duplicates: link.duplicates,
+            twins: link.twins,
+        },
     })
 }
 
@@ -164,5 +183,32 @@ fn transition(past: &Past) -> Transition {
         to: past.to.to_string(),
         cause: past.cause.to_string(),
         evidence: past.evidence.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(flags: u16, merits: u64) -> Extension {
+        let mut said = Extension { flags, ..Extension::default() };
+        said.standing.merits = merits;
+        said
+    }
+
+    #[test]
+    fn a_peer_that_has_just_started_is_init_and_not_up_only_once_it_has_been_judged() {
+        let well = merits::HEALTHY | merits::CONNECTED;
+        let table = [
+            (said(flags::UNJUDGED, 0), NodeState::Init),
+            (said(0, 0), NodeState::NotUp),
+            (said(0, merits::HEALTHY), NodeState::NotUp),
+            (said(0, well), NodeState::Up),
+            (said(flags::UNJUDGED | flags::STAYS_SECONDARY, 0), NodeState::StaySecondary),
+            (said(flags::UNJUDGED | flags::ENGINE_OFF, 0), NodeState::Disabled),
+        ];
+        for (said, state) in table {
+            assert_eq!(peer_state(&said), state, "flags {:#x}", said.flags);
+        }
     }
 }

@@ -41,6 +41,6 @@ impl Witness {
 fn settings((pair, server, password): &Material) -> anyhow::Result<Settings> {
     let keys = witness_keys(password)?;
     let (low, high) = (pair.own.min(pair.peer), pair.own.max(pair.peer));
-    let name = PairName { key_id: keys.question.id, low, high };
+    let name = PairName { low, high };
     Ok(Settings { server: *server, keys, identity: Identity { pair: name, node: pair.own_id } })
 }

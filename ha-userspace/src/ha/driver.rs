@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use ha_common::abi::{GROUPS, Link, MAX_LINKS, Term, event_kind};
 use ha_common::ha::alarm::{Alarms, Steady};
-use ha_common::ha::event::{Action, Event, Refusal, Transition};
+use ha_common::ha::event::{Action, Event, Refusal, Testimony, Transition};
 use ha_common::ha::machine::{Machine, TERM_BLOCK};
 use ha_common::ha::settings::Settings;
 use ha_common::ha::view::PeerView;
@@ -72,13 +72,14 @@ pub struct Driver {
     commits: u64,
     facts: Facts,
     silence: Option<Duration>,
+    /// What the witness in use said last.
+    witness: Option<Testimony>,
     pending: Option<oneshot::Sender<Result<(), Refusal>>>,
     past: VecDeque<Past>,
     alarms: Alarms,
     steady: Steady,
     /// Bit by link, as the helpers know it.
     silent: u8,
-    began: Nanos,
     fed_asked: Nanos,
     links: [Link; MAX_LINKS],
     /// By own link: the number that the peer gives to it.
@@ -106,12 +107,12 @@ impl Driver {
             commits: 0,
             facts: Facts::default(),
             silence: None,
+            witness: None,
             pending: None,
             past: VecDeque::new(),
             alarms: Alarms::default(),
             steady: Steady::default(),
             silent: 0,
-            began: now,
             fed_asked: Nanos::NEVER,
             links: [Link::default(); MAX_LINKS],
             peer_links: [None; MAX_LINKS],
@@ -222,6 +223,10 @@ impl Driver {
                     self.parts.requests.set_hello(settings.hello);
                     self.parts.shared.set_controller_dead(nanos_of(settings.controller_dead));
                     self.parts.shared.set_dead(nanos_of(settings.dead));
+                    let known = self.machine.settings();
+                    if (settings.witness, settings.witness_id) != (known.witness, known.witness_id) {
+                        self.witness = None;
+                    }
                     self.feed(Event::Settings(settings));
                 }
                 Request::Committed { incarnation, configured } => {
@@ -235,7 +240,10 @@ impl Driver {
                 }
                 Request::Announced { term, done } => self.feed(Event::Announced { term, done }),
                 Request::Reserved(upto) => self.feed(Event::Reserved(upto)),
-                Request::Witness(testimony) => self.feed(Event::Witness(testimony)),
+                Request::Witness(testimony) => {
+                    self.witness = Some(testimony);
+                    self.feed(Event::Witness(testimony));
+                }
                 Request::End => self.ended = true,
             }
         }
@@ -381,13 +389,9 @@ impl Driver {
             return 0;
         }
         let span = self.machine.settings().dead.max(LINK_SILENCE_MIN);
-        let silent = |at: Nanos| now.since(at.max(self.began)) >= span;
         let heard_at = self.machine.view().heard_at;
-        let wired = self.parts.requests.map_ports(|port| port.number);
-        wired
-            .into_iter()
-            .filter(|&link| heard_at.get(link).is_some_and(|at| silent(*at)))
-            .fold(0, |bits, link| bits | 1 << link)
+        let wired = self.parts.requests.map_ports(|port| (port.number, port.opened_at));
+        silent(now, span, &wired, &heard_at)
     }
 
     /// Never waits: a reader that holds the snapshot sees this turn's at the next one.
@@ -407,8 +411,41 @@ impl Driver {
             peer_alive: self.machine.peer_alive(now),
             peer_unknown: self.machine.peer_unknown(now),
             facts: self.facts.clone(),
+            judged: self.machine.is_judged(),
+            routes_judged: self.machine.routes_judged(now),
+            flips: self.machine.flips(),
+            preference_left: self.machine.preference_left(now),
+            witness: self.witness,
             silence: self.silence,
             past: self.past.iter().cloned().collect(),
         };
+    }
+}
+
+/// Bit by link: used for `span` at least, and not heard for so long. `wired`: number and since when it is used, however long others are.
+fn silent(now: Nanos, span: Duration, wired: &[(usize, Nanos)], heard_at: &[Nanos; MAX_LINKS]) -> u8 {
+    let is_silent = |&&(link, opened_at): &&(usize, Nanos)| {
+        heard_at.get(link).is_some_and(|heard_at| now.since(opened_at.max(*heard_at)) >= span)
+    };
+    wired.iter().filter(is_silent).fold(0, |bits, (link, _)| bits | 1 << link)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_silent_only_after_it_was_used_for_the_span_itself() {
+        let span = Duration::from_secs(1);
+        let at = |ms| Nanos(1_000_000_000_000) + Duration::from_millis(ms);
+        let mut heard_at = [Nanos::NEVER; MAX_LINKS];
+        heard_at[0] = at(99_900);
+        let wired = |added| [(0, at(0)), (1, at(added))];
+        assert_eq!(silent(at(100_000), span, &wired(0), &heard_at), 0b10, "never heard");
+        assert_eq!(silent(at(100_000), span, &wired(99_500), &heard_at), 0, "added half a second ago");
+        assert_eq!(silent(at(100_500), span, &wired(99_500), &heard_at), 0b10);
+        heard_at[1] = at(100_400);
+        assert_eq!(silent(at(100_500), span, &wired(99_500), &heard_at), 0, "heard");
+        assert_eq!(silent(at(101_400), span, &wired(99_500), &heard_at), 0b11, "and no more, nor is the other");
     }
 }

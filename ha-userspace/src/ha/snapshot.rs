@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use ha_common::abi::{Link, MAX_LINKS, Term};
-use ha_common::ha::event::{Cause, RoleName, Said};
+use ha_common::ha::event::{Cause, RoleName, Said, Testimony};
+use ha_common::ha::machine::Judged;
 use ha_common::ha::view::PeerView;
 use ha_common::time::Nanos;
 
@@ -54,6 +55,16 @@ pub struct Snapshot {
     pub peer_unknown: bool,
     /// What is known of the own interfaces and routes.
     pub facts: Facts,
+    /// Whether anything is known of them.
+    pub judged: bool,
+    /// Whether routes count for the own health.
+    pub routes_judged: Judged,
+    /// Failovers for missing routes, and since when they are counted.
+    pub flips: (u32, Option<Nanos>),
+    /// Time until a STAYPRIMARY node takes the role back, while it waits for that.
+    pub preference_left: Option<Duration>,
+    /// What the witness in use said last.
+    pub witness: Option<Testimony>,
     /// How long nobody has been heard on the legs of clients; none while nobody is asked.
     pub silence: Option<Duration>,
     /// The last changes of role, newest last.
@@ -74,6 +85,11 @@ impl Default for Snapshot {
             peer_alive: None,
             peer_unknown: false,
             facts: Facts::default(),
+            judged: false,
+            routes_judged: Judged::Now,
+            flips: (0, None),
+            preference_left: None,
+            witness: None,
             silence: None,
             past: Vec::new(),
         }

@@ -42,7 +42,7 @@ fn deliver_within(limit: Duration, url: &str, body: &str) -> Result<(), Failure>
 /// Why a server does not have the notice.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error(transparent)]
+    #[error("{}", without_url(.0))]
     Http(#[from] ureq::Error),
     #[error("it answers {0}; only 2xx says that it has it")]
     Status(StatusCode),
@@ -51,6 +51,14 @@ enum Failure {
 fn post(agent: &Agent, url: &str, body: &str) -> Result<(), Failure> {
     let status = agent.post(url).content_type("application/json").send(body)?.status();
     if status.is_success() { Ok(()) } else { Err(Failure::Status(status)) }
+}
+
+/// What an error says, unless it repeats the URL.
+fn without_url(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::BadUri(_) | ureq::Error::RequireHttpsOnly(_) => "its URL cannot be used".to_owned(),
+        error => error.to_string(),
+    }
 }
 
 fn agent(timeout: Duration) -> Agent {
@@ -160,6 +168,12 @@ mod tests {
         let error = post(&agent(Duration::from_secs(10)), &url, "{}").unwrap_err();
         assert!(!matches!(error, Failure::Http(ureq::Error::Timeout(_))), "{error}");
         server.join().unwrap();
+    }
+
+    #[test]
+    fn a_failure_does_not_repeat_the_url() {
+        let failure = Failure::from(ureq::Error::BadUri("https://hooks.example/T0/s3cret".into()));
+        assert!(!failure.to_string().contains("s3cret"), "{failure}");
     }
 
     #[test]

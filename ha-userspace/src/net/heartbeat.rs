@@ -31,6 +31,8 @@ pub struct Port {
     pub mac: [u8; 6],
     /// Its interface index.
     pub ifindex: u32,
+    /// Since when it is used.
+    pub opened_at: Nanos,
     /// MAC address of the router behind which the peer is, if it is behind one; zero if not.
     router: AtomicU64,
     socket: RawSocket,
@@ -46,7 +48,8 @@ impl Port {
     pub fn open(number: usize, name: &str, ifindex: u32, mac: [u8; 6]) -> io::Result<Port> {
         let socket = RawSocket::open(ifindex)?;
         let zero = || AtomicU64::new(0);
-        Ok(Port { number, name: name.to_owned(), mac, ifindex, router: zero(), socket, sent: zero(), failed: zero() })
+        let (name, opened_at) = (name.to_owned(), clock::now());
+        Ok(Port { number, name, mac, ifindex, opened_at, router: zero(), socket, sent: zero(), failed: zero() })
     }
 
     /// Requests go to this router from now on, or to the peer itself.

@@ -14,6 +14,7 @@ use nix::sys::socket::{self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, Soc
 use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached};
+use tracing::warn;
 
 /// Multicast group of link changes, as a bit of `nl_groups` (`RTMGRP_LINK`).
 const LINK_GROUP: u32 = 1;
@@ -23,6 +24,13 @@ const BUFFER_LEN: usize = 32 * 1024;
 
 /// Room for events that come while the thread is busy, in bytes.
 const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// Length of a message's header (`struct nlmsghdr`).
+const HEADER_LEN: usize = 16;
+
+/// Types of messages that end a dump.
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
 
 /// Datagrams read in one [`LinkWatch::drain`]: bounds the work of one turn of a real-time loop.
 const DRAIN_MAX: usize = 64;
@@ -75,6 +83,8 @@ pub struct LinkWatch {
     socket: OwnedFd,
     names: BTreeSet<String>,
     buffer: Vec<u8>,
+    /// Messages that could not be read.
+    skipped: u64,
 }
 
 impl LinkWatch {
@@ -87,6 +97,7 @@ impl LinkWatch {
             socket: netlink_socket(SockFlag::SOCK_NONBLOCK, LINK_GROUP)?,
             names: names.into_iter().collect(),
             buffer: vec![0; BUFFER_LEN],
+            skipped: 0,
         };
         watch.ask()?;
         Ok(watch)
@@ -125,7 +136,13 @@ impl LinkWatch {
         let mut events = Vec::new();
         for _ in 0..DRAIN_MAX {
             match socket::recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
-                Ok(len) => parse(&self.buffer[..len], &mut events),
+                Ok(len) => {
+                    let skipped = parse(&self.buffer[..len], &mut events).skipped;
+                    if skipped > 0 && self.skipped == 0 {
+                        warn!("a netlink message about interfaces cannot be read and is skipped; later ones are only counted");
+                    }
+                    self.skipped += skipped;
+                }
                 Err(Errno::EINTR) => {}
                 Err(Errno::ENOBUFS) => {
                     let _ = self.ask();
@@ -167,10 +184,11 @@ pub fn links() -> io::Result<Vec<Link>> {
     let mut events = Vec::new();
     loop {
         let len = socket::recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-        let before = events.len();
-        parse(&buffer[..len], &mut events);
-        // Every datagram of a dump holds interfaces, except the last one, which says that it is done.
-        if events.len() == before {
+        let parsed = parse(&buffer[..len], &mut events);
+        if parsed.skipped > 0 {
+            warn!(messages = parsed.skipped, "netlink messages about interfaces cannot be read and are skipped");
+        }
+        if parsed.is_end {
             break;
         }
     }
@@ -265,23 +283,42 @@ fn serialized(mut request: NetlinkMessage<RouteNetlinkMessage>) -> Vec<u8> {
     bytes
 }
 
-/// Appends what the messages in `datagram` tell. A message that does not parse says nothing that this node could use.
-fn parse(mut datagram: &[u8], events: &mut Vec<LinkEvent>) {
-    while let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(datagram) {
-        // Messages are aligned to four bytes (NLMSG_ALIGN).
-        let len = (message.header.length as usize).next_multiple_of(4);
-        match message.payload {
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => events.extend(link_of(link).map(LinkEvent::Is)),
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => {
+/// What became of a datagram.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Parsed {
+    /// Messages that could not be read.
+    skipped: u64,
+    /// The dump ends with it.
+    is_end: bool,
+}
+
+/// Appends what the messages in `datagram` tell. One that does not parse (an attribute of a newer kernel, say) says nothing of the others.
+fn parse(mut datagram: &[u8], events: &mut Vec<LinkEvent>) -> Parsed {
+    let mut parsed = Parsed::default();
+    while let Some((len, kind)) = header(datagram) {
+        parsed.is_end |= kind == NLMSG_DONE || kind == NLMSG_ERROR;
+        let message = datagram.get(..len).map(NetlinkMessage::<RouteNetlinkMessage>::deserialize);
+        match message.map(|message| message.map(|message| message.payload)) {
+            Some(Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)))) => {
+                events.extend(link_of(link).map(LinkEvent::Is));
+            }
+            Some(Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)))) => {
                 events.extend(link_of(link).map(|Link { ifindex, name, .. }| LinkEvent::Gone { ifindex, name }));
             }
-            _ => {}
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => parsed.skipped += 1,
         }
-        let Some(rest) = datagram.get(len..).filter(|rest| len != 0 && !rest.is_empty()) else {
-            return;
-        };
-        datagram = rest;
+        // Messages are aligned to four bytes (NLMSG_ALIGN).
+        datagram = datagram.get(len.next_multiple_of(4)..).unwrap_or_default();
     }
+    parsed
+}
+
+/// Length and type of the message that `bytes` begin with; none where there is no header, or one that leads nowhere.
+fn header(bytes: &[u8]) -> Option<(usize, u16)> {
+    let len = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
+    let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
+    (len >= HEADER_LEN).then_some((len, kind))
 }
 
 fn link_of(message: LinkMessage) -> Option<Link> {
@@ -368,6 +405,24 @@ mod tests {
         let is =
             Link { ifindex: 3, name: "leg0".into(), mac: [2, 0, 0, 0, 0, 9], mtu: 1500, up: true, carrier: false, xdp: None };
         assert_eq!(events, [LinkEvent::Is(is), LinkEvent::Gone { ifindex: 3, name: "leg0".into() }]);
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_hides_no_other() {
+        let mut bad = bytes(RouteNetlinkMessage::NewLink(message(LinkFlags::Up)));
+        // Its first attribute is longer than the message: header 16, link header 16, then the attribute's length.
+        bad[32..34].copy_from_slice(&u16::MAX.to_ne_bytes());
+        let good = bytes(RouteNetlinkMessage::NewLink(message(LinkFlags::Up)));
+        let mut events = Vec::new();
+        let parsed = parse(&[good.clone(), bad, good].concat(), &mut events);
+        assert_eq!((events.len(), parsed), (2, Parsed { skipped: 1, is_end: false }));
+    }
+
+    #[test]
+    fn a_dump_ends_where_the_kernel_says_so() {
+        let done = [20_u32.to_ne_bytes(), u32::from(NLMSG_DONE).to_ne_bytes(), [0; 4], [0; 4], [0; 4]].concat();
+        assert!(parse(&done, &mut Vec::new()).is_end);
+        assert!(!parse(&[], &mut Vec::new()).is_end);
     }
 
     #[test]

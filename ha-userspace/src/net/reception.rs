@@ -1,22 +1,27 @@
 //! What must an interface let in besides what is addressed to itself?
 //!
 //! A virtual MAC address, so that its card does not filter it out: as one more unicast address, as `bridge fdb add <mac> dev <leg> self`
-//! does, which needs no second interface; for a card that cannot filter by several, the kernel itself lets in everything. It stays when the daemon ends: the kernel serves on. And the solicited-node groups
+//! does, which needs no second interface; for a card that cannot filter by several, the kernel itself lets in everything, and one that takes
+//! none is made promiscuous for as long as it has a virtual MAC. It stays when the daemon ends: the kernel serves on. And the solicited-node groups
 //! of IPv6 addresses that only XDP knows, so that the card and switches that snoop on MLD (RFC 3810) pass solicitations on: the kernel
 //! is made a member and reports itself. Memberships end with the daemon; neighbours that know the address go on asking
 //! it directly, and a node without a daemon is relieved in seconds.
 
+mod promiscuous;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv6Addr;
+use std::path::Path;
 
+use rtnetlink::Handle;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
-use rtnetlink::{Handle, LinkUnspec};
 use socket2::{Domain, Socket, Type};
 use tracing::{info, warn};
 
 pub use super::frame::solicited_node;
+use promiscuous::Promiscuous;
 
 /// Memberships of one socket: the kernel bounds a socket's memory, not the number of sockets.
 const GROUPS_PER_SOCKET: usize = 100;
@@ -34,6 +39,7 @@ pub struct Reception {
 #[derive(Debug, Default)]
 pub struct Receiver {
     macs: BTreeSet<(u32, [u8; 6])>,
+    promiscuous: Promiscuous,
     members: Vec<Members>,
 }
 
@@ -45,10 +51,16 @@ struct Members {
 }
 
 impl Receiver {
-    /// What another one has seen to, as far as it outlives it.
+    /// One that has seen to nothing yet, and notes in `state` what must be taken back even by the next daemon.
     #[must_use]
-    pub fn of(left: &Reception) -> Self {
-        Receiver { macs: left.macs.clone(), members: Vec::new() }
+    pub fn new(state: &Path) -> Self {
+        Receiver { promiscuous: Promiscuous::in_dir(state), ..Receiver::default() }
+    }
+
+    /// What another one, which noted in `state`, has seen to, as far as it outlives it.
+    #[must_use]
+    pub fn of(left: &Reception, state: &Path) -> Self {
+        Receiver { macs: left.macs.clone(), ..Receiver::new(state) }
     }
 
     /// Makes interfaces let in what is `wanted`, and no more of what was wanted before. What cannot be done is logged.
@@ -62,10 +74,13 @@ impl Receiver {
             if let Err(error) = add_mac(handle, ifindex, mac).await {
                 let why = "the interface takes no second unicast address; it is made promiscuous instead";
                 warn!(ifindex, mac = text(mac), %error, "{why}");
-                if let Err(error) = make_promiscuous(handle, ifindex).await {
-                    warn!(ifindex, %error, "nor can it be made promiscuous: what clients send to the virtual MAC may be lost");
-                }
+                self.promiscuous.begin(handle, ifindex).await;
             }
+        }
+        let needed: BTreeSet<u32> = wanted.macs.iter().map(|(ifindex, _)| *ifindex).collect();
+        let left: Vec<u32> = self.promiscuous.interfaces().difference(&needed).copied().collect();
+        for ifindex in left {
+            self.promiscuous.end(handle, ifindex).await;
         }
         self.macs.clone_from(&wanted.macs);
         self.leave(&wanted.groups);
@@ -144,10 +159,6 @@ pub async fn remove_mac(handle: &Handle, ifindex: u32, mac: [u8; 6]) -> Result<(
     message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
     let removed = unless(handle.neighbours().del(message).execute().await, nix::libc::ENOENT);
     unless(removed, nix::libc::ENODEV)
-}
-
-async fn make_promiscuous(handle: &Handle, ifindex: u32) -> Result<(), rtnetlink::Error> {
-    handle.link().set(LinkUnspec::new_with_index(ifindex).promiscuous(true).build()).execute().await
 }
 
 /// Success, too, if it failed because it was so already.

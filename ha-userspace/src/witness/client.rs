@@ -239,7 +239,7 @@ mod tests {
         let (told, answers) = channel();
         let client = Client::spawn(move |testimony| told.send(testimony).unwrap_or_default()).unwrap();
         let keys = witness_keys(password).unwrap();
-        let pair = PairName { key_id: keys.question.id, low: Ipv4Addr::new(10, 9, 0, 1), high: Ipv4Addr::new(10, 9, 0, 2) };
+        let pair = PairName { low: Ipv4Addr::new(10, 9, 0, 1), high: Ipv4Addr::new(10, 9, 0, 2) };
         client.set(Some(Settings { server, keys, identity: Identity { pair, node: id } }));
         (client, answers)
     }
@@ -262,6 +262,15 @@ mod tests {
         }
         assert_eq!(std::fs::read_to_string(dir.join("witness.json")).unwrap(), "[]", "the grant is on disk no more");
         assert_eq!(ask(&a), Testimony::Granted);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn while_the_password_is_changed_the_pair_has_one_decision() {
+        let (server, dir) = witness("rotation", "one\ntwo\n");
+        let (former, present) = (node(1, server, "one"), node(2, server, "two"));
+        assert_eq!(ask(&former), Testimony::Granted);
+        assert_eq!(ask(&present), Testimony::Refused, "it is the same pair under another password");
         std::fs::remove_dir_all(dir).unwrap();
     }
 

@@ -98,14 +98,21 @@ impl Server {
             }
             Err(error) => return Err(error).context("cannot receive"),
         };
-        match Frame::open(&bytes[..len], |id| self.keys.get(&id).map(|keys| keys.question)) {
-            Ok(frame) => self.answer(&frame, from),
+        // Who asks under a password is answered under it.
+        let mut answer_key = Key::default();
+        let key = |id| {
+            let keys = self.keys.get(&id)?;
+            answer_key = keys.answer;
+            Some(keys.question)
+        };
+        match Frame::open(&bytes[..len], key) {
+            Ok(frame) => self.answer(&frame, &answer_key, from),
             Err(refused) => self.disbelieve(refused, from),
         }
         Ok(())
     }
 
-    fn answer(&mut self, frame: &Frame, from: SocketAddr) {
+    fn answer(&mut self, frame: &Frame, key: &Key, from: SocketAddr) {
         let turned_away = self.arbiter.turned_away();
         let Some(answer) = self.arbiter.hear(frame) else {
             if self.arbiter.turned_away() > turned_away {
@@ -139,8 +146,7 @@ impl Server {
                 debug!(node, %low, %high, %from, "node {said}");
             }
         }
-        let Some(keys) = self.keys.get(&frame.pair.key_id) else { return };
-        if let Err(error) = self.socket.send_to(&answer.sealed(&keys.answer), from) {
+        if let Err(error) = self.socket.send_to(&answer.sealed(key), from) {
             warn!(%error, to = %from, "cannot answer; the node asks again");
         }
     }

@@ -20,8 +20,6 @@ const PASSWORDS_MAX: usize = 64;
 /// One line of the file: a pair in which a node holds a grant.
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
-    /// Hexadecimal: JSON's numbers are too short for it.
-    key: String,
     low: Ipv4Addr,
     high: Ipv4Addr,
     holder: u8,
@@ -60,10 +58,9 @@ impl Store {
         let lines: Vec<Line> = serde_json::from_str(&text).with_context(damaged)?;
         lines
             .into_iter()
-            .map(|Line { key, low, high, holder, released }| {
+            .map(|Line { low, high, holder, released }| {
                 ensure!((1..=2).contains(&holder) && released < 4, damaged());
-                let key_id = u64::from_str_radix(&key, 16).with_context(damaged)?;
-                Ok((PairName { key_id, low, high }, Record { holder, released }))
+                Ok((PairName { low, high }, Record { holder, released }))
             })
             .collect()
     }
@@ -73,13 +70,7 @@ impl Store {
     /// # Errors
     /// When the disk does not take them.
     pub fn write(&self, records: impl Iterator<Item = (PairName, Record)>) -> io::Result<()> {
-        let line = |(PairName { key_id, low, high }, Record { holder, released })| Line {
-            key: format!("{key_id:016x}"),
-            low,
-            high,
-            holder,
-            released,
-        };
+        let line = |(PairName { low, high }, Record { holder, released })| Line { low, high, holder, released };
         let lines: Vec<Line> = records.map(line).collect();
         disk::replace(&self.path, serde_json::to_string_pretty(&lines)?.as_bytes())
     }
@@ -130,11 +121,11 @@ mod tests {
         let dir = dir("store");
         let store = Store::in_dir(&dir).unwrap();
         assert!(store.read().unwrap().is_empty());
-        let pair = PairName { key_id: u64::MAX - 1, low: Ipv4Addr::new(10, 9, 0, 1), high: Ipv4Addr::new(10, 9, 0, 2) };
+        let pair = PairName { low: Ipv4Addr::new(10, 9, 0, 1), high: Ipv4Addr::new(10, 9, 0, 2) };
         let records = [(pair, Record { holder: 2, released: 1 })];
         store.write(records.into_iter()).unwrap();
         assert_eq!(store.read().unwrap(), records);
-        for damaged in ["", "[", r#"[{"key":"1","low":"10.9.0.1","high":"10.9.0.2","holder":3,"released":0}]"#] {
+        for damaged in ["", "[", r#"[{"low":"10.9.0.1","high":"10.9.0.2","holder":3,"released":0}]"#] {
             fs::write(store.path(), damaged).unwrap();
             assert!(store.read().unwrap_err().to_string().contains("moving it away"), "{damaged}");
         }

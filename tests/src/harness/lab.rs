@@ -49,6 +49,22 @@ pub struct Options {
     pub packet_threads: bool,
 }
 
+impl Options {
+    /// A small pair for tests that look at one thing: one backend, no connections held, and intervals that a busy machine keeps.
+    pub fn small() -> Result<Options> {
+        Ok(Options {
+            binary: daemon()?,
+            hello: Duration::from_millis(20),
+            dead: Duration::from_millis(200),
+            controller_dead: Duration::from_secs(3),
+            connections: 0,
+            backends: 1,
+            fence: true,
+            packet_threads: false,
+        })
+    }
+}
+
 /// The daemon under test: `UNDERSTUDY_BIN`, else the one built beside this program.
 pub fn daemon() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("UNDERSTUDY_BIN") {

@@ -10,7 +10,7 @@ use ha_common::witness::{Arbiter, Asker, Frame, Identity, Outcome, PairName, Wis
 
 use super::rng::Rng;
 
-const PAIR: PairName = PairName { key_id: 7, low: Ipv4Addr::new(10, 9, 0, 1), high: Ipv4Addr::new(10, 9, 0, 2) };
+const PAIR: PairName = PairName { low: Ipv4Addr::new(10, 9, 0, 1), high: Ipv4Addr::new(10, 9, 0, 2) };
 
 /// A frame's way takes up to this long.
 const DELAY_MAX: Duration = Duration::from_micros(400);

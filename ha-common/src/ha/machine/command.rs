@@ -37,7 +37,8 @@ impl Machine {
             return (is_primary || !force).then_some(Refusal::PeerUnknown);
         }
         if self.peer_alive(now) != Some(true) {
-            return Some(Refusal::PeerDown);
+            let waits_for_witness = !is_primary && !self.may_serve_alone();
+            return Some(if waits_for_witness { Refusal::Witness } else { Refusal::PeerDown });
         }
         if is_primary {
             if self.view.says(flags::STAYS_SECONDARY) || self.view.says(flags::ENGINE_OFF) {

@@ -58,9 +58,7 @@ impl Machine {
     }
 
     fn judges_routes(&self, now: Nanos) -> bool {
-        let serves = matches!(self.role, Role::Primary { .. } | Role::HandingOver { .. });
-        let held = now.since(self.since.max(self.routes_since)) < self.settings.route_hold;
-        self.settings.inc || serves && !held
+        self.routes_judged(now) == Judged::Now
     }
 
     fn count_flips(&mut self, now: Nanos, were_missing: bool) {

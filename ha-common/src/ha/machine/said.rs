@@ -26,13 +26,19 @@ impl Machine {
     }
 
     pub(super) fn prefers(&self, now: Nanos) -> bool {
+        self.has_preference() && self.may_take() && self.mirror_ready && self.preference_rest(now).is_zero()
+    }
+
+    /// Whether haStatus makes this node the preferred Primary, and not its peer as well.
+    pub(super) fn has_preference(&self) -> bool {
         let peer_alike = self.view.said.is_some_and(|said| said.standing.merits & merits::STAYS_PRIMARY != 0);
-        self.settings.status == HaStatus::StayPrimary
-            && !peer_alike
-            && self.may_take()
-            && self.mirror_ready
-            && now.since(self.well_since) >= self.preference.0
-            && now.since(self.listening_since) >= PREFERENCE_HOLD
+        self.settings.status == HaStatus::StayPrimary && !peer_alike
+    }
+
+    /// How long this node must still be well, and listen, before it may want the role back.
+    pub(super) fn preference_rest(&self, now: Nanos) -> Duration {
+        let [well, listened] = [self.well_since, self.listening_since].map(|since| now.since(since));
+        self.preference.0.saturating_sub(well).max(PREFERENCE_HOLD.saturating_sub(listened))
     }
 
     pub(super) fn publish(&mut self, now: Nanos) {
@@ -67,6 +73,7 @@ impl Machine {
             (self.mirror_ready, flags::MIRROR_READY),
             (self.settings.status == HaStatus::Disabled, flags::ENGINE_OFF),
             (self.settings.status == HaStatus::StaySecondary, flags::STAYS_SECONDARY),
+            (self.health.is_none(), flags::UNJUDGED),
         ] {
             if holds {
                 bits |= bit;

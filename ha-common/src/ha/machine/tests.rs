@@ -153,6 +153,63 @@ fn stay_primary_asks_for_the_role_only_after_its_hold_and_when_its_mirror_is_rea
 }
 
 #[test]
+fn node_that_the_witness_refuses_is_told_how_to_serve_when_its_peer_is_lost_for_good() {
+    for testimony in [Testimony::Refused, Testimony::Silent] {
+        let settings = Settings { node_id: 1, paired: true, witness: true, hello: ms(10), dead: DEAD, ..Settings::default() };
+        let mut bench = Bench::with(settings.clone());
+        bench.hear(peer(PEER_TERM), ms(100));
+        bench.wait(ms(200));
+        bench.feed(Event::Witness(testimony));
+        bench.wait(ms(10));
+        bench.feed(Event::Force { force: true });
+        let Some(Err(refusal)) = bench.answer() else { panic!("{testimony:?}: not refused") };
+        assert!(refusal.code() == 364 && refusal.to_string().contains("set ha node -witness NONE"), "{testimony:?}: {refusal}");
+        bench.feed(Event::Settings(Settings { witness: false, ..settings }));
+        bench.wait(ms(50));
+        assert_eq!(bench.role(), RoleName::Primary, "{testimony:?}: the remedy works");
+    }
+}
+
+#[test]
+fn what_is_left_of_a_preferred_primarys_hold_is_told_until_it_wants_the_role() {
+    let mut bench = Bench::new(1, HaStatus::StayPrimary);
+    assert_eq!(bench.machine.preference_left(bench.now), None, "nobody to take it back from");
+    bench.hear(peer(PEER_TERM), ms(10_000));
+    let left = bench.machine.preference_left(bench.now).unwrap();
+    assert!(left > ms(19_900) && left <= ms(20_000), "{left:?}");
+    bench.feed(Event::Health(Health { interfaces: Interfaces::SomeFail, ..Health::WELL }));
+    assert_eq!(bench.machine.preference_left(bench.now), Some(PREFERENCE_HOLD), "it counts from when it is well");
+    let mut other = Bench::new(1, HaStatus::Enabled);
+    other.hear(peer(PEER_TERM), ms(100));
+    assert_eq!(other.machine.preference_left(other.now), None);
+}
+
+#[test]
+fn routes_are_judged_on_the_primary_after_the_hold_and_everywhere_with_inc() {
+    let settings = Settings { paired: false, route_hold: ms(5_000), ..Settings::default() };
+    let mut bench = Bench::with(settings.clone());
+    assert_eq!(bench.machine.routes_judged(bench.now), Judged::Elsewhere);
+    bench.wait(ms(100));
+    assert_eq!(bench.role(), RoleName::Primary);
+    assert!(matches!(bench.machine.routes_judged(bench.now), Judged::In(left) if left > ms(4_800) && left <= ms(5_000)));
+    bench.wait(ms(5_000));
+    assert_eq!(bench.machine.routes_judged(bench.now), Judged::Now);
+    let inc = Bench::with(Settings { inc: true, ..settings });
+    assert_eq!(inc.machine.routes_judged(inc.now), Judged::Now);
+}
+
+#[test]
+fn node_whose_health_is_not_known_says_that_it_is_not_judged_rather_than_unwell() {
+    let now = Nanos(1_000_000_000_000);
+    let settings = Settings { node_id: 1, paired: true, ..Settings::default() };
+    let mut machine = Machine::new(now, settings, 100, 200, Term::NONE);
+    assert!(machine.said().flags & flags::UNJUDGED != 0 && !machine.is_judged());
+    machine.handle_event(now, Event::Health(Health { interfaces: Interfaces::AllFail, ..Health::WELL }));
+    machine.handle_timeout(now + ms(1));
+    assert!(machine.said().flags & flags::UNJUDGED == 0 && machine.is_judged());
+}
+
+#[test]
 fn node_that_is_told_to_stay_secondary_alone_serves_until_it_has_a_peer() {
     let alone = Settings { status: HaStatus::StaySecondary, ..Settings::default() };
     let mut bench = Bench::with(alone.clone());

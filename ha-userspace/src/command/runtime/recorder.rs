@@ -1,6 +1,7 @@
 //! A living side for tests: it records what it was asked and answers what it was told to.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::ready;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -89,6 +90,11 @@ impl Runtime for Recorder {
             traffic: Traffic { flags: 0x1003, rx: [4_000, 512_000, 1, 2], tx: [3_000, 256_000, 0, 0] },
             attached: Some("native XDP".into()),
         })
+    }
+
+    /// The first address lives on `eth0`.
+    fn homes(&self, config: &Config) -> BTreeMap<IpAddr, Vec<String>> {
+        config.addresses().take(1).map(|address| (address.ip, vec!["eth0".to_owned()])).collect()
     }
 
     fn alarms(&self) -> Vec<AlarmStatus> {

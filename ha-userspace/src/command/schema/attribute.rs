@@ -74,6 +74,12 @@ impl std::fmt::Debug for Attribute {
 /// The flag that every `show` takes.
 pub(super) static JSON: Attribute = flag("json", "json", Kind::Present).help("print JSON instead of text");
 
+/// The flags that every `stat` takes.
+pub(super) static STAT: [Attribute; 2] = [
+    flag("detail", "detail", Kind::Present).help("print every counter"),
+    flag("ntimes", "ntimes", Kind::Number { min: 1, max: 1_000_000 }).or("1").help("print so many times, every seven seconds"),
+];
+
 const fn attribute(name: &'static str, rest: &'static str, place: Place, kind: Kind) -> Attribute {
     let mutable = matches!(place, Place::Flag);
     Attribute {

@@ -204,7 +204,7 @@ impl Kind {
         }
     }
 
-    /// Returns the value as JSON: numbers as numbers, secrets as digests, all else as text.
+    /// Returns the value as JSON: numbers as numbers, passwords as digests, URLs without what may be a secret, all else as text.
     pub fn json(&self, value: &Value) -> serde_json::Value {
         match (self, value) {
             (Kind::Span { unit, .. }, Value::Span(span)) => span::json(*span, *unit),
@@ -212,7 +212,7 @@ impl Kind {
             (_, Value::Secret(secret)) => secret.digest().into(),
             (_, Value::Present) => true.into(),
             (_, Value::List(names)) => names.clone().into(),
-            _ => self.print(value).into(),
+            _ => self.print_hidden(value).into(),
         }
     }
 
@@ -311,4 +311,35 @@ fn prefix(text: &str) -> Option<(Ipv6Addr, u8)> {
 
 fn with_suffix(text: String, unit: Unit) -> String {
     if text.ends_with('s') { text } else { text + unit.suffix() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "t0ken";
+
+    #[test]
+    fn no_secret_is_in_what_is_shown_of_a_value() {
+        let url = |text: &str| (Kind::Url, text.to_owned());
+        let values = [
+            (Kind::Secret, SECRET.to_owned()),
+            url(&format!("https://user:{SECRET}@hooks.example/ha")),
+            url(&format!("https://hooks.example/T0/{SECRET}")),
+            url(&format!("https://hooks.example:8443/ha?key={SECRET}")),
+        ];
+        for (kind, text) in values {
+            let value = kind.read(&text).unwrap();
+            for shown in [kind.json(&value).to_string(), kind.print_hidden(&value)] {
+                assert!(!shown.contains(SECRET), "{text} is shown as {shown}");
+            }
+            assert_eq!(kind.print(&value), text, "the saved file needs it as it is");
+        }
+    }
+
+    #[test]
+    fn a_url_is_shown_by_its_server() {
+        let value = Kind::Url.read("https://user:t0ken@hooks.example/T0").unwrap();
+        assert_eq!(Kind::Url.json(&value), "https://hooks.example/******");
+    }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Shown;
-use super::text::names;
+use super::text::{NOT_JUDGED, names};
 use crate::command::runtime::OwnStatus;
 use crate::command::{Command, CommandError};
 use crate::config::{Config, Fis};
@@ -14,7 +14,11 @@ pub fn sets(command: &Command, config: &Config, own: &OwnStatus) -> Shown {
     if let (Some(name), true) = (wanted, sets.is_empty()) {
         return Err(CommandError::missing("name", name, "show fis lists the failover interface sets"));
     }
-    let state = |set: &Fis| if own.failed_sets.contains(&set.name) { "DOWN" } else { "UP" };
+    let state = |set: &Fis| match own.failed_sets.contains(&set.name) {
+        _ if own.unjudged => NOT_JUDGED,
+        true => "DOWN",
+        false => "UP",
+    };
     let line = |(at, set): (usize, &&Fis)| {
         format!("{})\tFIS: {}\tState: {}\n\tInterfaces: {}\n", at + 1, set.name, state(set), names(&set.members))
     };
@@ -23,7 +27,8 @@ pub fn sets(command: &Command, config: &Config, own: &OwnStatus) -> Shown {
 }
 
 pub fn critical(own: &OwnStatus) -> Shown {
-    let text = format!("\tCritical Interfaces: {}\n", names(&own.critical_interfaces));
+    let critical = if own.unjudged { NOT_JUDGED.to_owned() } else { names(&own.critical_interfaces) };
+    let text = format!("\tCritical Interfaces: {critical}\n");
     let rows: Vec<Value> = own.critical_interfaces.iter().map(|name| json!({"ifaces": name})).collect();
     Ok((text, rows.into()))
 }

@@ -1,10 +1,14 @@
 //! `show ha node`: the public block of both nodes, then what the links and the last transitions say.
 
+use std::time::Duration;
+
+use ha_common::ha::event::Testimony;
+use ha_common::ha::machine::Judged;
 use serde_json::{Value, json};
 
 use super::Shown;
-use super::text::{days_colon, enabled, millis, moment, names, on};
-use crate::command::runtime::{LinkStatus, NodeStatus, OwnStatus, PairStatus, Transition};
+use super::text::{NOT_JUDGED, days_colon, enabled, millis, moment, names, on};
+use crate::command::runtime::{LinkStatus, NodeState, NodeStatus, OwnStatus, PairStatus, Transition};
 use crate::command::span::{self, Unit};
 use crate::command::value::Route;
 use crate::command::{Command, CommandError};
@@ -38,17 +42,22 @@ fn block(number: usize, node: &NodeStatus) -> String {
     let name = node.name.as_ref().map_or(String::new(), |name| format!(" ({name})"));
     let mut text = format!("{number})\tNode ID:      {}\n\tIP:\t{ip}{name}\n", node.id);
     let mut line = |label: &str, value: &str| text += &format!("\t{label} {value}\n");
+    let known = |list: &Option<Vec<String>>| match list {
+        Some(list) => names(list),
+        None if node.id == 0 => NOT_JUDGED.to_owned(),
+        None => NodeState::Unknown.word().to_owned(),
+    };
     line("Node State:", node.state.word());
     line("Master State:", node.master.word());
     line("Fail-Safe Mode:", node.fail_safe.map_or("UNKNOWN", on));
     line("INC State:", node.inc.map_or("UNKNOWN", enabled));
     line("Sync State:", node.sync.word());
     line("Propagation:", node.propagation.map_or("UNKNOWN", enabled));
-    line("Enabled Interfaces :", &names(&node.enabled_interfaces));
-    line("Disabled Interfaces :", &names(&node.disabled_interfaces));
-    line("HA MON ON Interfaces :", &names(&node.monitored_interfaces));
-    line("Interfaces on which heartbeats are not seen :", &names(&node.silent_interfaces));
-    line("Interfaces causing Partial Failure:", &names(&node.failed_interfaces));
+    line("Enabled Interfaces :", &known(&node.enabled_interfaces));
+    line("Disabled Interfaces :", &known(&node.disabled_interfaces));
+    line("HA MON ON Interfaces :", &known(&node.monitored_interfaces));
+    line("Interfaces on which heartbeats are not seen :", &known(&node.silent_interfaces));
+    line("Interfaces causing Partial Failure:", &known(&node.failed_interfaces));
     line("SSL Card Status:", "NOT PRESENT");
     if let Some(hello) = node.hello_interval {
         line("Hello Interval:", &span::label(hello, Unit::Millis));
@@ -85,7 +94,8 @@ fn summary_json(node: &NodeStatus) -> Value {
 
 /// What only this node knows. A route's state is what the routing table says, whether or not it is judged at present.
 fn local(ha: &HaNode, own: &OwnStatus) -> String {
-    let mut text = format!("Local node information:\n\tCritical Interfaces: {}\n", names(&own.critical_interfaces));
+    let critical = if own.unjudged { NOT_JUDGED.to_owned() } else { names(&own.critical_interfaces) };
+    let mut text = format!("Local node information:\n\tCritical Interfaces: {critical}\n");
     let mut line = |label: &str, value: &str| text += &format!("\t{label} {value}\n");
     if !own.failed_sets.is_empty() {
         line("Failover Interface Sets causing Partial Failure:", &names(&own.failed_sets));
@@ -94,13 +104,22 @@ fn local(ha: &HaNode, own: &OwnStatus) -> String {
         line("Route Monitors:", "None");
     }
     for (route, present) in &own.routes {
-        line(&format!("Route Monitor: {route}"), if *present { "State: UP" } else { "State: DOWN" });
+        line(&format!("Route Monitor: {route}"), &format!("State: {}", route_state(*present).unwrap_or(NOT_JUDGED)));
     }
     line("Max Flips:", &ha.max_flips.to_string());
     line("Max Flip Time:", &span::label(ha.max_flip_time, Unit::Seconds));
     line("Sync VLAN:", &ha.sync_vlan.map_or("None".to_owned(), |vlan| vlan.to_string()));
     line("Sync Status Strict Mode:", enabled(ha.sync_strict));
+    line("Current Flips:", &own.flips.to_string());
+    line("Completed Flip Time:", &format!("{} secs", own.flip_time.unwrap_or_default().as_secs()));
+    line("Controller Dead Interval:", &span::label(ha.controller_dead_interval, Unit::Seconds));
     let hold = ha.isolation_hold();
+    line("Isolation Hold:", &span::label(hold, Unit::Seconds));
+    line("Route Hold:", &format!("{}{}", span::label(ha.route_hold, Unit::Seconds), judged(own)));
+    line("Witness:", &witness(ha, own));
+    if let Some(left) = own.preference_left {
+        line("Preferred Primary:", &format!("takes the role back when it has been well for another {}", seconds(left)));
+    }
     line(
         "Clients' networks:",
         &match own.silence {
@@ -110,6 +129,40 @@ fn local(ha: &HaNode, own: &OwnStatus) -> String {
         },
     );
     text
+}
+
+fn seconds(span: Duration) -> String {
+    format!("{:.1} secs", span.as_secs_f64())
+}
+
+fn route_state(present: Option<bool>) -> Option<&'static str> {
+    present.map(|present| if present { "UP" } else { "DOWN" })
+}
+
+/// When monitored routes count, if there are any and they do not now.
+fn judged(own: &OwnStatus) -> String {
+    match own.routes_judged {
+        _ if own.routes.is_empty() => String::new(),
+        Judged::Now => String::new(),
+        Judged::In(left) => format!(" (route monitors are judged in {})", seconds(left)),
+        Judged::Elsewhere => " (route monitors are judged on the Primary)".to_owned(),
+    }
+}
+
+fn witness(ha: &HaNode, own: &OwnStatus) -> String {
+    ha.witness.map_or("None".to_owned(), |server| format!("{server}, {}", witness_state(own.witness)))
+}
+
+fn witness_state(said: Option<Testimony>) -> &'static str {
+    match said {
+        None => "not asked yet",
+        Some(Testimony::Noted) => "answers",
+        Some(Testimony::Silent) => "SILENT",
+        Some(Testimony::Granted) => "this node may serve alone",
+        Some(Testimony::Refused) => {
+            "REFUSED: the peer may serve alone; if it is lost for good, set ha node -witness NONE lets this node serve"
+        }
+    }
 }
 
 fn links(links: &[LinkStatus]) -> String {
@@ -178,16 +231,31 @@ fn node_json(node: &NodeStatus) -> Value {
 }
 
 fn own_json(mut row: Value, ha: &HaNode, status: &PairStatus) -> Value {
-    let route = |(route, present): &(Route, bool)| json!({"routemonitor": route.to_string(), "routemonitorstate": if *present { "UP" } else { "DOWN" }});
+    let route = |(route, present): &(Route, Option<bool>)| json!({"routemonitor": route.to_string(), "routemonitorstate": route_state(*present).unwrap_or("UNKNOWN")});
+    let own = &status.own;
     let more = json!({
-        "ci": status.own.critical_interfaces,
-        "failedfis": status.own.failed_sets,
-        "routemonitors": status.own.routes.iter().map(route).collect::<Vec<Value>>(),
+        "ci": own.critical_interfaces,
+        "failedfis": own.failed_sets,
+        "routemonitors": own.routes.iter().map(route).collect::<Vec<Value>>(),
         "maxflips": ha.max_flips,
         "maxfliptime": span::json(ha.max_flip_time, Unit::Seconds),
+        "curflips": own.flips,
+        "completedfliptime": own.flip_time.unwrap_or_default().as_secs(),
+        "controllerdeadinterval": span::json(ha.controller_dead_interval, Unit::Seconds),
+        "isolationhold": span::json(ha.isolation_hold(), Unit::Seconds),
+        "routehold": span::json(ha.route_hold, Unit::Seconds),
+        "routesjudgedin_s": match own.routes_judged {
+            Judged::Now => Some(0.0),
+            Judged::In(left) => Some(left.as_secs_f64()),
+            Judged::Elsewhere => None,
+        },
+        "preferenceleft_s": own.preference_left.map(|left| left.as_secs_f64()),
+        "witness": ha.witness.map(|server| server.to_string()),
+        "witnessstate": ha.witness.map(|_| witness_state(own.witness)),
+        "judged": !own.unjudged,
         "syncvlan": ha.sync_vlan,
         "syncstatusstrictmode": enabled(ha.sync_strict),
-        "silence_us": status.own.silence.map(|span| u64::try_from(span.as_micros()).unwrap_or(u64::MAX)),
+        "silence_us": own.silence.map(|span| u64::try_from(span.as_micros()).unwrap_or(u64::MAX)),
         "links": status.links.iter().map(link_json).collect::<Vec<Value>>(),
         "transitions": status.transitions.iter().map(transition_json).collect::<Vec<Value>>(),
     });

@@ -1,5 +1,8 @@
 //! `show vrid`, `show vrid6`, `show L2Param`.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use serde_json::{Value, json};
 
 use super::Shown;
@@ -8,7 +11,7 @@ use crate::command::runtime::{MasterState, Runtime};
 use crate::command::schema::network;
 use crate::command::span::{self, Unit};
 use crate::command::{Command, CommandError};
-use crate::config::{Config, Record, Vrid};
+use crate::config::{Address, Config, Record, Vrid};
 
 pub fn vrids(command: &Command, config: &Config, runtime: &impl Runtime) -> Shown {
     let v6 = command.entity == &network::VRID6;
@@ -20,11 +23,13 @@ pub fn vrids(command: &Command, config: &Config, runtime: &impl Runtime) -> Show
     }
     let serves = runtime.ha_status(config).local.master == MasterState::Primary;
     let state = if serves { "Master" } else { "Backup" };
-    let text = vrids.iter().enumerate().map(|(at, vrid)| block(at + 1, vrid, config, state)).collect();
-    Ok((text, vrids.iter().map(|vrid| row(vrid, config, state)).collect()))
+    let homes = runtime.homes(config);
+    let vrids: Vec<(&Vrid, Vec<String>)> = vrids.into_iter().map(|vrid| (vrid, addresses(vrid, config, &homes))).collect();
+    let text = vrids.iter().enumerate().map(|(at, (vrid, addresses))| block(at + 1, vrid, addresses, state)).collect();
+    Ok((text, vrids.iter().map(|(vrid, addresses)| row(vrid, addresses, state)).collect()))
 }
 
-fn block(number: usize, vrid: &Vrid, config: &Config, state: &str) -> String {
+fn block(number: usize, vrid: &Vrid, addresses: &[String], state: &str) -> String {
     let interfaces: Vec<String> = vrid.interfaces.iter().cloned().collect();
     let delay = vrid
         .preemption_delay
@@ -39,24 +44,28 @@ fn block(number: usize, vrid: &Vrid, config: &Config, state: &str) -> String {
         enabled(vrid.sharing),
         vrid.tracking,
         names(&interfaces),
-        names(&addresses(vrid, config)),
+        names(addresses),
     )
 }
 
-fn row(vrid: &Vrid, config: &Config, state: &str) -> Value {
+fn row(vrid: &Vrid, addresses: &[String], state: &str) -> Value {
     let mut row = Value::Object(vrid.json());
     row["type"] = "STATIC".into();
     row["state"] = state.into();
     row["vmac"] = mac(vrid.key.mac()).into();
     row["ifaces"] = json!(vrid.interfaces);
-    row["ipaddress"] = json!(addresses(vrid, config));
+    row["ipaddress"] = json!(addresses);
     row
 }
 
-/// Addresses that name it. The others float with it where it is bound.
-fn addresses(vrid: &Vrid, config: &Config) -> Vec<String> {
-    let named = config.addresses().filter(|address| address.vrid_key() == Some(vrid.key));
-    named.map(|address| address.ip.to_string()).collect()
+/// Addresses that are announced at its MAC address: those that name it, and those that live on an interface that it is bound to.
+fn addresses(vrid: &Vrid, config: &Config, homes: &BTreeMap<IpAddr, Vec<String>>) -> Vec<String> {
+    let is_bound = |leg: &String| vrid.interfaces.contains(leg);
+    let lives_there = |ip: &IpAddr| homes.get(ip).is_some_and(|legs| legs.iter().any(is_bound));
+    let is_its = |address: &&Address| {
+        address.vrid_key() == Some(vrid.key) || address.ip.is_ipv6() == vrid.key.v6 && lives_there(&address.ip)
+    };
+    config.addresses().filter(is_its).map(|address| address.ip.to_string()).collect()
 }
 
 pub fn l2_param(config: &Config) -> Shown {

@@ -3,8 +3,13 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use ha_common::ha::event::Testimony;
+use ha_common::ha::machine::Judged;
+
 use crate::command::runtime::recorder::Recorder;
-use crate::command::runtime::{LinkStatus, MasterState, NodeState, NodeStatus, OwnStatus, PairStatus, SyncState, Transition};
+use crate::command::runtime::{
+    LinkCounts, LinkStatus, MasterState, NodeState, NodeStatus, OwnStatus, PairStatus, SyncState, Transition,
+};
 use crate::command::value::Route;
 use crate::command::{Answer, Executor, Reply, tokens};
 use crate::config::{Indices, load_text};
@@ -24,7 +29,7 @@ const NODE: &str = "
     bind fis uplinks eth0 eth1
     add fis spares
     add ha node 1 192.0.2.12
-    set ha node -maxFlips 3 -maxFlipTime 600 -syncvlan 7
+    set ha node -witness 192.0.2.9 -witnessPassword secret -maxFlips 3 -maxFlipTime 600 -syncvlan 7
     bind ha node -routeMonitor *
     bind ha node -routeMonitor 10.7.0.0 255.255.0.0
     set ns rpcNode 192.0.2.11 -password secret
@@ -52,6 +57,7 @@ fn node(status: Option<PairStatus>) -> Executor<Recorder> {
 fn pair() -> PairStatus {
     let config = load_text(Path::new("node.conf"), NODE, Indices::default()).unwrap();
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let known = |list: &[&str]| Some(names(list));
     let seconds = Duration::from_secs;
     let local =
         NodeStatus { master: MasterState::Primary, in_master_state_for: Some(seconds(77)), ..NodeStatus::local(&config) };
@@ -64,15 +70,34 @@ fn pair() -> PairStatus {
         fail_safe: Some(false),
         sync: SyncState::Success,
         propagation: Some(true),
-        enabled_interfaces: names(&["eth0", "eth1", "ha0"]),
-        monitored_interfaces: names(&["eth0", "eth1"]),
-        silent_interfaces: names(&[]),
-        failed_interfaces: names(&["eth1"]),
+        enabled_interfaces: known(&["eth0", "eth1", "ha0"]),
+        monitored_interfaces: known(&["eth0", "eth1"]),
+        silent_interfaces: known(&[]),
+        failed_interfaces: known(&["eth1"]),
         ..NodeStatus::unheard_peer(&config).unwrap()
     };
     let (last_heard, rtt) = (Some(Duration::from_micros(4_250)), Some(Duration::from_micros(118)));
-    let heard =
-        LinkStatus { interface: "ha0".into(), heard: true, last_heard, rtt, peer_hears: Some(true), sent: 1_000, lost: 1 };
+    let counts = LinkCounts {
+        requests_sent: 4_001,
+        requests: 4_000,
+        answers: 3_999,
+        unknown_keys: 1,
+        bad_tags: 2,
+        stale: 3,
+        looped: 4,
+        duplicates: 5,
+        twins: 6,
+    };
+    let heard = LinkStatus {
+        interface: "ha0".into(),
+        heard: true,
+        last_heard,
+        rtt,
+        peer_hears: Some(true),
+        sent: 1_000,
+        lost: 1,
+        counts,
+    };
     let silent = LinkStatus {
         interface: "ha1".into(),
         heard: false,
@@ -81,6 +106,7 @@ fn pair() -> PairStatus {
         peer_hears: Some(false),
         sent: 0,
         lost: 0,
+        counts: LinkCounts::default(),
     };
     let step = |at, from: &str, to: &str, cause: &str, evidence: &str| Transition {
         when: SystemTime::UNIX_EPOCH + seconds(1_735_689_599) + Duration::from_millis(at),
@@ -96,10 +122,17 @@ fn pair() -> PairStatus {
     let own = OwnStatus {
         critical_interfaces: names(&["eth0"]),
         failed_sets: names(&["uplinks"]),
-        routes: vec![(Route::Default, true), (Route::read("10.7.0.0/16").unwrap(), false)],
+        routes: vec![(Route::Default, Some(true)), (Route::read("10.7.0.0/16").unwrap(), Some(false))],
+        routes_judged: Judged::In(Duration::from_millis(97_040)),
+        flips: 2,
+        flip_time: Some(Duration::from_millis(42_500)),
+        preference_left: Some(Duration::from_millis(12_340)),
+        witness: Some(Testimony::Noted),
+        unjudged: false,
         silence: Some(Duration::from_micros(480_250)),
         received: 7_999,
         sent: 8_001,
+        rates: [10.0, 10.04],
     };
     PairStatus { local, peer: Some(peer), links: vec![heard, silent], transitions, own }
 }
@@ -127,6 +160,7 @@ fn shows_print_the_public_layout_and_json_the_tables_keys() {
         ("show ha hook", "ha_hook"),
         ("show ha node summary", "ha_node_summary"),
         ("stat ha node", "ha_stat"),
+        ("stat ha node -detail", "ha_stat_detail"),
         ("show fis", "fis"),
         ("show ci", "ci"),
         ("show ns alarms", "alarms"),
@@ -154,6 +188,24 @@ fn shows_print_the_public_layout_and_json_the_tables_keys() {
 fn a_standalone_node_shows_itself_as_primary() {
     let mut executor = Executor::new(Default::default(), Recorder::default());
     is_golden("ha_node_standalone.txt", &say(&mut executor, "show ha node").text);
+}
+
+#[test]
+fn a_node_that_has_just_started_is_not_judged_yet_and_of_its_peer_nothing_is_known() {
+    let starting = PairStatus {
+        local: NodeStatus { state: NodeState::Init, failed_interfaces: None, ..pair().local },
+        peer: NodeStatus::unheard_peer(&load_text(Path::new("node.conf"), NODE, Indices::default()).unwrap()),
+        own: OwnStatus { unjudged: true, routes: vec![(Route::Default, None)], ..OwnStatus::default() },
+        ..pair()
+    };
+    let mut executor = node(Some(starting));
+    is_golden("ha_node_starting.txt", &say(&mut executor, "show ha node").text);
+    for line in ["show fis", "show ci"] {
+        let shown = say(&mut executor, line).text;
+        assert!(shown.contains("not judged yet") && !shown.contains("UP"), "{shown}");
+    }
+    let rows = say(&mut executor, "show ha node").json;
+    assert!(rows["hanode"][0]["pfifaces"].is_null() && rows["hanode"][1]["enaifaces"].is_null(), "{rows:#}");
 }
 
 #[test]

@@ -3,6 +3,9 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+/// Stands where nothing is known yet of what this node has to look at itself.
+pub const NOT_JUDGED: &str = "not judged yet";
+
 /// Prints names in a row, or `None`.
 pub fn names(names: &[String]) -> String {
     if names.is_empty() { "None".to_owned() } else { names.join(" ") }

@@ -53,6 +53,7 @@ fn what_is_typed_means_its_canonical_form() {
         ("bind fis uplinks eth0 eth1 eth0", "bind fis uplinks eth0 eth1"),
         ("sh ha node summary", "show ha node summary"),
         ("stat node", "stat ha node"),
+        ("stat node -d -n 3", "stat ha node -detail -ntimes 3"),
         ("set interface eth0 -probe none -throughput 1000", "set interface eth0 -throughput 1000 -probe NONE"),
         ("force HA failover -f", "force ha failover -force"),
     ];
@@ -113,6 +114,8 @@ fn a_refusal_names_the_fault_and_what_is_allowed() {
         ("bind ha node -routeMonitor 2001:db8:: 255.0.0.0", 362, "a number from 0 to 64"),
         ("bind fis f", 1095, "usage: bind fis <name> <ifnum> ..."),
         ("set interface eth0 -probe gw", 1097, "or GATEWAY, or NONE"),
+        ("stat ha node -ntimes 0", 1097, "[ntimes, 0]: a number from 1 to"),
+        ("show ha node -detail", 1090, "No such argument [-detail]"),
         ("show ha node summery", 362, "a number from 0 to 64"),
         ("add ns ip 10.0.0.1 255.0.255.0", 1097, "[netmask, 255.0.255.0]: an IPv4 network mask is needed"),
         ("add ns ip 10.0.0.1 255.255.255.0 -type NSIP", 1097, "set ns config -IPAddress"),

@@ -202,6 +202,19 @@ impl Report {
         }
         let done = self.failed == 0;
         (self.rounds, self.failed) = (rounds_done, 0);
+        self.conclude(done);
+    }
+
+    /// Everything that failed has left by now.
+    fn mend(&mut self) {
+        self.failed = 0;
+        // A round that is under way for the first time has its own end.
+        if self.told.is_some() {
+            self.conclude(true);
+        }
+    }
+
+    fn conclude(&mut self, done: bool) {
         if self.told != Some(done) {
             self.told = Some(done);
             (self.outcome)(self.term, done);
@@ -255,6 +268,7 @@ impl<W: Wire> Worker<W> {
                 self.schedule.stop();
                 return;
             }
+            let was_failing = self.schedule.failed() > 0;
             let Some(announcement) = self.schedule.poll_frame(clock::now()) else {
                 // Only now: the kernel takes tens of milliseconds to close a socket.
                 self.wire.keep(&self.roll.macs);
@@ -266,11 +280,15 @@ impl<W: Wire> Worker<W> {
                     if self.report.as_mut().is_some_and(Report::fail) {
                         (self.tell)(News::Failed(announcement, error));
                     }
+                    self.schedule.fail(clock::now(), announcement);
                     shared.failed.fetch_add(1, Ordering::Relaxed)
                 }
             };
             if let Some(report) = &mut self.report {
                 report.judge(self.schedule.rounds_done());
+                if was_failing && self.schedule.failed() == 0 {
+                    report.mend();
+                }
             }
         }
     }

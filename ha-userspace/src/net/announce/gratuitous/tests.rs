@@ -119,6 +119,21 @@ fn a_leg_that_refuses_frames_keeps_no_other_from_its_rounds_and_its_refresh_and_
 }
 
 #[test]
+fn what_failed_in_the_last_round_leaves_soon_after_its_leg_recovers() {
+    let (wire, on) = legs();
+    let refuses = Arc::clone(&wire.refuses);
+    // One round, and a refresh that no test waits for.
+    let pace = Pace { rounds: 1, refresh: Duration::from_secs(3_600), ..Pace::default() };
+    let (told, outcome) = mpsc::channel();
+    let gratuitous = Gratuitous::spawn_on(pace, wire, drop).unwrap();
+    gratuitous.announce(TERM, &roll_on(&[BAD, GOOD]), Arc::new(move |term, done| told.send((term, done)).unwrap()));
+    assert_eq!(outcome.recv_timeout(PATIENCE), Ok((TERM, false)));
+    refuses.store(false, Ordering::SeqCst);
+    assert_eq!(outcome.recv_timeout(PATIENCE), Ok((TERM, true)));
+    assert_eq!(on.try_iter().collect::<Vec<_>>(), [GOOD, BAD]);
+}
+
+#[test]
 fn an_order_that_was_overtaken_does_not_silence_the_newer_one() {
     let (wire, on) = legs();
     let mut worker = Worker::new(Pace::default(), wire, Box::new(drop));

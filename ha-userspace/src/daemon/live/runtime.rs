@@ -1,0 +1,158 @@
+//! What the language asks of the living node.
+
+use std::collections::BTreeMap;
+use std::future::ready;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ha_common::abi::node_flags;
+use ha_common::ha::event::{Refusal, RoleName};
+use ha_common::health::Verdict;
+use ha_common::time::nanos_of;
+use tokio::sync::oneshot;
+use tracing::warn;
+
+use super::{Live, refused, settings};
+use crate::command::CommandError;
+use crate::command::runtime::{AlarmStatus, Health, InterfaceState, Outcome, PairStatus, Runtime, ServiceState};
+use crate::config::{Change, Config, SavedForm, Touched};
+use crate::daemon::floating::homes;
+use crate::daemon::status;
+use crate::datapath::{self, Mode};
+use crate::ha::Request;
+use crate::hook;
+use crate::net::link::{self, Statistics};
+use crate::net::media;
+
+/// Asked of the daemon's own environment by the lab's control run only: fences are recorded and not obeyed.
+const NO_FENCE: &str = "UNDERSTUDY_LAB_NO_FENCE";
+
+impl Runtime for Live {
+    fn reconcile(&mut self, config: &Config, change: &Change) -> Result<(), CommandError> {
+        self.check_leaving(config)?;
+        self.check_status(config)?;
+        let links = self.links(config)?;
+        for touched in change.touched() {
+            if let Touched::Interface(name) = touched
+                && self.missing.contains(name)
+            {
+                return Err(refused(format!("there is no interface {name} on this host")));
+            }
+        }
+        self.hook.set(config.hook_settings());
+        self.set_pair(config)?;
+        self.witness.follow(config)?;
+        self.take_interfaces(config, &links)?;
+        self.project(config, &links)?;
+        self.watch_services(config);
+        self.timeouts.send_replace(datapath::idle_timeouts(config));
+        self.status = Some(config.ha().status);
+        self.commits += 1;
+        let shared = self.datapath.shared();
+        shared.set_config_identity(config.identity());
+        shared.set_controller_dead(nanos_of(config.ha().controller_dead_interval));
+        shared.set_dead(nanos_of(config.ha().dead_interval));
+        let ignores_fence = std::env::var_os(NO_FENCE).is_some();
+        if ignores_fence {
+            warn!("{NO_FENCE} is set: fences are not obeyed; this is for the lab's control run only");
+        }
+        shared.set_flags(if ignores_fence { node_flags::FENCE_IGNORED } else { 0 });
+        let configured = config.vservers().next().is_some() || config.addresses().next().is_some();
+        self.driver.send(Request::Settings(settings(config)));
+        self.driver.send(Request::Committed { incarnation: self.commits, configured });
+        Ok(())
+    }
+
+    fn ha_status(&self, config: &Config) -> PairStatus {
+        self.lookout.pair(config, &self.requests, &self.driver.snapshot())
+    }
+
+    fn force_failover(&mut self, force: bool) -> Outcome {
+        let (reply, answer) = oneshot::channel();
+        self.driver.send(Request::Force { force, reply });
+        outcome(answer)
+    }
+
+    fn send_arp(&mut self, config: &Config, address: Option<IpAddr>) -> Outcome {
+        self.announce(config, address)
+    }
+
+    fn service_state(&self, name: &str) -> ServiceState {
+        let known = self.services.get(name);
+        let health = match known.map(|known| known.verdict) {
+            Some(Verdict::Up) => Health::Up,
+            Some(Verdict::Down) => Health::Down,
+            Some(Verdict::Unknown) | None => Health::Unknown,
+        };
+        let stats = self.monitors.stats(name).unwrap_or_default();
+        ServiceState {
+            health,
+            since: known.map(|known| known.since.elapsed()),
+            probes: stats.probes,
+            failed: stats.failed,
+            last_response: stats.last_response,
+        }
+    }
+
+    fn interface_state(&self, name: &str) -> Option<InterfaceState> {
+        let link = link::link(name).ok()?;
+        let attached = self.modes.get(name).map(|mode| match mode {
+            Mode::Native => "native XDP".to_owned(),
+            Mode::Generic => "generic XDP".to_owned(),
+        });
+        Some(InterfaceState {
+            index: link.ifindex,
+            up: link.up,
+            carrier: link.carrier,
+            mtu_bytes: link.mtu,
+            mac: link.mac,
+            media: media::of(name),
+            traffic: Statistics::open().and_then(|mut counts| counts.traffic(link.ifindex)).unwrap_or_default(),
+            attached,
+        })
+    }
+
+    fn homes(&self, config: &Config) -> BTreeMap<IpAddr, Vec<String>> {
+        // Without a list of interfaces it is not known where an address lives.
+        homes(config, &link::links().unwrap_or_default(), &self.own)
+    }
+
+    fn hook_status(&self) -> hook::Status {
+        self.hook.status()
+    }
+
+    fn alarms(&self) -> Vec<AlarmStatus> {
+        self.board.list().into_iter().map(status::alarm).collect()
+    }
+
+    fn save(&mut self, form: SavedForm) -> Outcome {
+        let store = Arc::clone(&self.store);
+        Box::pin(async move {
+            let saved = tokio::task::spawn_blocking(move || store.save(&form)).await;
+            saved.unwrap_or_else(|error| Err(refused(format!("the save was interrupted: {error}"))))
+        })
+    }
+
+    fn stop(&mut self, force: bool) -> Outcome {
+        let snapshot = self.driver.snapshot();
+        if snapshot.role == RoleName::Secondary && snapshot.at.0 == 0 {
+            return Box::pin(ready(Ok(())));
+        }
+        let (reply, answer) = oneshot::channel();
+        self.driver.send(Request::Stop { force, reply });
+        outcome(answer)
+    }
+}
+
+fn refusal(refusal: Refusal) -> CommandError {
+    CommandError::new(refusal.code(), refusal.to_string())
+}
+
+fn outcome(reply: oneshot::Receiver<Result<(), Refusal>>) -> Outcome {
+    Box::pin(async move {
+        match reply.await {
+            Ok(answer) => answer.map_err(refusal),
+            Err(_) => Err(refused("the HA driver has ended; see the log")),
+        }
+    })
+}
