@@ -3,4 +3,4 @@
 pub mod map;
 mod program;
 
-pub use program::{Kernel, Output, Sizes};
+pub use program::{Kernel, Output, Sizes, object};

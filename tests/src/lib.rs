@@ -4,6 +4,7 @@ pub mod alone;
 pub mod announce;
 pub mod bench;
 pub mod failover;
+pub mod fuzz;
 pub mod guests;
 pub mod harness;
 pub mod kernel;

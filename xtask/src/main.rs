@@ -32,6 +32,9 @@ enum Command {
     /// Runs the pair on a virtual clock through random faults.
     #[command(disable_help_flag = true)]
     Sim(Forwarded),
+    /// Random packets over random tables through the pipeline on the host and through the loaded programs, which must agree.
+    #[command(disable_help_flag = true)]
+    Fuzz(Forwarded),
     /// Makes a pair of two virtual machines, pauses one and sets its clock; slow, by hand.
     #[command(disable_help_flag = true)]
     Guests(Forwarded),
@@ -82,6 +85,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test(options) => test::run(&options),
         Command::Lab(args) => forward::become_binary("lab", &args.arguments),
         Command::Sim(args) => forward::become_binary("sim", &args.arguments),
+        Command::Fuzz(args) => forward::become_binary("fuzz", &args.arguments),
         Command::Guests(args) => forward::become_binary("guests", &args.arguments),
         Command::Model(args) => forward::become_binary("model", &args.arguments),
         Command::Bench { what: Bench::Packet(args) } => forward::become_binary("bench-packet", &args.arguments),

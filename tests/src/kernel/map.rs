@@ -157,3 +157,108 @@ fn keys_of_a_chunk<K: Default + Clone>(map: BorrowedFd<'_>) -> io::Result<u32> {
         Err(error) => Err(error),
     }
 }
+
+const RUN: libc::c_long = 10;
+const LOOKUP_BATCH: libc::c_long = 24;
+
+/// The bytes of a record of a map.
+pub fn bytes_of<T>(record: &T) -> &[u8] {
+    // SAFETY: as many bytes as the record has; records of maps are integers without padding, as their size assertions show.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(record).cast(), size_of::<T>()) }
+}
+
+/// Entries side by side: all keys, all values, and how many there are.
+#[derive(Clone, Debug, Default)]
+pub struct Bulk {
+    /// Keys, one behind the other.
+    pub keys: Vec<u8>,
+    /// Values, one behind the other; of a per-CPU map, those of all CPUs.
+    pub values: Vec<u8>,
+    /// Number of entries.
+    pub count: usize,
+}
+
+/// Puts all of `bulk`, whose keys and values are as long as those of the map.
+pub fn put_bulk(map: BorrowedFd<'_>, bulk: &Bulk) -> io::Result<()> {
+    if bulk.count == 0 {
+        return Ok(());
+    }
+    let (keys, values) = (bulk.keys.as_ptr() as u64, bulk.values.as_ptr() as u64);
+    call(UPDATE_BATCH, &mut batch(map, keys, values, bulk.count, &mut [0; 4]))
+}
+
+/// All entries of a map of keys and values of these lengths, into `bulk`, which has room for as many as the map. `take`: the map (a
+/// hash map) is empty then.
+pub fn all_into(
+    map: BorrowedFd<'_>,
+    bulk: &mut Bulk,
+    room: usize,
+    key_len: usize,
+    value_len: usize,
+    take: bool,
+) -> io::Result<()> {
+    bulk.keys.resize(room * key_len, 0);
+    bulk.values.resize(room * value_len, 0);
+    let mut token = [0; 4];
+    let (keys, values) = (bulk.keys.as_mut_ptr() as u64, bulk.values.as_mut_ptr() as u64);
+    let mut attributes = batch(map, keys, values, room, &mut token);
+    match call(if take { LOOKUP_AND_DELETE_BATCH } else { LOOKUP_BATCH }, &mut attributes) {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
+        // No such entry: the end of the table was reached.
+        _ => bulk.count = attributes.count as usize,
+    }
+    bulk.keys.truncate(bulk.count * key_len);
+    bulk.values.truncate(bulk.count * value_len);
+    Ok(())
+}
+
+fn batch(map: BorrowedFd<'_>, keys: u64, values: u64, count: usize, token: &mut [u64; 4]) -> Batch {
+    Batch {
+        in_batch: 0,
+        out_batch: token.as_mut_ptr() as u64,
+        keys,
+        values,
+        count: count as u32,
+        map: map.as_raw_fd() as u32,
+        elem_flags: 0,
+        flags: 0,
+    }
+}
+
+/// `union bpf_attr` of a test run.
+#[derive(Default)]
+#[repr(C)]
+struct TestRun {
+    program: u32,
+    code: u32,
+    len_in: u32,
+    len_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    context_len_in: u32,
+    context_len_out: u32,
+    context_in: u64,
+    context_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    pad: u32,
+}
+
+/// Runs `program` once over `frame` with `context`; its return code, and how much of `out` the frame takes up then.
+pub fn test_run(program: BorrowedFd<'_>, frame: &[u8], context: &[u8], out: &mut [u8]) -> io::Result<(u32, usize)> {
+    let mut run = TestRun {
+        program: program.as_raw_fd() as u32,
+        len_in: frame.len() as u32,
+        len_out: out.len() as u32,
+        data_in: frame.as_ptr() as u64,
+        data_out: out.as_mut_ptr() as u64,
+        context_len_in: context.len() as u32,
+        context_in: context.as_ptr() as u64,
+        ..TestRun::default()
+    };
+    call(RUN, &mut run)?;
+    Ok((run.code, run.len_out as usize))
+}

@@ -39,7 +39,7 @@ pub struct Output {
 }
 
 /// The object that the daemon loads, or the one that `HA_EBPF_OBJECT` names instead: a mutant, another build.
-fn object() -> Result<Cow<'static, [u8]>> {
+pub fn object() -> Result<Cow<'static, [u8]>> {
     match std::env::var_os("HA_EBPF_OBJECT") {
         None => Ok(Cow::Borrowed(understudy::datapath::object())),
         Some(path) => std::fs::read(&path).map(Cow::Owned).with_context(|| format!("read {}", path.display())),
@@ -52,13 +52,18 @@ const GROWTH: usize = 256;
 impl Kernel {
     /// Loads every program, with tables of these sizes.
     pub fn load(sizes: Sizes) -> Result<Self> {
-        let object = object()?;
+        let Sizes { flows, exceptions, embryonic } = sizes;
+        let sizes = [("FLOWS", flows), ("EXCEPTIONS", exceptions), ("EMBRYONIC", embryonic), ("RINGS", 65_536)];
+        Kernel::from_object(&object()?, &sizes)
+    }
+
+    /// Loads every program of `object`, with this many entries in each map that is named.
+    pub fn from_object(object: &[u8], sizes: &[(&str, u32)]) -> Result<Self> {
         let mut loader = EbpfLoader::new();
-        loader.map_max_entries("FLOWS", sizes.flows);
-        loader.map_max_entries("EXCEPTIONS", sizes.exceptions);
-        loader.map_max_entries("EMBRYONIC", sizes.embryonic);
-        loader.map_max_entries("RINGS", 65_536);
-        let mut ebpf = loader.load(&object).context("create the maps")?;
+        for (name, entries) in sizes {
+            loader.map_max_entries(name, *entries);
+        }
+        let mut ebpf = loader.load(object).context("create the maps")?;
         for name in ["ingress", "clocks"] {
             let program: &mut Xdp = ebpf.program_mut(name).with_context(|| format!("program {name}"))?.try_into()?;
             program.load().with_context(|| format!("load {name}"))?;

@@ -32,11 +32,13 @@ pub fn enter() -> Result<()> {
     fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").context("forward IPv6 in the namespace")
 }
 
-fn text(mac: Mac) -> String {
+/// A MAC address as ip(8) writes it.
+pub fn text(mac: Mac) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-fn ip(arguments: &str) -> Result<()> {
+/// Runs ip(8) in this thread's namespace.
+pub fn ip(arguments: &str) -> Result<()> {
     let status = Command::new("ip").args(arguments.split(' ')).status().context("run ip (package iproute2)")?;
     ensure!(status.success(), "ip {arguments}: {status}");
     Ok(())

@@ -1,0 +1,282 @@
+//! Random tables: one function per record, one line per field.
+//!
+//! No field is left to a default: a new one is drawn here, or does not compile.
+
+mod pair;
+
+pub use pair::extension;
+
+use std::collections::HashMap;
+
+use ha_common::abi::{
+    AMBIGUOUS, Address, AddressKey, Backend, Embryo, Exception, Flow, FlowKey, Interface, Ip, MAX_LINKS, NO_BACKEND, NextHop,
+    Owner, ReverseKey, Ring, ServiceKey, StrayBudget, Vserver, address_flags, backend_flags, flow_flags, hash_kind,
+    interface_flags, mode, vrid_flags, vserver_flags,
+};
+use ha_common::tables::HostTables;
+use ha_common::time::{Nanos, Ticks};
+use ha_common::wire::Be16;
+
+use super::object::{NOW, TICKS};
+use super::records::{self, BACKENDS, EXCEPTIONS, FLOWS, REVERSE, SLOTS, VSERVERS};
+use super::space::{self, DOMAINS, INTERFACES, NSIP, STATIONS, bits, own_mac, pick};
+use crate::kernel::map::bytes_of;
+use crate::sim::Rng;
+
+/// The pair, as it may be found at any moment of its life.
+pub fn random(seed: u64) -> HostTables {
+    let rng = &mut Rng::new(seed);
+    let mut tables = records::empty();
+    tables.node = pair::node(rng);
+    tables.fence = pair::fence(rng, &tables.node);
+    for link in &mut tables.links[..MAX_LINKS] {
+        *link.get_mut() = pair::link(rng);
+    }
+    interfaces(rng, &mut tables);
+    addresses(rng, &mut tables);
+    backends(rng, &mut tables);
+    vservers(rng, &mut tables);
+    flows(rng, &mut tables);
+    *tables.stray_budget.get_mut() = StrayBudget {
+        tokens: pick(rng, &[0, 1, 2, 1_000, 1_024, u64::MAX]),
+        refilled_at: time(rng),
+        seq: pick(rng, &[0, 1, u64::from(u32::MAX), u64::MAX]),
+    };
+    for vrid in space::VRIDS {
+        tables.vrids.insert(vrid, bits(rng, &[(vrid_flags::V4, 50), (vrid_flags::V6, 50)]));
+    }
+    tables
+}
+
+/// An instant: often one at which something is just, or just not, too old.
+fn time(rng: &mut Rng) -> Nanos {
+    const SECOND: u64 = 1_000_000_000;
+    let ago = pick(rng, &[0, 1, 4_999_999, 5_000_000, 50_000_000, SECOND - 1, SECOND, SECOND + 1, NOW.0 - 1, NOW.0]);
+    match rng.below(8) {
+        0 => Nanos(rng.below(2 * NOW.0)),
+        1 => Nanos(NOW.0 + ago),
+        2 => Nanos::NEVER,
+        _ => Nanos(NOW.0 - ago),
+    }
+}
+
+/// Two legs and two links that carry strays; rarely something else, or nothing.
+fn interfaces(rng: &mut Rng, tables: &mut HostTables) {
+    const LEG: u32 = interface_flags::LEG;
+    const LINK: u32 = interface_flags::HEARTBEAT | interface_flags::STRAYS;
+    for (number, ifindex) in (0..).zip(INTERFACES) {
+        if rng.chance(4) {
+            continue;
+        }
+        let usual = if number < 2 { LEG } else { LINK };
+        let flags = if rng.chance(90) { usual } else { rng.below(8) as u32 };
+        let mac = own_mac(ifindex);
+        let [v4_mac, v6_mac] = Interface::virtual_macs(pick(rng, &space::VRIDS));
+        tables.interfaces.insert(
+            ifindex,
+            Interface {
+                flags,
+                link: number & 1,
+                leg: number & 1,
+                ifindex,
+                mac,
+                mtu: pick(rng, &[1500, 1560, 9000, 200]),
+                v4_mac: if rng.chance(40) { v4_mac } else { mac },
+                v6_mac: if rng.chance(40) { v6_mac } else { mac },
+            },
+        );
+        let index = if number < 2 { &mut tables.leg_ifindex } else { &mut tables.link_ifindex };
+        index.insert(number & 1, ifindex);
+    }
+}
+
+fn group(rng: &mut Rng) -> u32 {
+    if rng.chance(99) { 0 } else { pick(rng, &[1, u32::MAX]) }
+}
+
+/// An address, and the VLAN that it lives in.
+fn domain(rng: &mut Rng) -> u32 {
+    pick(rng, &[DOMAINS[0], DOMAINS[0], DOMAINS[0], DOMAINS[1], DOMAINS[2]])
+}
+
+fn addresses(rng: &mut Rng, tables: &mut HostTables) {
+    use address_flags::{ARP, HOST, ICMP, LOCAL, SNIP, VIP};
+    for family in 0..2 {
+        for addr in space::FLOATING[family] {
+            for domain in DOMAINS {
+                if rng.chance(if domain == 0 { 85 } else { 25 }) {
+                    let flags = bits(rng, &[(VIP, 70), (SNIP, 30), (LOCAL, 25), (ARP, 80), (ICMP, 80), (HOST, 5)]);
+                    tables.addresses.insert(AddressKey { addr, domain }, Address { flags, group: group(rng) });
+                }
+            }
+        }
+        // This machine's own, and once in a while a client's: a mistake that nobody may make worse.
+        for addr in [space::CLIENTS[family][4], NSIP, space::CLIENTS[family][0]] {
+            if rng.chance(20) {
+                let flags = if addr == space::CLIENTS[family][0] && rng.chance(50) { VIP } else { HOST };
+                tables.addresses.insert(AddressKey { addr, domain: 0 }, Address { flags, group: group(rng) });
+            }
+        }
+    }
+}
+
+fn hop(rng: &mut Rng) -> NextHop {
+    let ifindex = if rng.chance(95) { pick(rng, &INTERFACES[..2]) } else { pick(rng, &[0, INTERFACES[2]]) };
+    NextHop::new(pick(rng, &STATIONS), own_mac(ifindex), ifindex, domain(rng))
+}
+
+/// Backends of each family, and who answers from their addresses.
+fn backends(rng: &mut Rng, tables: &mut HostTables) {
+    for index in 0..BACKENDS as u32 {
+        let family = (index / (BACKENDS as u32 / 2)) as usize;
+        let backend = Backend {
+            flags: bits(rng, &[(backend_flags::UP, 85), (backend_flags::SHARED, 20)]),
+            generation: rng.below(3) as u32,
+            addr: pick(rng, &space::BACKENDS[family]),
+            port: Be16::new(pick(rng, &[8080, 80, 53])),
+            reserved: 0,
+            next_hop: hop(rng),
+        };
+        tables.backends[index as usize] = backend;
+        for protocol in [6, 17] {
+            if rng.chance(90) {
+                let key = ServiceKey { addr: backend.addr, domain: backend.next_hop.vlan, port: backend.port, protocol };
+                let vserver =
+                    if backend.flags & backend_flags::SHARED != 0 { AMBIGUOUS } else { rng.below(VSERVERS as u64) as u32 };
+                let vserver = if rng.chance(95) { vserver } else { pick(rng, &[AMBIGUOUS, 0, 1_000]) };
+                tables.owners.insert(key, Owner { backend: index, vserver });
+            }
+        }
+    }
+}
+
+fn vservers(rng: &mut Rng, tables: &mut HostTables) {
+    use vserver_flags::{DOWN, EXCEPTIONS, HASH_ONLY, LOGGED, PREVIOUS};
+    for index in 0..VSERVERS as u32 {
+        let family = (index as usize) / (VSERVERS / 2);
+        let vserver = Vserver {
+            flags: bits(rng, &[(DOWN, 5), (HASH_ONLY, 25), (LOGGED, 40), (EXCEPTIONS, 40), (PREVIOUS, 30)]),
+            group: group(rng),
+            ring: ring(rng),
+            previous: ring(rng),
+            generation: 1 + rng.below(2) as u32,
+            previous_generation: rng.below(2) as u32,
+            vip: pick(rng, &space::FLOATING[family][..3]),
+            port: Be16::new(pick(rng, &space::SERVICE_PORTS)),
+            protocol: pick(rng, &[6, 6, 17]),
+            mode: if rng.chance(98) { pick(rng, &[mode::NAT, mode::NAT, mode::MAC]) } else { rng.below(256) as u8 },
+            hash: if rng.chance(98) { pick(rng, &[hash_kind::SOURCE_PORT, hash_kind::SOURCE]) } else { rng.below(256) as u8 },
+            reserved: [0; 3],
+            reserved_words: [0; 2],
+        };
+        let key = ServiceKey { addr: vserver.vip, domain: domain(rng), port: vserver.port, protocol: vserver.protocol.into() };
+        tables.vserver_index.insert(key, if rng.chance(99) { index } else { 1_000 });
+        tables.vservers[index as usize] = vserver;
+    }
+    for (slot, index) in tables.rings.iter_mut().enumerate() {
+        // Rings lie anywhere: half of the pool is each family's.
+        let first = if slot < SLOTS / 2 { 0 } else { BACKENDS as u64 / 2 };
+        *index = match rng.below(64) {
+            0 => NO_BACKEND,
+            1 => 1_000,
+            2 => rng.below(BACKENDS as u64) as u32,
+            _ => (first + rng.below(BACKENDS as u64 / 2)) as u32,
+        };
+    }
+    if rng.chance(10) {
+        // Nobody is there.
+        tables.rings.fill(NO_BACKEND);
+    }
+}
+
+fn ring(rng: &mut Rng) -> Ring {
+    // The largest that begin in the middle end beyond the pool.
+    Ring::new(pick(rng, &[0, 0, SLOTS as u32 / 2, 13]), rng.below(9) as u32)
+}
+
+/// The key of a flow of some client with some vserver, and the backend that it is with: often one whose answers are the flow's.
+fn conversation(rng: &mut Rng, tables: &HostTables, owners: &[Owner]) -> (FlowKey, u32) {
+    let known = owners.get(rng.below(owners.len().max(1) as u64) as usize).filter(|_| rng.chance(60));
+    let vserver = match known {
+        Some(owner) if (owner.vserver as usize) < VSERVERS => owner.vserver,
+        _ => rng.below(VSERVERS as u64) as u32,
+    };
+    let Vserver { vip, protocol, .. } = tables.vservers[vserver as usize];
+    let (family, first) = if vip.is_v4() { (0, 0) } else { (1, BACKENDS as u64 / 2) };
+    let backend = match known {
+        Some(owner) => owner.backend,
+        None if rng.chance(95) => (first + rng.below(BACKENDS as u64 / 2)) as u32,
+        None => pick(rng, &[NO_BACKEND, 1_000, 0]),
+    };
+    let key = FlowKey {
+        vserver,
+        addr: pick(rng, &space::CLIENTS[family]),
+        port: Be16::new(pick(rng, &space::CLIENT_PORTS)),
+        protocol: protocol.into(),
+    };
+    (key, backend)
+}
+
+fn flow(rng: &mut Rng, backend: u32) -> Flow {
+    Flow {
+        backend,
+        client_packets: pick(rng, &[0, 3, u32::MAX]),
+        server_packets: pick(rng, &[0, 3, u32::MAX]),
+        client_hop: hop(rng),
+        client_bytes: rng.below(1_000),
+        server_bytes: rng.below(1_000),
+        seen: Ticks(TICKS.0 - rng.below(100)),
+        opened: Ticks(TICKS.0 - rng.below(100)),
+        generation: rng.below(3) as u32,
+        flags: bits(rng, &[(flow_flags::EXCEPTION.into(), 20), (flow_flags::CLOSE_TOLD.into(), 20)]) as u16,
+        client_tcp: pick(rng, &[0, 0, 0, 1, 2, 3]),
+        server_tcp: pick(rng, &[0, 0, 0, 1, 2, 3]),
+        nat_addr: Ip::default(),
+        nat_port: Be16::default(),
+        reserved: [0; 3],
+        reserved_words: [0; 3],
+    }
+}
+
+/// What is remembered of flows: none, some, or as many as there is room for.
+fn flows(rng: &mut Rng, tables: &mut HostTables) {
+    let amount = |rng: &mut Rng, room: usize| {
+        let some = rng.below(room as u64 + 1) as usize;
+        pick(rng, &[0, some, room])
+    };
+    let owners: Vec<Owner> = sorted(&tables.owners).into_iter().map(|(_, owner)| owner).collect();
+    for _ in 0..amount(rng, FLOWS) {
+        let (key, backend) = conversation(rng, tables, &owners);
+        tables.flows.get_mut().insert(key, flow(rng, backend));
+        if tables.reverse.get_mut().len() < REVERSE && rng.chance(20) {
+            let reverse = ReverseKey { backend, addr: key.addr, port: key.port, protocol: key.protocol };
+            tables.reverse.get_mut().insert(reverse, key);
+        }
+    }
+    for _ in 0..amount(rng, FLOWS) {
+        let (key, backend) = conversation(rng, tables, &owners);
+        tables.embryonic.get_mut().insert(key, Embryo { backend, client_hop: hop(rng) });
+    }
+    for _ in 0..amount(rng, EXCEPTIONS) {
+        let (key, backend) = conversation(rng, tables, &owners);
+        let generation = rng.below(3) as u32;
+        tables.exceptions.get_mut().insert(key, Exception { backend, generation, seen: TICKS });
+    }
+    for evicts in [false, true] {
+        for _ in 0..amount(rng, REVERSE / 2) {
+            let (flow, backend) = conversation(rng, tables, &owners);
+            let key = ReverseKey { backend, addr: flow.addr, port: flow.port, protocol: flow.protocol };
+            let table = if evicts { &mut tables.reverse_embryonic } else { &mut tables.reverse }.get_mut();
+            if table.len() < REVERSE {
+                table.insert(key, flow);
+            }
+        }
+    }
+}
+
+/// Entries in an order that is the same in every process.
+pub fn sorted<K: Copy, V: Copy>(entries: &HashMap<K, V>) -> Vec<(K, V)> {
+    let mut entries: Vec<(K, V)> = entries.iter().map(|(key, value)| (*key, *value)).collect();
+    entries.sort_by(|(a, _), (b, _)| bytes_of(a).cmp(bytes_of(b)));
+    entries
+}
