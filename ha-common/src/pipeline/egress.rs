@@ -70,7 +70,9 @@ fn judge<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, egress: Egress) ->
             if (floats || advertised)
                 && let Some(here) = tables.interface(egress.ifindex).filter(|here| here.v6_mac != here.mac)
             {
-                virtual_mac::speak_v6(packet, &frame, here, discovery.is_some()).ok_or(CUT)?;
+                // What lies behind the packet's end is no option of it, and not under its checksum.
+                let whole = usize::from(header.payload_length.get()) >= size_of::<Advertisement>();
+                virtual_mac::speak_v6(packet, &frame, here, discovery.is_some() && whole).ok_or(CUT)?;
             }
             floats
         }
