@@ -7,6 +7,7 @@ use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
+use ha_common::abi::node_flags;
 use ha_common::packet::PacketMut;
 use ha_common::pipeline::{self, Action, Egress, Ingress};
 use ha_common::tables::Tables;
@@ -21,7 +22,7 @@ pub fn ingress(context: XdpContext) -> u32 {
     let mut frame = XdpFrame::new(context.ctx);
     let tables = Maps::new(context.ctx);
     let len = frame.len();
-    let verdict = pipeline::process(&mut frame, &tables, Ingress { ifindex: context.ingress_ifindex() as u32 });
+    let verdict = pipeline::process(&mut frame, &tables, Ingress { ifindex: arrival(&tables, &context) });
     tables.count(verdict.reason(), len);
     match verdict.action() {
         Action::Pass => xdp_action::XDP_PASS,
@@ -29,6 +30,25 @@ pub fn ingress(context: XdpContext) -> u32 {
         Action::Transmit => xdp_action::XDP_TX,
         // SAFETY: a helper on integers.
         Action::Redirect(ifindex) => unsafe { bpf_redirect(ifindex, 0) as u32 },
+    }
+}
+
+/// The interface that a frame came in by, as everybody else knows it: where the kernel names a member of a bond, the bond.
+#[inline(always)]
+fn arrival(tables: &Maps, context: &XdpContext) -> u32 {
+    let ifindex = context.ingress_ifindex() as u32;
+    match tables.node() {
+        Some(node) if node.flags & node_flags::BONDS != 0 => bond_of(ifindex),
+        _ => ifindex,
+    }
+}
+
+/// Not inlined: without bonds, it costs nobody a look-up.
+#[inline(never)]
+fn bond_of(ifindex: u32) -> u32 {
+    match Maps::new(core::ptr::null_mut()).interface(ifindex) {
+        Some(here) => here.ifindex,
+        None => ifindex,
     }
 }
 

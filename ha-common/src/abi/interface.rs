@@ -14,6 +14,8 @@ pub mod interface_flags {
 
 /// The record itself. Hash by interface index (`u32`). Writer: daemon. Readers: XDP, egress guard.
 ///
+/// A bond runs its program on each of its members, which are here, too, each with the bond's record.
+///
 /// `LEG_IFINDEX` and `LINK_IFINDEX` are arrays of `u32`: the interface index of a leg or link by its number, 0 for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -24,7 +26,7 @@ pub struct Interface {
     pub link: u32,
     /// Number of the leg, the same on both nodes (order of configuration), when it is one.
     pub leg: u32,
-    /// Own interface index.
+    /// Own interface index; of a bond's member, the bond's.
     pub ifindex: u32,
     /// Own MAC address.
     pub mac: [u8; 6],

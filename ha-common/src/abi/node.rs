@@ -8,6 +8,8 @@ use crate::time::Nanos;
 pub mod node_flags {
     /// The lab's control run: a fenced node goes on forwarding (and says in its frames that it does not). Never set outside of it.
     pub const FENCE_IGNORED: u32 = 1;
+    /// Some of `INTERFACES` are members of bonds.
+    pub const BONDS: u32 = 2;
 }
 
 /// A SipHash-2-4 key with the number that names it in frames.
