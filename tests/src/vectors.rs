@@ -20,6 +20,7 @@ mod forward;
 pub mod frames;
 pub mod heartbeat;
 mod host;
+pub mod loaded;
 pub mod namespace;
 mod neighbour;
 mod outcome;
@@ -202,7 +203,8 @@ impl Mutilated<'_> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as they are written in messages.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.chunks(2).map(|pair| pair.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + " ").collect()
 }
 

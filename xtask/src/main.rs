@@ -38,6 +38,9 @@ enum Command {
     /// Makes a pair of two virtual machines, pauses one and sets its clock; slow, by hand.
     #[command(disable_help_flag = true)]
     Guests(Forwarded),
+    /// Runs the golden vectors on Debian's kernels, with the programs in the drivers of a virtual machine's network cards; by hand.
+    #[command(disable_help_flag = true)]
+    Kernels(Forwarded),
     /// Visits every schedule of a bounded pair, also with each rule taken out; `--help` lists what may go wrong.
     #[command(disable_help_flag = true)]
     Model(Forwarded),
@@ -87,6 +90,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Sim(args) => forward::become_binary("sim", &args.arguments),
         Command::Fuzz(args) => forward::become_binary("fuzz", &args.arguments),
         Command::Guests(args) => forward::become_binary("guests", &args.arguments),
+        Command::Kernels(args) => forward::become_binary("kernels", &args.arguments),
         Command::Model(args) => forward::become_binary("model", &args.arguments),
         Command::Bench { what: Bench::Packet(args) } => forward::become_binary("bench-packet", &args.arguments),
         Command::Bench { what: Bench::Announce(args) } => forward::become_binary("bench-announce", &args.arguments),

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use ha_tests::guests::cables::Cables;
+use ha_tests::guests::cables::{self, Cables};
 use ha_tests::guests::guest::{Guest, Pause};
-use ha_tests::guests::image;
+use ha_tests::guests::image::{self, Contents};
 use ha_tests::guests::kernel::Kernel;
+use ha_tests::guests::scratch::Scratch;
 use ha_tests::harness::lab::daemon;
 use ha_tests::harness::topology::{Host, VIP_V4};
 
@@ -53,10 +54,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let dir = arguments.dir.join(std::process::id().to_string());
-    std::fs::create_dir_all(&dir)?;
-    let dir = Dir(dir.canonicalize()?);
-    let mut pair = Pair::raise(&dir.0, arguments)?;
+    let scratch = Scratch::create(&arguments.dir)?;
+    let mut pair = Pair::raise(scratch.path(), arguments)?;
     let primary = pair.settle()?;
     println!("Primary: guest {}", primary.name());
     step_clock(&mut pair, primary)?;
@@ -76,17 +75,6 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// A directory that vanishes when dropped.
-struct Dir(PathBuf);
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("guests: {} is left behind: {error}", self.0.display());
-        }
-    }
-}
-
 struct Pair {
     guests: [Guest; 2],
     cables: Cables,
@@ -104,9 +92,11 @@ impl Pair {
                  understudy run --config /understudy.conf --state /state --pins /sys/fs/bpf/understudy > /log 2>&1 &",
                 host.client_v4()
             );
-            let image = image::build(&place, &kernel, &daemon()?, &config(host), &setup)?;
+            let contents =
+                Contents { programs: &[daemon()?], modules: &[], files: &[("understudy.conf", &config(host))], setup: &setup };
+            let image = image::build(&place, &kernel, &contents)?;
             println!("guest {} boots Linux {}", host.name(), kernel.release);
-            Guest::boot(dir, host, &kernel, &image)
+            Guest::boot(dir, host.name(), &kernel, &image, &cables::cards(dir, host))
         };
         let guests = [boot(Host::A, &arguments.kernel_a)?, boot(Host::B, &arguments.kernel_b)?];
         Ok(Self { guests, cables })

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, ensure};
 use etherparse::{ArpEthIpv4Packet, ArpOperation, NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::guest::{self, Card};
 use crate::harness::topology::Host;
 
 /// Distance of two questions for the VIP.
@@ -41,9 +42,17 @@ pub enum Cable {
 pub const CABLES: [Cable; 3] = [Cable::Client, Cable::Ha0, Cable::Ha1];
 
 /// Where a guest's end of a cable is bound, and the switch's.
-pub fn socket_paths(dir: &Path, host: Host, cable: Cable) -> (PathBuf, PathBuf) {
+fn socket_paths(dir: &Path, host: Host, cable: Cable) -> (PathBuf, PathBuf) {
     let path = |end: &str| dir.join(format!("{}{}.{end}", host.name(), cable as usize));
     (path("guest"), path("switch"))
+}
+
+/// The network cards of a guest.
+pub fn cards(dir: &Path, host: Host) -> [Card; 3] {
+    CABLES.map(|cable| {
+        let (guest, switch) = socket_paths(dir, host, cable);
+        Card { mac: [0x52, 0x54, 0, 0x55, host as u8, cable as u8], cable: guest::Cable::Sockets { guest, switch } }
+    })
 }
 
 /// What the client has seen.

@@ -11,11 +11,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::cables::{CABLES, Cable, socket_paths};
 use super::image::READY;
 use super::kernel::Kernel;
 use crate::harness::process;
-use crate::harness::topology::Host;
 
 /// How long a guest may take to boot, without acceleration and beside other work.
 const BOOT_WITHIN: Duration = Duration::from_secs(120);
@@ -36,9 +34,46 @@ impl Pause {
     pub const ALL: [Self; 2] = [Self::Stopped, Self::Stalled];
 }
 
+/// A network card of a guest.
+#[derive(Clone, Debug)]
+pub struct Card {
+    /// Its MAC address.
+    pub mac: [u8; 6],
+    /// What it is plugged into.
+    pub cable: Cable,
+}
+
+/// What a network card is plugged into.
+#[derive(Clone, Debug)]
+pub enum Cable {
+    /// A pair of unix datagram sockets; one datagram is one frame.
+    Sockets {
+        /// Where the guest's end is bound.
+        guest: PathBuf,
+        /// Where the other end is.
+        switch: PathBuf,
+    },
+    /// The hub of this number within the guest: what one of its cards sends, the others receive.
+    Hub(usize),
+}
+
+impl Cable {
+    /// As an argument of qemu: the network `n<number>`.
+    fn argument(&self, number: usize) -> String {
+        match self {
+            Self::Sockets { guest, switch } => format!(
+                "dgram,id=n{number},local.type=unix,local.path={},remote.type=unix,remote.path={}",
+                guest.display(),
+                switch.display()
+            ),
+            Self::Hub(hub) => format!("hubport,id=n{number},hubid={hub}"),
+        }
+    }
+}
+
 /// A virtual machine; ends when dropped.
 pub struct Guest {
-    host: Host,
+    name: String,
     child: Child,
     monitor: UnixStream,
     console: UnixStream,
@@ -48,9 +83,9 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Boots `kernel` with `image`, its interfaces eth0, eth1 … on `cables`; sockets and logs lie in `dir`.
-    pub fn boot(dir: &Path, host: Host, kernel: &Kernel, image: &Path) -> Result<Self> {
-        let path = |what: &str| dir.join(format!("{}.{what}", host.name()));
+    /// Boots `kernel` with `image`, its interfaces eth0, eth1 … being `cards`; its sockets and logs lie in `dir` under its name.
+    pub fn boot(dir: &Path, name: &str, kernel: &Kernel, image: &Path, cards: &[Card]) -> Result<Self> {
+        let path = |what: &str| dir.join(format!("{name}.{what}"));
         let server = |path: &PathBuf| format!("unix:{},server=on,wait=off", path.display());
         let mut command = Command::new("qemu-system-x86_64");
         command.args([
@@ -70,24 +105,22 @@ impl Guest {
         command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(image);
         command.args(["-append", "console=ttyS0 quiet panic=-1 rdinit=/init mitigations=off"]);
         command.arg("-serial").arg(server(&path("console"))).arg("-qmp").arg(server(&path("monitor")));
-        for (number, cable) in CABLES.iter().enumerate() {
-            let (own, switch) = socket_paths(dir, host, *cable);
-            let mac = mac(host, *cable).map(|byte| format!("{byte:02x}")).join(":");
-            command.arg("-netdev").arg(format!(
-                "dgram,id=n{number},local.type=unix,local.path={},remote.type=unix,remote.path={}",
-                own.display(),
-                switch.display()
-            ));
-            command.arg("-device").arg(format!("virtio-net-pci,netdev=n{number},mac={mac},romfile="));
+        for (number, card) in cards.iter().enumerate() {
+            let mac = card.mac.map(|byte| format!("{byte:02x}")).join(":");
+            command.arg("-netdev").arg(card.cable.argument(number));
+            // A card without a speed is of no use to an 802.3ad bond.
+            command.arg("-device").arg(format!("virtio-net-pci,netdev=n{number},mac={mac},speed=10000,duplex=full,romfile="));
         }
         let log = std::fs::File::create(path("qemu.log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         process::die_with_parent(&mut command);
         let child = command.spawn().context("run qemu-system-x86_64 (package qemu-system-x86)")?;
         let (monitor, console) = (connect(&path("monitor"))?, connect(&path("console"))?);
-        let mut guest = Self { host, child, monitor, console, heard: String::new(), commands: 0 };
+        let mut guest = Self { name: name.to_owned(), child, monitor, console, heard: String::new(), commands: 0 };
         guest.ask(&json!({"execute": "qmp_capabilities"}))?;
         guest.wait_for(READY, BOOT_WITHIN)?;
+        // The shell's greeting is nobody's answer.
+        guest.run(":")?;
         Ok(guest)
     }
 
@@ -108,16 +141,21 @@ impl Guest {
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        kill(Pid::from_raw(self.child.id() as i32), signal).with_context(|| format!("{signal} to guest {}", self.host.name()))
+        kill(Pid::from_raw(self.child.id() as i32), signal).with_context(|| format!("{signal} to guest {}", self.name))
     }
 
     /// Runs `line` in the guest's shell; what it printed.
     pub fn run(&mut self, line: &str) -> Result<String> {
+        self.run_within(line, ANSWER_WITHIN)
+    }
+
+    /// As [`Self::run`], for what may take longer, or shorter.
+    pub fn run_within(&mut self, line: &str, limit: Duration) -> Result<String> {
         self.commands += 1;
         // In two parts, so that an echo of the command is not taken for its end.
-        let mark = format!("done-{}-{}", self.host.name(), self.commands);
-        writeln!(self.console, "{line}; echo done-{}\"\"-{}", self.host.name(), self.commands)?;
-        let printed = self.wait_for(&mark, ANSWER_WITHIN)?;
+        let mark = format!("done-{}-{}", self.name, self.commands);
+        writeln!(self.console, "{line}; echo done-{}\"\"-{}", self.name, self.commands)?;
+        let printed = self.wait_for(&mark, limit)?;
         Ok(printed.replace('\r', ""))
     }
 
@@ -144,11 +182,11 @@ impl Guest {
             ensure!(
                 Instant::now() < deadline,
                 "guest {} does not say {mark:?} within {limit:?}; its console:\n{}",
-                self.host.name(),
+                self.name,
                 self.heard
             );
             match self.console.read(&mut buffer) {
-                Ok(0) => bail!("guest {} has ended; its console:\n{}", self.host.name(), self.heard),
+                Ok(0) => bail!("guest {} has ended; its console:\n{}", self.name, self.heard),
                 Ok(length) => self.heard += &String::from_utf8_lossy(&buffer[..length]),
                 Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
                 Err(error) => return Err(error).context("read the console"),
@@ -162,7 +200,7 @@ impl Guest {
         let mut lines = BufReader::new(self.monitor.try_clone()?);
         loop {
             let mut line = String::new();
-            ensure!(lines.read_line(&mut line)? != 0, "the monitor of guest {} has ended", self.host.name());
+            ensure!(lines.read_line(&mut line)? != 0, "the monitor of guest {} has ended", self.name);
             let said: Value = serde_json::from_str(&line).with_context(|| format!("the monitor said {line}"))?;
             ensure!(said.get("error").is_none(), "{command}: {said}");
             if said.get("return").is_some() {
@@ -178,11 +216,6 @@ impl Drop for Guest {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The address of a guest's interface.
-pub fn mac(host: Host, cable: Cable) -> [u8; 6] {
-    [0x52, 0x54, 0, 0x55, host as u8, cable as u8]
 }
 
 /// Connects once qemu listens.

@@ -1,4 +1,4 @@
-//! What a guest comes up with: busybox, the daemon with its libraries, a few modules and an init that ends in a shell on the console.
+//! What a guest comes up with: busybox, programs with their libraries, a few modules and an init that ends in a shell on the console.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,44 +9,50 @@ use anyhow::{Context, Result, ensure};
 
 use super::kernel::{Kernel, run};
 
-/// In the order in which they can be loaded; what a kernel has built in is left out.
-const MODULES: [&str; 10] = [
-    "virtio_ring",
-    "virtio",
-    "virtio_pci_modern_dev",
-    "virtio_pci_legacy_dev",
-    "virtio_pci",
-    "failover",
-    "net_failover",
-    "virtio_net",
-    "sch_ingress",
-    "cls_bpf",
-];
+/// What every guest loads; what a kernel has built in is left out.
+const MODULES: [&str; 4] = ["virtio_pci", "virtio_net", "sch_ingress", "cls_bpf"];
+
+/// What a guest has beside busybox.
+#[derive(Clone, Copy, Debug)]
+pub struct Contents<'a> {
+    /// Programs of this machine, to be found in `/bin` under the names of their files.
+    pub programs: &'a [PathBuf],
+    /// More modules than any guest loads.
+    pub modules: &'a [&'a str],
+    /// Text files in `/`, readable by root alone.
+    pub files: &'a [(&'a str, &'a str)],
+    /// Run before the shell.
+    pub setup: &'a str,
+}
 
 /// Printed by init when the shell listens.
 pub const READY: &str = "guest is up";
 
-/// Builds the first file system of a guest in `dir`, with `config` for the daemon and `setup` run before the shell; its file.
-pub fn build(dir: &Path, kernel: &Kernel, daemon: &Path, config: &str, setup: &str) -> Result<PathBuf> {
+/// Builds the first file system of a guest in `dir`; its file.
+pub fn build(dir: &Path, kernel: &Kernel, contents: &Contents<'_>) -> Result<PathBuf> {
     let root = dir.join("root");
     for folder in ["bin", "proc", "sys", "dev", "run", "tmp", "modules", "state"] {
         fs::create_dir_all(root.join(folder))?;
     }
     copy(&busybox()?, &root.join("bin/busybox"))?;
-    copy(daemon, &root.join("bin/understudy"))?;
-    for library in libraries(daemon)? {
-        copy(&library, &root.join(library.strip_prefix("/")?))?;
-    }
-    let mut loads = String::new();
-    for module in MODULES {
-        if kernel.copy_module(module, &root.join("modules"))? {
-            loads += &format!("insmod /modules/{module}.ko\n");
+    for program in contents.programs {
+        copy(
+            program,
+            &root.join("bin").join(program.file_name().with_context(|| format!("{} is no file", program.display()))?),
+        )?;
+        for library in libraries(program)? {
+            copy(&library, &root.join(library.strip_prefix("/")?))?;
         }
     }
-    fs::write(root.join("understudy.conf"), config)?;
-    fs::set_permissions(root.join("understudy.conf"), fs::Permissions::from_mode(0o600))?;
+    let modules = kernel.copy_modules(&[&MODULES, contents.modules].concat(), &root.join("modules"))?;
+    let loads: String = modules.iter().map(|module| format!("insmod /modules/{module}\n")).collect();
+    for (name, text) in contents.files {
+        fs::write(root.join(name), text)?;
+        fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o600))?;
+    }
+    let setup = contents.setup;
     let init = format!(
-        "#!/bin/busybox sh\n/bin/busybox --install -s /bin\nexport PATH=/bin\n\
+        "#!/bin/busybox sh\n/bin/busybox --install -s /bin 2>/dev/null\nexport PATH=/bin PS1=\n\
          mount -t proc proc /proc\nmount -t sysfs sys /sys\nmount -t devtmpfs dev /dev\nmount -t bpf bpf /sys/fs/bpf\n\
          {loads}ip link set lo up\n{setup}\nstty -echo\necho {READY}\nexec sh\n"
     );

@@ -36,18 +36,42 @@ impl Kernel {
         Ok(Self { release, image, modules })
     }
 
-    /// Copies the module `name` to `to` as `name.ko`; false if the kernel has it built in, or not at all.
-    pub fn copy_module(&self, name: &str, to: &Path) -> Result<bool> {
-        let Some(found) = find(&self.modules.join("kernel"), name)? else { return Ok(false) };
-        let target = to.join(format!("{name}.ko"));
-        if found.extension().is_some_and(|extension| extension == "xz") {
-            let unpacked = Command::new("xz").args(["-dc"]).arg(&found).output().context("run xz (package xz-utils)")?;
-            fs::write(target, unpacked.stdout)?;
-        } else {
-            fs::copy(&found, target)?;
+    /// Copies the modules `names`, and those that they need, to `to`; their files, in the order in which they can be loaded. What the
+    /// kernel has built in is left out, and so is what it does not have at all.
+    pub fn copy_modules(&self, names: &[&str], to: &Path) -> Result<Vec<String>> {
+        let mut files = Vec::new();
+        for name in names {
+            self.copy_module(name, to, &mut files)?;
         }
-        Ok(true)
+        Ok(files)
     }
+
+    fn copy_module(&self, name: &str, to: &Path, files: &mut Vec<String>) -> Result<()> {
+        let file = format!("{name}.ko");
+        if files.contains(&file) {
+            return Ok(());
+        }
+        let Some(found) = find(&self.modules.join("kernel"), name)? else { return Ok(()) };
+        let module = if found.extension().is_some_and(|extension| extension == "xz") {
+            Command::new("xz").args(["-dc"]).arg(&found).output().context("run xz (package xz-utils)")?.stdout
+        } else {
+            fs::read(&found)?
+        };
+        for needed in needs(&module) {
+            self.copy_module(&needed, to, files)?;
+        }
+        fs::write(to.join(&file), module)?;
+        files.push(file);
+        Ok(())
+    }
+}
+
+/// The modules that a module says it needs: its section `.modinfo` has one line `depends=`, ended by a zero.
+fn needs(module: &[u8]) -> Vec<String> {
+    const KEY: &[u8] = b"\0depends=";
+    let Some(at) = module.windows(KEY.len()).position(|window| window == KEY) else { return Vec::new() };
+    let line = module[at + KEY.len()..].split(|&byte| byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(line).split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// The newest package of a series.

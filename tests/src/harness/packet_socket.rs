@@ -16,6 +16,10 @@ use super::netdev;
 
 /// Room for frames that wait until the reader looks again.
 const RECEIVE_BUFFER_BYTES: usize = 64 << 20;
+/// Room for what the kernel tells about a frame.
+const CONTROL_WORDS: usize = 16;
+/// Socket option: tell about each frame, in a `tpacket_auxdata`. Not in the crate libc.
+const PACKET_AUXDATA: libc::c_int = 8;
 /// All protocols, as a packet socket wants it.
 const ALL_PROTOCOLS: u16 = (libc::ETH_P_ALL as u16).to_be();
 
@@ -39,6 +43,55 @@ pub fn capture(interface: &str) -> Result<Socket> {
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true).context("ask for time stamps")?;
     switch_on(&socket, libc::PACKET_IGNORE_OUTGOING).context("ignore outgoing frames")?;
     Ok(socket)
+}
+
+/// As [`capture`], for [`receive_tagged`].
+pub fn tagged_capture(interface: &str) -> Result<Socket> {
+    let socket = capture(interface)?;
+    switch_on(&socket, PACKET_AUXDATA).context("ask for VLAN tags")?;
+    Ok(socket)
+}
+
+/// Receives the next frame as it was on the wire; `None` when none waits.
+///
+/// The kernel takes the outer VLAN tag out of every frame before a socket sees it, and tells it aside: it is put back.
+pub fn receive_tagged(socket: &Socket, buffer: &mut [u8]) -> Result<Option<Vec<u8>>> {
+    let mut control = [0u64; CONTROL_WORDS];
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: msghdr is integers and pointers, for which zero is valid.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+    (message.msg_control, message.msg_controllen) = (control.as_mut_ptr().cast(), size_of_val(&control));
+    // SAFETY: every pointer of `message` is to a buffer of the stated length that lives across the call.
+    let length = match Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) }) {
+        Ok(length) => length as usize,
+        Err(Errno::EAGAIN | Errno::ENETDOWN) => return Ok(None),
+        Err(error) => return Err(error).context("read the capture"),
+    };
+    let mut frame = buffer[..length].to_vec();
+    if let Some(told) = told_aside(&message)
+        && told.tp_status & libc::TP_STATUS_VLAN_VALID != 0
+    {
+        let tag = [told.tp_vlan_tpid.to_be_bytes(), told.tp_vlan_tci.to_be_bytes()].concat();
+        frame.splice(12..12, tag);
+    }
+    Ok(Some(frame))
+}
+
+/// What the kernel tells about a frame that [`receive_tagged`] received.
+fn told_aside(message: &libc::msghdr) -> Option<libc::tpacket_auxdata> {
+    // SAFETY: the kernel has filled the control buffer and its length.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
+    loop {
+        // SAFETY: null at the end, else within the control buffer.
+        let part = unsafe { header.as_ref() }?;
+        if (part.cmsg_level, part.cmsg_type) == (libc::SOL_PACKET, PACKET_AUXDATA) {
+            // SAFETY: a message of this kind carries this record, not necessarily aligned.
+            return Some(unsafe { libc::CMSG_DATA(part).cast::<libc::tpacket_auxdata>().read_unaligned() });
+        }
+        // SAFETY: `header` is a message in the control buffer of `message`.
+        header = unsafe { libc::CMSG_NXTHDR(message, header) };
+    }
 }
 
 /// Receives the next frame's length, cut to `buffer`, and its wall-clock stamp; `None` when none waits.
