@@ -141,7 +141,16 @@ mod tests {
     const VMAC6: [u8; 6] = [0, 0, 0x5e, 0, 2, 61];
 
     fn link(ifindex: u32, name: &str) -> Link {
-        Link { ifindex, name: name.into(), mac: [2, 0, 0, 0, 0, ifindex as u8], mtu: 1500, up: true, carrier: true, xdp: None }
+        Link {
+            ifindex,
+            name: name.into(),
+            mac: [2, 0, 0, 0, 0, ifindex as u8],
+            mtu: 1500,
+            up: true,
+            carrier: true,
+            xdp: None,
+            bond: None,
+        }
     }
 
     fn floating(more: &str) -> Floating {

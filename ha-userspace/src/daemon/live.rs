@@ -76,6 +76,8 @@ pub struct Live {
     modes: BTreeMap<String, Mode>,
     attached: Option<BTreeSet<(String, u32)>>,
     missing: BTreeSet<String>,
+    /// Members of bonds.
+    members: Vec<Link>,
     keyed: Option<pair::KeyMaterial>,
     witness: Witness,
     hook: Hook,
@@ -168,6 +170,7 @@ impl Live {
             modes: BTreeMap::new(),
             attached: None,
             missing: BTreeSet::new(),
+            members: Vec::new(),
             keyed: None,
             witness: Witness::new(witness),
             hook,
@@ -231,8 +234,10 @@ impl Live {
     fn project(&mut self, config: &Config, links: &[Link]) -> Result<(), CommandError> {
         let verdicts = self.services.iter().map(|(name, known)| (name.clone(), known.verdict)).collect();
         let own: Vec<IpAddr> = self.own.iter().map(|local| local.address).collect();
-        let desired = datapath::project(config, links, &own, &verdicts, &self.next_hops);
+        let with_members = [links, &self.members].concat();
+        let desired = datapath::project(config, &with_members, &own, &verdicts, &self.next_hops);
         self.datapath.reconcile(clock::now(), &desired).map_err(refused)?;
+        self.datapath.shared().set_flags(runtime::flags(&desired));
         self.helpers.set(Floating::of(config, links, &self.own));
         self.watch_host(config, links);
         let apart = config.peer().filter(|peer| peer.inc);

@@ -59,6 +59,7 @@ mod tests {
             up: true,
             carrier: true,
             xdp: None,
+            bond: None,
         };
         let own: Vec<LocalAddress> = own
             .iter()

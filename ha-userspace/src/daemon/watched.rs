@@ -165,6 +165,7 @@ mod tests {
                 up: true,
                 carrier: carrier.contains(&name),
                 xdp: None,
+                bond: None,
             };
             let own = |ifindex| move |text: &&str| LocalAddress { ifindex, address: text.parse().unwrap(), prefix_len: 24 };
             let own: Vec<LocalAddress> = client.iter().map(own(1)).chain(cable.iter().map(own(2))).collect();

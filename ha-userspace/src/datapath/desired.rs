@@ -83,3 +83,11 @@ impl Desired {
         owners
     }
 }
+
+impl Desired {
+    /// Whether some interfaces are members of bonds, which are then here, too.
+    #[must_use]
+    pub fn has_bonds(&self) -> bool {
+        self.interfaces.iter().any(|(&ifindex, interface)| interface.ifindex != ifindex)
+    }
+}

@@ -125,6 +125,12 @@ fn put_interfaces(desired: &mut Desired, config: &Config, links: &[Link]) {
             desired.links[number] = link.ifindex;
         }
     }
+    // A bond runs its program on each of its members, and the kernel names the member as where a frame came in.
+    for link in links {
+        if let Some(&bond) = link.bond.as_ref().and_then(|bond| desired.interfaces.get(bond)) {
+            desired.interfaces.entry(link.ifindex).or_insert(bond);
+        }
+    }
 }
 
 fn interface(link: &Link) -> Interface {

@@ -13,7 +13,7 @@ use nix::sys::socket::sockopt::RcvBuf;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
 use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached};
+use rtnetlink::packet_route::link::{InfoPortKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached};
 use tracing::warn;
 
 /// Multicast group of link changes, as a bit of `nl_groups` (`RTMGRP_LINK`).
@@ -52,6 +52,8 @@ pub struct Link {
     pub carrier: bool,
     /// The XDP program that runs there.
     pub xdp: Option<XdpProgram>,
+    /// Interface index of the bond that it is a member of.
+    pub bond: Option<u32>,
 }
 
 /// An XDP program on an interface.
@@ -337,9 +339,13 @@ fn link_of(message: LinkMessage) -> Option<Link> {
         up,
         carrier: up && flags.contains(LinkFlags::LowerUp),
         xdp: None,
+        bond: None,
     };
+    // A bridge's port has a controller, too.
+    let bonded = is_bonded(&message.attributes);
     for attribute in message.attributes {
         match attribute {
+            LinkAttribute::Controller(ifindex) if bonded => link.bond = Some(ifindex),
             LinkAttribute::IfName(value) => name = Some(value),
             LinkAttribute::Address(value) => link.mac = value.try_into().unwrap_or_default(),
             LinkAttribute::Mtu(value) => link.mtu = value,
@@ -348,6 +354,14 @@ fn link_of(message: LinkMessage) -> Option<Link> {
         }
     }
     Some(Link { name: name?, ..link })
+}
+
+fn is_bonded(attributes: &[LinkAttribute]) -> bool {
+    let infos = attributes.iter().filter_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => Some(infos),
+        _ => None,
+    });
+    infos.flatten().any(|info| *info == LinkInfo::PortKind(InfoPortKind::Bond))
 }
 
 fn xdp_of(attributes: &[LinkXdp]) -> Option<XdpProgram> {
@@ -397,13 +411,33 @@ mod tests {
     }
 
     #[test]
+    fn a_bond_is_told_from_a_bridge_by_what_its_port_says_of_itself() {
+        let port = |kind: InfoPortKind| {
+            let mut message = message(LinkFlags::Up);
+            message.attributes.push(LinkAttribute::Controller(7));
+            message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::PortKind(kind)]));
+            link_of(message).unwrap().bond
+        };
+        assert_eq!(port(InfoPortKind::Bond), Some(7));
+        assert_eq!(port(InfoPortKind::Bridge), None);
+    }
+
+    #[test]
     fn every_message_of_a_datagram_is_read() {
         let mut datagram = bytes(RouteNetlinkMessage::NewLink(message(LinkFlags::Up)));
         datagram.extend(bytes(RouteNetlinkMessage::DelLink(message(LinkFlags::empty()))));
         let mut events = Vec::new();
         parse(&datagram, &mut events);
-        let is =
-            Link { ifindex: 3, name: "leg0".into(), mac: [2, 0, 0, 0, 0, 9], mtu: 1500, up: true, carrier: false, xdp: None };
+        let is = Link {
+            ifindex: 3,
+            name: "leg0".into(),
+            mac: [2, 0, 0, 0, 0, 9],
+            mtu: 1500,
+            up: true,
+            carrier: false,
+            xdp: None,
+            bond: None,
+        };
         assert_eq!(events, [LinkEvent::Is(is), LinkEvent::Gone { ifindex: 3, name: "leg0".into() }]);
     }
 

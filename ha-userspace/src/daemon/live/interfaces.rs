@@ -23,6 +23,7 @@ impl Live {
             warn!(interface = name, "configured interface is not there");
         }
         self.missing = missing;
+        self.members = present.iter().filter(|link| link.bond.is_some()).cloned().collect();
         Ok(used().filter_map(|interface| find(&interface.name).cloned()).collect())
     }
 

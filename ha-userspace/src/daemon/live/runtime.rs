@@ -18,7 +18,7 @@ use crate::command::runtime::{AlarmStatus, Health, InterfaceState, Outcome, Pair
 use crate::config::{Change, Config, SavedForm, Touched};
 use crate::daemon::floating::homes;
 use crate::daemon::status;
-use crate::datapath::{self, Mode};
+use crate::datapath::{self, Desired, Mode};
 use crate::ha::Request;
 use crate::hook;
 use crate::net::link::{self, Statistics};
@@ -26,6 +26,13 @@ use crate::net::media;
 
 /// Asked of the daemon's own environment by the lab's control run only: fences are recorded and not obeyed.
 const NO_FENCE: &str = "UNDERSTUDY_LAB_NO_FENCE";
+
+/// What the kernel is told about its tables, and about the lab's control run.
+pub(super) fn flags(desired: &Desired) -> u32 {
+    let bonds = if desired.has_bonds() { node_flags::BONDS } else { 0 };
+    let ignored = if std::env::var_os(NO_FENCE).is_some() { node_flags::FENCE_IGNORED } else { 0 };
+    bonds | ignored
+}
 
 impl Runtime for Live {
     fn reconcile(&mut self, config: &Config, change: &Change) -> Result<(), CommandError> {
@@ -52,11 +59,9 @@ impl Runtime for Live {
         shared.set_config_identity(config.identity());
         shared.set_controller_dead(nanos_of(config.ha().controller_dead_interval));
         shared.set_dead(nanos_of(config.ha().dead_interval));
-        let ignores_fence = std::env::var_os(NO_FENCE).is_some();
-        if ignores_fence {
+        if std::env::var_os(NO_FENCE).is_some() {
             warn!("{NO_FENCE} is set: fences are not obeyed; this is for the lab's control run only");
         }
-        shared.set_flags(if ignores_fence { node_flags::FENCE_IGNORED } else { 0 });
         let configured = config.vservers().next().is_some() || config.addresses().next().is_some();
         self.driver.send(Request::Settings(settings(config)));
         self.driver.send(Request::Committed { incarnation: self.commits, configured });

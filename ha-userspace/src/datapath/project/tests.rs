@@ -28,7 +28,16 @@ fn config(extra: &str) -> Config {
 }
 
 fn link(name: &str, ifindex: u32) -> Link {
-    Link { ifindex, name: name.into(), mac: [2, 0, 0, 0, 0, ifindex as u8], mtu: 1500, up: true, carrier: true, xdp: None }
+    Link {
+        ifindex,
+        name: name.into(),
+        mac: [2, 0, 0, 0, 0, ifindex as u8],
+        mtu: 1500,
+        up: true,
+        carrier: true,
+        xdp: None,
+        bond: None,
+    }
 }
 
 fn links() -> Vec<Link> {
@@ -53,6 +62,17 @@ fn interfaces_are_numbered_by_name_and_only_pure_ha_links_carry_strays() {
     assert_eq!(flags(4), interface_flags::HEARTBEAT | interface_flags::STRAYS);
     assert_eq!(flags(5), interface_flags::LEG | interface_flags::HEARTBEAT);
     assert!(!desired.interfaces.contains_key(&1), "an interface that the configuration does not name is left alone");
+}
+
+#[test]
+fn a_members_frames_are_the_bonds() {
+    let member = |name, ifindex, bond| Link { bond: Some(bond), ..link(name, ifindex) };
+    let present = [links(), vec![member("eth0", 8, 2), member("eth1", 9, 2), member("eth2", 10, 1)]].concat();
+    let desired = project(&config(""), &present, &[], &HashMap::new(), &NextHops::new());
+    assert!(desired.has_bonds());
+    assert_eq!([desired.interfaces[&8], desired.interfaces[&9]], [desired.interfaces[&2]; 2]);
+    assert!(!desired.interfaces.contains_key(&10), "a bond that the configuration does not name is left alone");
+    assert!(!plain(&config("")).has_bonds());
 }
 
 #[test]
