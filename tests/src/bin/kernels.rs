@@ -11,6 +11,7 @@ use ha_tests::guests::image::{self, Contents};
 use ha_tests::guests::inside::{self, Check};
 use ha_tests::guests::kernel::Kernel;
 use ha_tests::guests::scratch::Scratch;
+use ha_tests::harness::lab::daemon;
 
 /// Boots Debian's kernels under qemu and runs the golden vectors there: by test run, over virtio-net cards with the program in the driver,
 /// and with clients behind bonds.
@@ -101,7 +102,7 @@ fn run_kernel(arguments: &Arguments, series: &str, checks: &[Check]) -> Result<V
 }
 
 fn boot(dir: &Path, kernel: &Kernel) -> Result<Guest> {
-    let programs = [std::env::current_exe()?, on_path("ip")?];
+    let programs = [std::env::current_exe()?, daemon()?, on_path("ip")?];
     let contents = Contents { programs: &programs, modules: &inside::MODULES, files: &[], setup: inside::SETUP };
     let image = image::build(dir, kernel, &contents)?;
     Guest::boot(dir, "kernels", kernel, &image, &inside::cards())

@@ -10,20 +10,20 @@
 //! Each check is a process of its own: its namespace ends with it, and gives the cards back.
 
 mod bond;
+mod daemon;
 mod port;
 mod rig;
 mod wire;
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
 use super::guest::{Cable, Card};
 use crate::vectors::loaded;
+use bond::Mode;
 use rig::Rig;
-
-pub use bond::Mode;
 
 /// Hubs, each with a card of the node and one opposite.
 const HUBS: usize = 4;
@@ -53,11 +53,13 @@ pub enum Check {
     ActiveBackup,
     /// The same, clients behind an 802.3ad bond of two links.
     Lacp,
+    /// The daemon, clients behind an active-backup bond that loses its active member.
+    Daemon,
 }
 
 impl Check {
     /// All, in order.
-    pub const ALL: [Self; 4] = [Self::TestRun, Self::Wire, Self::ActiveBackup, Self::Lacp];
+    pub const ALL: [Self; 5] = [Self::TestRun, Self::Wire, Self::ActiveBackup, Self::Lacp, Self::Daemon];
 
     /// Its name on the command line.
     pub fn name(self) -> String {
@@ -76,16 +78,28 @@ impl Check {
     pub fn run(self) -> Result<Vec<String>> {
         match self {
             Self::TestRun => Ok(vec![test_run()?]),
-            Self::Wire => Ok(vec![Rig::raise(None)?.run_vectors("cards with the program in their drivers")?]),
+            Self::Wire => Ok(vec![over_wires(None, "cards with the program in their drivers")?]),
             Self::ActiveBackup => {
                 let mut rig = Rig::raise(Some(Mode::ActiveBackup))?;
-                let before = rig.run_vectors("clients behind an active-backup bond")?;
+                let mut kernel = rig.attach()?;
+                let before = wire::run_all(&rig, &mut kernel).context("clients behind an active-backup bond")?;
                 rig.lose_active_member()?;
-                Ok(vec![before, rig.run_vectors("the bond's active member is lost")?])
+                let after = wire::run_all(&rig, &mut kernel).context("the bond's active member is lost")?;
+                Ok(vec![
+                    format!("{before}: clients behind an active-backup bond"),
+                    format!("{after}: its active member is lost"),
+                ])
             }
-            Self::Lacp => Ok(vec![Rig::raise(Some(Mode::Lacp))?.run_vectors("clients behind an 802.3ad bond of two links")?]),
+            Self::Lacp => Ok(vec![over_wires(Some(Mode::Lacp), "clients behind an 802.3ad bond of two links")?]),
+            Self::Daemon => daemon::check(),
         }
     }
+}
+
+fn over_wires(bond: Option<Mode>, place: &str) -> Result<String> {
+    let rig = Rig::raise(bond)?;
+    let held = wire::run_all(&rig, &mut rig.attach()?).context(place.to_owned())?;
+    Ok(format!("{held}: {place}"))
 }
 
 fn test_run() -> Result<String> {

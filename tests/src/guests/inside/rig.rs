@@ -1,4 +1,4 @@
-//! The vectors' interfaces, made of a guest's network cards, with the programs attached in the drivers.
+//! The vectors' interfaces, made of a guest's network cards.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,8 +14,7 @@ use rtnetlink::packet_route::link::LinkAttribute;
 
 use super::HUBS;
 use super::bond::Mode;
-use super::port::Port;
-use super::wire;
+use super::port::{self, Port};
 use crate::harness::netdev;
 use crate::harness::netns::Netns;
 use crate::kernel::Kernel;
@@ -37,16 +36,14 @@ pub struct Leg {
     pub host: Vec<Port>,
 }
 
-/// The node's namespace and the other ends of its wires.
+/// The node and the other ends of its wires.
 pub struct Rig {
-    node: Netns,
+    /// The node's namespace.
+    pub node: Netns,
     bond: Option<Mode>,
-    /// By index.
-    pub legs: HashMap<u32, Leg>,
+    legs: HashMap<u32, Leg>,
     /// Which of the opposite ports the leg with clients is reached by.
     pub active: usize,
-    /// The programs, attached.
-    pub kernel: Kernel,
 }
 
 impl Rig {
@@ -71,16 +68,33 @@ impl Rig {
             let host = node.run(|| near.iter().map(|name| Port::open(name)).collect())?;
             legs.insert(index, Leg { opposite, host });
         }
-        let kernel = node.run(|| attached(bond))?;
         if let Some(mode) = bond {
             node.run(|| mode.wait_ready("client0", MEMBERS[0].0))?;
         }
-        Ok(Self { node, bond, legs, active: 0, kernel })
+        Ok(Self { node, bond, legs, active: 0 })
     }
 
-    /// Runs every vector that comes in by a wire, `where` the wires are so; how many held.
-    pub fn run_vectors(&mut self, place: &str) -> Result<String> {
-        wire::run_all(self).with_context(|| place.to_owned()).map(|held| format!("{held}: {place}"))
+    /// Loads the programs and attaches the one for received frames, in the drivers or not at all.
+    pub fn attach(&self) -> Result<Kernel> {
+        self.node.run(|| {
+            let mut kernel = Kernel::load(loaded::SIZES)?;
+            let program: &mut Xdp = kernel.ebpf().program_mut("ingress").context("program ingress")?.try_into()?;
+            for (name, ..) in namespace::INTERFACES {
+                program.attach(name, XdpMode::Driver).with_context(|| format!("attach ingress in the driver of {name}"))?;
+            }
+            Ok(kernel)
+        })
+    }
+
+    /// The leg that is the vectors' interface `index`.
+    pub fn leg(&self, index: u32) -> Result<&Leg> {
+        self.legs.get(&index).with_context(|| format!("there is no leg {index}"))
+    }
+
+    /// Sends a frame to the node's interface `index`, over the member that is active if it is a bond.
+    pub fn send(&self, index: u32, frame: &[u8]) -> Result<()> {
+        let way = if index == CLIENT_LEG { self.active } else { 0 };
+        self.leg(index)?.opposite[way].send(frame)
     }
 
     /// Takes the active member of the bond away and waits until the other one is.
@@ -89,6 +103,11 @@ impl Rig {
         self.node.ip(&format!("link set {} down", MEMBERS[self.active].0))?;
         self.active = 1 - self.active;
         self.node.run(|| mode.wait_ready("client0", MEMBERS[self.active].0))
+    }
+
+    /// Throws away what has come so far.
+    pub fn drain(&self) -> Result<()> {
+        self.legs.values().try_for_each(|leg| port::drain(&leg.opposite).and_then(|()| port::drain(&leg.host)))
     }
 
     /// What `tables` has to say of the members of the bond: that they are the bond.
@@ -169,17 +188,6 @@ fn raise_node(node: &Netns, bond: Option<Mode>) -> Result<Vec<Vec<&'static str>>
     node.ip(&lines)?;
     node.run(namespace::furnish)?;
     Ok(near)
-}
-
-/// Loads the programs and attaches the one for received frames, in the driver or not at all.
-fn attached(bond: Option<Mode>) -> Result<Kernel> {
-    let mut kernel = Kernel::load(loaded::SIZES)?;
-    let program: &mut Xdp = kernel.ebpf().program_mut("ingress").context("program ingress")?.try_into()?;
-    for (name, ..) in namespace::INTERFACES {
-        let kind = if bond.is_some() && name == "client0" { "bond" } else { "card" };
-        program.attach(name, XdpMode::Driver).with_context(|| format!("attach ingress in the driver of {kind} {name}"))?;
-    }
-    Ok(kernel)
 }
 
 impl Drop for Rig {

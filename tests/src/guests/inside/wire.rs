@@ -7,7 +7,7 @@ use ha_common::pipeline::Action;
 
 use super::port;
 use super::rig::Rig;
-use crate::vectors::world::CLIENT_LEG;
+use crate::kernel::Kernel;
 use crate::vectors::{self, Place, Vector, loaded};
 
 /// How long a frame may take.
@@ -18,14 +18,14 @@ const FAILED_MAX: usize = 20;
 /// Runs every vector that comes in by a wire; how many held.
 ///
 /// One that does not hold is run once more: bonds speak LACP, a host announces itself, and each frame is counted.
-pub fn run_all(rig: &mut Rig) -> Result<String> {
+pub fn run_all(rig: &Rig, kernel: &mut Kernel) -> Result<String> {
     let (mut held, mut again, mut failed) = (0, 0, Vec::new());
     for vector in vectors::all() {
         let Place::Ingress(ifindex) = vector.place() else { continue };
-        let mut result = run(rig, &vector, ifindex)?;
+        let mut result = run(rig, kernel, &vector, ifindex)?;
         if result.is_err() {
             again += 1;
-            result = run(rig, &vector, ifindex)?;
+            result = run(rig, kernel, &vector, ifindex)?;
         }
         match result {
             Ok(()) => held += 1,
@@ -40,26 +40,21 @@ pub fn run_all(rig: &mut Rig) -> Result<String> {
     Ok(format!("{held} vectors hold over the wire ({again} at the second try)"))
 }
 
-fn run(rig: &mut Rig, vector: &Vector, ifindex: u32) -> Result<Result<(), String>> {
-    let on_host = vector.run_on_host(&vector.tables(rig.kernel.clocks()?.1));
-    let before = vector.tables(rig.kernel.clocks()?.1);
-    let mut tables = vector.tables(rig.kernel.clocks()?.1);
+fn run(rig: &Rig, kernel: &mut Kernel, vector: &Vector, ifindex: u32) -> Result<Result<(), String>> {
+    let on_host = vector.run_on_host(&vector.tables(kernel.clocks()?.1));
+    let before = vector.tables(kernel.clocks()?.1);
+    let mut tables = vector.tables(kernel.clocks()?.1);
     rig.tell_members(&mut tables);
-    for leg in rig.legs.values() {
-        port::drain(&leg.opposite)?;
-        port::drain(&leg.host)?;
-    }
-    rig.kernel.events()?;
-    rig.kernel.fill(&tables)?;
+    rig.drain()?;
+    kernel.events()?;
+    kernel.fill(&tables)?;
 
-    let leg = |ifindex: u32| rig.legs.get(&ifindex).with_context(|| format!("{}: no leg {ifindex}", vector.name));
-    let way = if ifindex == CLIENT_LEG { rig.active } else { 0 };
-    leg(ifindex)?.opposite[way].send(vector.frame()).with_context(|| vector.name)?;
+    rig.send(ifindex, vector.frame()).context(vector.name)?;
     let came = match on_host.action {
-        Action::Transmit => port::wait_for(&leg(ifindex)?.opposite, &on_host.frame, FRAME_WITHIN)?,
-        Action::Redirect(to) => port::wait_for(&leg(to)?.opposite, &on_host.frame, FRAME_WITHIN)?,
+        Action::Transmit => port::wait_for(&rig.leg(ifindex)?.opposite, &on_host.frame, FRAME_WITHIN)?,
+        Action::Redirect(to) => port::wait_for(&rig.leg(to)?.opposite, &on_host.frame, FRAME_WITHIN)?,
         Action::Pass if !is_shown(&on_host.frame) => Ok(()),
-        Action::Pass => port::wait_for(&leg(ifindex)?.host, &on_host.frame, FRAME_WITHIN)?,
+        Action::Pass => port::wait_for(&rig.leg(ifindex)?.host, &on_host.frame, FRAME_WITHIN)?,
         Action::Drop => Ok(()),
     };
     if let Err(others) = came {
@@ -68,14 +63,14 @@ fn run(rig: &mut Rig, vector: &Vector, ifindex: u32) -> Result<Result<(), String
             vector.name,
             vectors::hex(&on_host.frame),
             others.iter().map(|other| vectors::hex(other)).collect::<Vec<_>>().join("\n  "),
-            rig.kernel.counters()?,
+            kernel.counters()?,
         )));
     }
     let deadline = Instant::now() + FRAME_WITHIN;
-    while rig.kernel.counters()?.is_empty() && Instant::now() < deadline {
+    while kernel.counters()?.is_empty() && Instant::now() < deadline {
         std::thread::yield_now();
     }
-    let in_kernel = loaded::outcome(&mut rig.kernel, on_host.action, on_host.frame.clone())?;
+    let in_kernel = loaded::outcome(kernel, on_host.action, on_host.frame.clone())?;
     Ok(vector.check(&before, &in_kernel).and_then(|()| loaded::same(vector, &in_kernel, &on_host)))
 }
 
