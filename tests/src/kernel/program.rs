@@ -135,10 +135,8 @@ impl Kernel {
         self.fill_hash("REVERSE", &tables.reverse.borrow())?;
         self.fill_hash("REVERSE_EMBRYONIC", &tables.reverse_embryonic.borrow())?;
         map::put_per_cpu(self.map("STRAYS")?, &0u32, &*tables.stray_budget.borrow())?;
-        for vrid in 0..=u8::MAX {
-            let flags = tables.vrids.get(&vrid).copied().unwrap_or(0);
-            map::put(self.map("VRIDS")?, &u32::from(vrid), &flags)?;
-        }
+        let vrids: Vec<u32> = (0..=u8::MAX).map(|vrid| tables.vrids.get(&vrid).copied().unwrap_or(0)).collect();
+        self.fill_array("VRIDS", &vrids)?;
         for (leg, sent) in tables.stray_legs.iter().enumerate() {
             map::put_per_cpu(self.map("STRAY_LEGS")?, &(leg as u32), &*sent.borrow())?;
         }
@@ -159,10 +157,12 @@ impl Kernel {
 
     fn fill_array<V>(&self, name: &str, values: &[V]) -> Result<()> {
         let map = self.map(name)?;
-        for (index, value) in values.iter().enumerate() {
-            map::put(map, &(index as u32), value).with_context(|| format!("fill {name}"))?;
+        if values.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        // One call: what vectors say of the last milliseconds must still be true when the frame comes, on slow machines, too.
+        let keys: Vec<u32> = (0..values.len() as u32).collect();
+        map::put_all(map, &keys, values).with_context(|| format!("fill {name}"))
     }
 
     /// Counters that are not zero, all CPUs together.
