@@ -9,9 +9,11 @@ mod address;
 mod backend;
 mod event;
 mod fence;
+mod filter;
 mod flow;
 mod interface;
 mod link;
+mod nat;
 mod node;
 mod reason;
 mod stray;
@@ -23,9 +25,11 @@ pub use address::{Address, AddressKey, Ip, address_flags};
 pub use backend::{AMBIGUOUS, Backend, NextHop, Owner, backend_flags};
 pub use event::{Event, event_kind};
 pub use fence::Fence;
+pub use filter::{FILTER_WORDS, Filter, FilterBit, FilterKind};
 pub use flow::{CloseReason, Embryo, Exception, Flow, FlowKey, ReverseKey, flow_flags, tcp_seen};
 pub use interface::{Interface, interface_flags};
 pub use link::Link;
+pub use nat::{Nat, SNIPS, Snip};
 pub use node::{Key, Node, NodeGroup, node_flags};
 pub use reason::{Counter, Reason};
 pub use stray::StrayBudget;
@@ -34,7 +38,7 @@ pub use vrid::{VRIDS, vrid_flags};
 pub use vserver::{NO_BACKEND, Ring, ServiceKey, Vserver, hash_kind, mode, vserver_flags};
 
 /// Version of everything in this module. Maps are pinned under it; another version's maps are never adopted.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Number of failover groups in every array by group.
 pub const GROUPS: usize = 1;

@@ -37,6 +37,9 @@ pub trait PacketMut {
     /// `None`, and nothing moved, when there is no room (or not that much frame).
     fn grow_head(&mut self, by: i32) -> Option<()>;
 
+    /// Cuts the frame off after `len` bytes; `None`, and nothing cut, when it is shorter.
+    fn cut_tail(&mut self, len: usize) -> Option<()>;
+
     /// Whether there is nothing in it.
     fn is_empty(&self) -> bool {
         self.len() == 0
@@ -98,5 +101,9 @@ impl PacketMut for HostPacket {
         let head = usize::try_from(head).ok().filter(|&head| head < self.bytes.len())?;
         self.head = head;
         Some(())
+    }
+
+    fn cut_tail(&mut self, len: usize) -> Option<()> {
+        (len <= self.len()).then(|| self.bytes.truncate(self.head + len))
     }
 }

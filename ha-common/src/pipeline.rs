@@ -21,16 +21,19 @@ mod flow;
 mod gate;
 mod hash;
 pub mod heartbeat;
+mod nat;
 mod neighbour;
 mod newcomer;
 mod nodes;
 mod parse;
 mod placement;
+mod refuse;
 mod returning;
 mod rewrite;
 mod router;
 mod select;
 mod stray;
+mod tunnel;
 mod verdict;
 mod virtual_mac;
 
@@ -45,7 +48,7 @@ use crate::wire::eth::ether_type;
 
 use classify::Concern;
 use parse::Story;
-use rewrite::Plan;
+use rewrite::{Plan, Step};
 
 /// Where a frame came in.
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +129,8 @@ fn tell<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arrival) -
         Concern::Nobody => return Verdict::pass(Reason::NotOurs),
     };
     match planned {
-        Ok(()) => rewrite::carry_out(packet, &story, &plan),
+        Ok(()) if plan.step == Step::Refuse => refuse::tell(packet, &story, plan.room),
+        Ok(()) => rewrite::carry_out(packet, tables, &story, &plan),
         Err(verdict) => verdict,
     }
 }

@@ -6,8 +6,8 @@
 use core::ops::DerefMut;
 
 use crate::abi::{
-    Address, AddressKey, Backend, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Ip, Link, NextHop, Node, Owner,
-    Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
+    Address, AddressKey, Backend, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, Interface, Ip, Link,
+    NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Snip, StrayBudget, Vserver,
 };
 use crate::time::{Nanos, Ticks};
 use crate::wire::heartbeat::Extension;
@@ -20,6 +20,17 @@ pub use host::HostTables;
 /// A table has no room for one more entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
+
+/// What came of putting something where there may be something already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// It is there.
+    Yes,
+    /// Another one was.
+    Taken,
+    /// No room.
+    Full,
+}
 
 /// What the routing and neighbour tables say of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +63,8 @@ pub trait Tables {
     /// The interface that is heartbeat link number `link`: `INTERFACES[LINK_IFINDEX[link]]`.
     fn link_interface(&self, link: u32) -> Option<&Interface>;
 
+    /// Whether a key with this bit may be in the table that `kind` is about. No is certain.
+    fn may_know(&self, kind: FilterKind, bit: FilterBit) -> bool;
     /// `ADDRESSES[key]`.
     fn address(&self, key: &AddressKey) -> Option<&Address>;
     /// `VSERVER_INDEX[key]`.
@@ -63,6 +76,8 @@ pub trait Tables {
     fn ring(&self, slot: u32) -> u32;
     /// `BACKENDS[index]`.
     fn backend(&self, index: u32) -> Option<&Backend>;
+    /// `SNIPS[index]`.
+    fn snip(&self, index: u32) -> Option<&Snip>;
     /// `BACKEND_INDEX[key]`.
     fn owner(&self, key: &ServiceKey) -> Option<&Owner>;
 
@@ -84,6 +99,12 @@ pub trait Tables {
     fn reverse_insert(&self, key: &ReverseKey, flow: &FlowKey) -> Result<(), Full>;
     /// Puts or replaces an entry of `REVERSE_EMBRYONIC`; an old one may have to go.
     fn reverse_embryo_insert(&self, key: &ReverseKey, flow: &FlowKey);
+    /// Puts an entry of `REVERSE`, unless there is one.
+    fn reverse_claim(&self, key: &ReverseKey, flow: &FlowKey) -> Claimed;
+    /// Puts an entry of `REVERSE_EMBRYONIC`, unless there is one; an old one of another connection may have to go.
+    fn reverse_embryo_claim(&self, key: &ReverseKey, flow: &FlowKey) -> Claimed;
+    /// Removes an entry of `REVERSE`.
+    fn reverse_remove(&self, key: &ReverseKey);
 
     /// Room for a flow that is about to be recorded, with whatever was in it: `FLOW_ROOM[0]` of this CPU. The stack is small.
     fn flow_room(&self) -> Option<Self::Mut<'_, Flow>>;

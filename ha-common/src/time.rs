@@ -50,3 +50,27 @@ pub const fn nanos_of(span: Duration) -> u64 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Ticks(pub u64);
+
+impl Ticks {
+    /// Its lower half.
+    #[inline(always)]
+    #[must_use]
+    pub const fn low(self) -> Ticks32 {
+        Ticks32(self.0 as u32)
+    }
+}
+
+/// The lower half of [`Ticks`]: tells what is at most 2^31 ticks ago (24 days at a thousand a second), in half the room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Ticks32(pub u32);
+
+impl Ticks32 {
+    /// Ticks from this to `now`; zero if it is later.
+    #[inline(always)]
+    #[must_use]
+    pub const fn until(self, now: Ticks) -> u32 {
+        let passed = (now.0 as u32).wrapping_sub(self.0);
+        if passed > i32::MAX as u32 { 0 } else { passed }
+    }
+}

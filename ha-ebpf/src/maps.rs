@@ -8,8 +8,9 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use ha_common::abi::{
-    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Link, MAX_LEGS,
-    MAX_LINKS, Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, VRIDS as VRIDS_LEN, Vserver,
+    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Filter, FilterKind, Flow, FlowKey, Interface, Link,
+    MAX_LEGS, MAX_LINKS, Node, Owner, Reason, ReverseKey, SNIPS as SNIPS_LEN, ServiceKey, Snip, StrayBudget,
+    VRIDS as VRIDS_LEN, Vserver,
 };
 use ha_common::wire::heartbeat::Extension;
 
@@ -30,6 +31,8 @@ pub static LEG_IFINDEX: Array<u32, MAX_LEGS> = Array::new();
 pub static LINK_IFINDEX: Array<u32, MAX_LINKS> = Array::new();
 
 #[btf_map]
+pub static FILTERS: Array<Filter, { FilterKind::ALL.len() }, MMAPABLE> = Array::new();
+#[btf_map]
 pub static ADDRESSES: HashMap<AddressKey, Address, 16_384> = HashMap::new();
 #[btf_map]
 pub static VSERVER_INDEX: HashMap<ServiceKey, u32, 16_384> = HashMap::new();
@@ -39,6 +42,8 @@ pub static VSERVERS: Array<Vserver, 16_384, MMAPABLE> = Array::new();
 pub static RINGS: Array<u32, 4_194_304, MMAPABLE> = Array::new();
 #[btf_map]
 pub static BACKENDS: Array<Backend, 65_536, MMAPABLE> = Array::new();
+#[btf_map]
+pub static SNIPS: Array<Snip, SNIPS_LEN, MMAPABLE> = Array::new();
 #[btf_map]
 pub static BACKEND_INDEX: HashMap<ServiceKey, Owner, 65_536> = HashMap::new();
 

@@ -4,7 +4,9 @@
 use core::arch::asm;
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
-use aya_ebpf::helpers::generated::{bpf_skb_change_type, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_xdp_adjust_head};
+use aya_ebpf::helpers::generated::{
+    bpf_skb_change_type, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
+};
 use ha_common::packet::{PacketMut, Wire};
 
 /// The bounds of a frame that the verifier lets a program touch.
@@ -87,6 +89,13 @@ impl PacketMut for XdpFrame {
     fn grow_head(&mut self, by: i32) -> Option<()> {
         // SAFETY: the context is valid; every bound is read again from it after this call.
         (unsafe { bpf_xdp_adjust_head(self.0, -by) } == 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn cut_tail(&mut self, len: usize) -> Option<()> {
+        let by = len as i32 - self.len() as i32;
+        // SAFETY: as above. The kernel refuses to grow a frame whose buffer has no room: then it is too short already.
+        (by <= 0 && unsafe { bpf_xdp_adjust_tail(self.0, by) } == 0).then_some(())
     }
 }
 
@@ -181,6 +190,11 @@ impl PacketMut for SentFrame {
 
     #[inline(always)]
     fn grow_head(&mut self, _by: i32) -> Option<()> {
+        None
+    }
+
+    #[inline(always)]
+    fn cut_tail(&mut self, _len: usize) -> Option<()> {
         None
     }
 }

@@ -9,10 +9,10 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_jiffies64, bpf_ktime_get_ns};
 use ha_common::abi::{
-    Address, AddressKey, Backend, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Ip, Link, NO_BACKEND, NextHop,
-    Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, Vserver, event_kind,
+    Address, AddressKey, Backend, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, Interface, Ip, Link,
+    NO_BACKEND, NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Snip, StrayBudget, Vserver, event_kind,
 };
-use ha_common::tables::{Full, Route, Tables};
+use ha_common::tables::{Claimed, Full, Route, Tables};
 use ha_common::time::{Nanos, Ticks};
 use ha_common::wire::heartbeat::Extension;
 
@@ -47,6 +47,15 @@ fn record<'a, T>(pointer: Option<*mut T>) -> Option<&'a mut T> {
     pointer.map(|pointer| unsafe { &mut *pointer })
 }
 
+#[inline(always)]
+fn claimed(inserted: Result<(), i32>) -> Claimed {
+    match inserted {
+        Ok(()) => Claimed::Yes,
+        Err(errno) if errno == -EEXIST => Claimed::Taken,
+        Err(_) => Claimed::Full,
+    }
+}
+
 impl Tables for Maps {
     type Mut<'a, T: 'a> = &'a mut T;
 
@@ -76,6 +85,11 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn may_know(&self, kind: FilterKind, bit: FilterBit) -> bool {
+        // A filter that is missing says nothing: look.
+        maps::FILTERS.get(kind as u32).is_none_or(|filter| filter.words[bit.word()] & bit.mask() != 0)
+    }
+    #[inline(always)]
     fn address(&self, key: &AddressKey) -> Option<&Address> {
         record(maps::ADDRESSES.get_ptr_mut(key)).map(|address| &*address)
     }
@@ -94,6 +108,10 @@ impl Tables for Maps {
     #[inline(always)]
     fn backend(&self, index: u32) -> Option<&Backend> {
         maps::BACKENDS.get(index)
+    }
+    #[inline(always)]
+    fn snip(&self, index: u32) -> Option<&Snip> {
+        maps::SNIPS.get(index)
     }
     #[inline(always)]
     fn owner(&self, key: &ServiceKey) -> Option<&Owner> {
@@ -140,6 +158,19 @@ impl Tables for Maps {
     fn reverse_embryo_insert(&self, key: &ReverseKey, flow: &FlowKey) {
         // As for embryos.
         let _ = maps::REVERSE_EMBRYONIC.insert(key, flow, 0);
+    }
+    #[inline(always)]
+    fn reverse_claim(&self, key: &ReverseKey, flow: &FlowKey) -> Claimed {
+        claimed(maps::REVERSE.insert(key, flow, BPF_NOEXIST.into()))
+    }
+    #[inline(always)]
+    fn reverse_embryo_claim(&self, key: &ReverseKey, flow: &FlowKey) -> Claimed {
+        claimed(maps::REVERSE_EMBRYONIC.insert(key, flow, BPF_NOEXIST.into()))
+    }
+    #[inline(always)]
+    fn reverse_remove(&self, key: &ReverseKey) {
+        // What is not there any more need not go.
+        let _ = maps::REVERSE.remove(key);
     }
 
     #[inline(always)]

@@ -10,11 +10,13 @@ mod clocks;
 mod desired;
 mod detach;
 mod events;
+mod filter;
 mod loader;
 mod maps;
 mod pins;
 mod plain;
 mod plan;
+mod ports;
 mod project;
 mod rings;
 mod shared;
@@ -36,6 +38,7 @@ pub use events::Events;
 pub use loader::{LoadError, Settings};
 pub use maps::{Capacity, Maps, WriteError};
 pub use plan::Present;
+pub use ports::SourcePorts;
 pub use project::{
     idle_timeouts, inherited_next_hops, inherited_verdict, is_local, project, served, targets, wanted_next_hops,
 };

@@ -25,8 +25,11 @@ pub mod namespace;
 mod neighbour;
 mod outcome;
 mod placing;
+mod refuse;
 mod returning;
+mod source;
 mod strays;
+mod tunnel;
 mod vlan;
 mod vmac;
 pub mod world;
@@ -230,6 +233,9 @@ pub fn all() -> Vec<Vector> {
         strays::vectors,
         between::vectors,
         vmac::vectors,
+        source::vectors,
+        tunnel::vectors,
+        refuse::vectors,
     ] {
         vectors.extend(theme());
     }

@@ -261,7 +261,9 @@ fn both_clocks_go_at_the_same_pace_and_idle_flows_are_forgotten() {
         let flow = |seen| Flow { seen, ..Flow::default() };
         let maps = std::sync::Arc::clone(datapath.maps());
         let flows = &maps.flows;
-        flows.put(&[(key(1), flow(ticks)), (key(2), flow(Ticks(ticks.0 - 100_000))), (key(3), flow(ticks))]).unwrap();
+        flows
+            .put(&[(key(1), flow(ticks.low())), (key(2), flow(Ticks(ticks.0 - 100_000).low())), (key(3), flow(ticks.low()))])
+            .unwrap();
         // Vserver 3 is no more; 100,000 ticks are at least 100 s.
         let timeouts = HashMap::from([(1, Duration::from_secs(90)), (2, Duration::from_secs(90))]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

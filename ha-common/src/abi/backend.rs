@@ -38,6 +38,9 @@ pub mod backend_flags {
     pub const UP: u32 = 1;
     /// Belongs to several vservers: its answers are told apart by `REVERSE`.
     pub const SHARED: u32 = 1 << 1;
+    /// Does not see its clients' addresses (USIP off): new flows get a source of [`super::Backend::snips`], and their answers
+    /// are told apart by `REVERSE`.
+    pub const SNAT: u32 = 1 << 2;
 }
 
 /// Value of `BACKENDS`. Array, memory-mapped; the index is the pair's and is not reused while either node has a flow to it.
@@ -53,10 +56,16 @@ pub struct Backend {
     pub addr: Ip,
     /// Its port.
     pub port: Be16,
-    /// Zero.
-    pub reserved: u16,
+    /// The largest IP packet that the way to it takes, in bytes.
+    pub mtu: u16,
     /// The way to it, kept fresh from the neighbour table; unknown while it is being resolved.
     pub next_hop: NextHop,
+    /// Index into `SNIPS` of the first address that this pair speaks to it from.
+    pub snips: u32,
+    /// How many such addresses follow one another there; zero: none.
+    pub snip_count: u32,
+    /// Zero.
+    pub reserved: [u32; 2],
 }
 
 /// Value of `BACKEND_INDEX`: who answers from an address and port. Hash by [`super::ServiceKey`]. Writer: daemon. Reader: XDP.
@@ -74,5 +83,5 @@ pub struct Owner {
 /// [`Owner::vserver`] of a backend that belongs to several vservers: `REVERSE` knows which.
 pub const AMBIGUOUS: u32 = u32::MAX;
 
-const _: () = assert!(size_of::<Backend>() == 48);
+const _: () = assert!(size_of::<Backend>() == 64);
 const _: () = assert!(size_of::<Owner>() == 8);

@@ -5,8 +5,8 @@
 //! whose embryo was evicted is placed by the ring again. None of the other tables ever evicts: established flows win, and what
 //! finds no room is placed by the ring alone and counted.
 
-use super::{Ip, NextHop};
-use crate::time::Ticks;
+use super::{Ip, Nat, NextHop};
+use crate::time::{Ticks, Ticks32};
 use crate::wire::Be16;
 
 /// Key of `FLOWS` and `EXCEPTIONS`: a client's end of a conversation with a vserver.
@@ -60,7 +60,9 @@ pub struct Flow {
     /// Bytes from the backend, as they arrived, from the Ethernet header on.
     pub server_bytes: u64,
     /// When its last packet came.
-    pub seen: Ticks,
+    pub seen: Ticks32,
+    /// What the backend sees in place of the client.
+    pub nat: Nat,
     /// When it was recorded.
     pub opened: Ticks,
     /// [`super::Vserver::generation`] that placed it.
@@ -71,14 +73,8 @@ pub struct Flow {
     pub client_tcp: u8,
     /// What the backend's side has sent, see [`tcp_seen`].
     pub server_tcp: u8,
-    /// Source address that the backend sees in place of the client's. Zero: the client's own.
-    pub nat_addr: Ip,
-    /// Source port that the backend sees in place of the client's. Zero: the client's own.
-    pub nat_port: Be16,
     /// Zero.
-    pub reserved: [u16; 3],
-    /// Zero.
-    pub reserved_words: [u64; 3],
+    pub reserved_words: [u64; 6],
 }
 
 impl Flow {
@@ -106,6 +102,8 @@ pub struct Embryo {
     pub backend: u32,
     /// How to reach the client.
     pub client_hop: NextHop,
+    /// What the backend sees in place of the client.
+    pub nat: Nat,
 }
 
 /// Value of `EXCEPTIONS`: a flow that is not where the ring says and has no entry in `FLOWS` (hash-only vserver, or no room).
@@ -153,6 +151,6 @@ pub enum CloseReason {
 const _: () = assert!(size_of::<FlowKey>() == 24);
 const _: () = assert!(size_of::<Flow>() == 120);
 const _: () = assert!(core::mem::offset_of!(Flow, opened) == 56);
-const _: () = assert!(size_of::<Embryo>() == 24);
+const _: () = assert!(size_of::<Embryo>() == 28);
 const _: () = assert!(size_of::<Exception>() == 16);
 const _: () = assert!(size_of::<ReverseKey>() == 24);

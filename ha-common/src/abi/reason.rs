@@ -84,6 +84,10 @@ reasons! {
     NeighbourAdvertisement = "neighbour_advertisement",
     /// Echo request answered.
     IcmpEcho = "icmp_echo",
+    /// Too big for the way to the backend: the client was told (RFC 1191, RFC 8201).
+    TooBig = "too_big",
+    /// Time to live, or hop limit, exceeded here: the client was told.
+    TimeExceeded = "time_exceeded",
 
     // Dropped: bad input to a floating address.
     /// Ends within a header.
@@ -114,6 +118,12 @@ reasons! {
     NoVserver = "no_vserver",
     /// The vserver is down.
     VserverDown = "vserver_down",
+    /// No source port is free towards the backend, whose clients' addresses are translated.
+    NoPort = "no_port",
+    /// No room to record a flow whose source is translated: without a record its answers would not be known.
+    NoRoom = "no_room",
+    /// No address to speak to the backend from (SNIP).
+    NoSnip = "no_snip",
     /// No backend of the vserver is up.
     NoBackend = "no_backend",
     /// The way to the backend is not known (yet).

@@ -55,6 +55,9 @@ pub mod mode {
     pub const NAT: u8 = 0;
     /// Only the link-layer addresses are rewritten; the backend owns the VIP and answers the client itself (`-m MAC`).
     pub const MAC: u8 = 1;
+    /// The packet travels to the backend in another one (IP in IP, RFC 2003, 2473 and 4213), from a SNIP; the backend owns the VIP and
+    /// answers the client itself (`-m IPTUNNEL`).
+    pub const TUNNEL: u8 = 2;
 }
 
 /// What of a packet chooses its slot in the ring ([`Vserver::hash`]).

@@ -1,6 +1,6 @@
 //! Whose is it?
 
-use crate::abi::{Address, Owner, Reason};
+use crate::abi::{Address, FilterBit, FilterKind, Owner, Reason};
 use crate::tables::Tables;
 use crate::wire::{icmp, vrrp};
 
@@ -25,14 +25,18 @@ pub enum Concern<'t> {
     Nobody,
 }
 
-/// Finds out what a packet concerns. The commonest comes first: a client's packet costs one look-up here, a backend's two.
+/// Finds out what a packet concerns. The commonest comes first: a client's packet and a backend's cost one look-up here, others none.
 #[inline(always)]
 pub fn concern<'t, T: Tables>(tables: &'t T, story: &Story) -> Concern<'t> {
     if matches!(story.transport, Transport::Tcp | Transport::Udp) {
-        if let Some(index) = tables.vserver_index(&story.there) {
+        if tables.may_know(FilterKind::Vserver, FilterBit::service(&story.there))
+            && let Some(index) = tables.vserver_index(&story.there)
+        {
             return Concern::Vserver(index);
         }
-        if let Some(owner) = tables.owner(&story.here) {
+        if tables.may_know(FilterKind::Owner, FilterBit::service(&story.here))
+            && let Some(owner) = tables.owner(&story.here)
+        {
             return Concern::Owner(owner);
         }
     } else if story.is_v6() && story.transport == Transport::Icmp {

@@ -1,8 +1,8 @@
 //! What a packet changes in the record of its flow, and what the daemon is told of it.
 
-use crate::abi::{Embryo, Event, Flow, FlowKey, Ip, NextHop, Vserver, event_kind, flow_flags, tcp_seen, vserver_flags};
+use crate::abi::{Embryo, Event, Flow, FlowKey, Nat, NextHop, Vserver, event_kind, flow_flags, tcp_seen, vserver_flags};
 use crate::tables::{Full, Tables};
-use crate::wire::{Be16, eth, tcp};
+use crate::wire::{eth, tcp};
 
 use super::parse::{Story, Transport};
 use super::placement::Placement;
@@ -45,7 +45,7 @@ pub fn gives_way(flow: &Flow, story: &Story) -> bool {
 /// Counts a packet of the client.
 #[inline(always)]
 pub fn from_client<T: Tables>(tables: &T, flow: &mut Flow, story: &Story) {
-    flow.seen = tables.ticks();
+    flow.seen = tables.ticks().low();
     flow.client_packets = flow.client_packets.wrapping_add(1);
     flow.client_bytes = flow.client_bytes.wrapping_add(story.len.into());
     flow.client_hop = way_back(story);
@@ -54,7 +54,7 @@ pub fn from_client<T: Tables>(tables: &T, flow: &mut Flow, story: &Story) {
 /// Counts a packet of the backend.
 #[inline(always)]
 pub fn from_server<T: Tables>(tables: &T, flow: &mut Flow, len: u32) {
-    flow.seen = tables.ticks();
+    flow.seen = tables.ticks().low();
     flow.server_packets = flow.server_packets.wrapping_add(1);
     flow.server_bytes = flow.server_bytes.wrapping_add(len.into());
 }
@@ -121,16 +121,14 @@ fn begin<T: Tables>(tables: &T, flow: &mut Flow, vserver: &Vserver, placement: P
     flow.client_hop = hop;
     flow.client_bytes = 0;
     flow.server_bytes = 0;
-    flow.seen = now;
+    flow.seen = now.low();
+    flow.nat = Nat::NONE;
     flow.opened = now;
     flow.generation = placement.generation(vserver);
     flow.flags = if placement.exception { flow_flags::EXCEPTION } else { 0 };
     flow.client_tcp = 0;
     flow.server_tcp = 0;
-    flow.nat_addr = Ip::default();
-    flow.nat_port = Be16::default();
-    flow.reserved = [0; 3];
-    flow.reserved_words = [0; 3];
+    flow.reserved_words = [0; 6];
 }
 
 /// Records `flow`, and tells the daemon if the vserver is logged.
@@ -145,6 +143,6 @@ pub fn record<T: Tables>(tables: &T, vserver: &Vserver, key: &FlowKey, flow: &Fl
 
 /// Remembers a connection of which only the SYN was seen.
 #[inline(always)]
-pub fn conceive<T: Tables>(tables: &T, key: &FlowKey, placement: Placement, story: &Story) {
-    tables.embryo_insert(key, &Embryo { backend: placement.backend, client_hop: way_back(story) });
+pub fn conceive<T: Tables>(tables: &T, key: &FlowKey, placement: Placement, story: &Story, nat: Nat) {
+    tables.embryo_insert(key, &Embryo { backend: placement.backend, client_hop: way_back(story), nat });
 }

@@ -3,7 +3,7 @@
 //! Every packet for a floating address, and every answer of a backend, asks here before anything else is done with it. What is
 //! refused as [`Reason::NotServing`] is still as it came: [`super::process`] may carry it to the peer.
 
-use crate::abi::{Address, AddressKey, Reason, address_flags};
+use crate::abi::{Address, AddressKey, FilterBit, FilterKind, Reason, address_flags};
 use crate::tables::Tables;
 
 use super::{Arrival, Verdict};
@@ -29,5 +29,8 @@ pub fn enter<T: Tables>(tables: &T, arrival: Arrival, group: u32) -> Result<(), 
 /// The record of an address, if it floats.
 #[inline(always)]
 pub fn floating<'t, T: Tables>(tables: &'t T, key: &AddressKey) -> Option<&'t Address> {
+    if !tables.may_know(FilterKind::Address, FilterBit::address(key)) {
+        return None;
+    }
     tables.address(key).filter(|address| address.flags & address_flags::HOST == 0)
 }

@@ -1,28 +1,28 @@
 //! Where does a flow go of which there is no record, and what is remembered of it?
 
-use crate::abi::{
-    Backend, Exception, FlowKey, NO_BACKEND, Reason, ReverseKey, Vserver, backend_flags, tcp_seen, vserver_flags,
-};
+use crate::abi::{Exception, FlowKey, NO_BACKEND, Reason, Vserver, backend_flags, mode, tcp_seen, vserver_flags};
 use crate::tables::{Full, Tables};
 
-use super::flow;
 use super::hash::client_hash;
 use super::parse::{Story, Transport};
 use super::placement::{self, Placement};
+use super::rewrite::Plan;
+use super::{flow, nat};
 
 /// The backend of the commonest packet of a vserver that keeps no flows: the ring's, when nothing else has a say.
 #[inline(always)]
-pub fn plain<'t, T: Tables>(tables: &'t T, vserver: &Vserver, story: &Story) -> Option<&'t Backend> {
+pub fn plain<T: Tables>(tables: &T, vserver: &Vserver, story: &Story) -> u32 {
     if vserver.flags & (vserver_flags::EXCEPTIONS | vserver_flags::PREVIOUS) != 0 {
-        return None;
+        return NO_BACKEND;
     }
     let hash = client_hash(vserver.hash, &story.here.addr, story.here.port);
-    placement::up(tables, tables.ring(vserver.ring.slot(hash)))
+    tables.ring(vserver.ring.slot(hash))
 }
 
 /// Places a flow without a record: by an exception that was made for it, by what its SYN left, else by the ring.
 #[inline(never)]
-pub fn place<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, key: &FlowKey) -> Placement {
+pub fn place<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &mut Plan) -> Placement {
+    let key = &plan.key;
     let hash_only = vserver.flags & vserver_flags::HASH_ONLY != 0;
     // A new connection from the same port owes nothing to a former one.
     if !story.opens()
@@ -38,6 +38,7 @@ pub fn place<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, key: &Flow
         && let Some(embryo) = tables.embryo(key)
         && placement::up(tables, embryo.backend).is_some()
     {
+        (plan.nat, plan.nat_for) = (embryo.nat, embryo.backend);
         let exception = !placement::confirms(tables, vserver, hash, embryo.backend);
         return Placement { backend: embryo.backend, exception, older: false, kept: false };
     }
@@ -59,7 +60,7 @@ fn excepted<T: Tables>(tables: &T, vserver: &Vserver, key: &FlowKey) -> Option<P
 
 /// Remembers what has to be of a flow that was just placed; why its packet leaves.
 #[inline(never)]
-pub fn remember<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, key: &FlowKey, placement: Placement) -> Reason {
+pub fn remember<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &mut Plan, placement: Placement) -> Reason {
     if placement.backend == NO_BACKEND {
         return Reason::NoBackend;
     }
@@ -67,17 +68,21 @@ pub fn remember<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, key: &F
         if !placement.exception {
             return Reason::ForwardHash;
         }
-        let kept = placement.kept || except(tables, vserver, key, placement).is_ok();
+        let kept = placement.kept || except(tables, vserver, &plan.key, placement).is_ok();
         return if kept { Reason::ForwardException } else { Reason::ForwardTableFull };
     }
-    if let Some(mut recorded) = tables.flow_mut(key) {
+    let flags = tables.backend(placement.backend).map_or(0, |backend| backend.flags);
+    if let Some(mut recorded) = tables.flow_mut(&plan.key) {
         // Over, or its backend is down: the record begins anew.
         flow::begin_by_client(tables, &mut recorded, vserver, placement, story);
+        recorded.nat = plan.nat;
         return Reason::ForwardNew;
     }
-    way_back(tables, story, key, placement);
+    if flags & backend_flags::SHARED != 0 && plan.nat.is_none() && vserver.mode == mode::NAT {
+        nat::note(tables, story, &plan.key, placement.backend);
+    }
     if story.opens() {
-        flow::conceive(tables, key, placement, story);
+        flow::conceive(tables, &plan.key, placement, story, plan.nat);
         return Reason::ForwardSyn;
     }
     if flow::tcp_marks(story) & tcp_seen::RST != 0 {
@@ -85,31 +90,20 @@ pub fn remember<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, key: &F
     }
     if let Some(mut room) = tables.flow_room() {
         flow::begin_by_client(tables, &mut room, vserver, placement, story);
-        if flow::record(tables, vserver, key, &room).is_ok() {
+        room.nat = plan.nat;
+        if flow::record(tables, vserver, &plan.key, &room).is_ok() {
             return Reason::ForwardNew;
         }
     }
+    if !plan.nat.is_none() {
+        nat::give_back(tables, plan);
+        return Reason::NoRoom;
+    }
     if placement.exception && !placement.kept {
         // Without room for that either the ring decides, and is wrong about this one: counted all the same.
-        let _ = except(tables, vserver, key, placement);
+        let _ = except(tables, vserver, &plan.key, placement);
     }
     Reason::ForwardTableFull
-}
-
-/// Answers of a backend that several vservers share do not say which of them they belong to.
-#[inline(always)]
-fn way_back<T: Tables>(tables: &T, story: &Story, key: &FlowKey, placement: Placement) {
-    let shared = tables.backend(placement.backend).is_some_and(|backend| backend.flags & backend_flags::SHARED != 0);
-    if !shared {
-        return;
-    }
-    let reverse = ReverseKey { backend: placement.backend, addr: key.addr, port: key.port, protocol: key.protocol };
-    if story.opens() {
-        tables.reverse_embryo_insert(&reverse, key);
-    } else {
-        // Without room its answers are dropped, and counted there.
-        let _ = tables.reverse_insert(&reverse, key);
-    }
 }
 
 #[inline(always)]

@@ -102,6 +102,8 @@ pub struct Story {
     v6: u8,
     /// Time to live, or hop limit.
     pub ttl: u8,
+    /// Type of service, or traffic class.
+    pub service: u8,
     /// What it carries.
     pub transport: Transport,
     /// TCP flags.
@@ -112,6 +114,8 @@ pub struct Story {
     pub icmp: [u8; 2],
     /// Length of the frame as it came, in bytes.
     pub len: u32,
+    /// Length of the IP packet, in bytes.
+    pub total: u32,
 }
 
 impl Story {
@@ -126,11 +130,13 @@ impl Story {
             frame,
             v6: same(frame.ether_type, ether_type::IPV6),
             ttl: 0,
+            service: 0,
             transport: Transport::Other,
             tcp_flags: 0,
             checksum: 0,
             icmp: [0; 2],
             len: len as u32,
+            total: 0,
         }
     }
 
@@ -184,6 +190,7 @@ fn v4<P: PacketMut>(packet: &P, story: &mut Story) -> Result<(u8, usize), Fault>
     story.here.addr = Ip::v4(header.source);
     story.there.addr = Ip::v4(header.destination);
     story.ttl = header.ttl;
+    story.service = header.service;
     if header.version_length != ipv4::PLAIN {
         return Err(match header.version_length {
             0x46..=0x4f => Fault::Bad(Reason::IpOptions),
@@ -195,6 +202,7 @@ fn v4<P: PacketMut>(packet: &P, story: &mut Story) -> Result<(u8, usize), Fault>
     if total < ipv4::LEN || l3 + total > story.len as usize {
         return Err(Fault::Bad(Reason::BadIpLength));
     }
+    story.total = total as u32;
     if header.fragment.get() & ipv4::FRAGMENTED != 0 {
         return Err(Fault::Bad(Reason::Fragment));
     }
@@ -208,6 +216,8 @@ fn v6<P: PacketMut>(packet: &P, story: &mut Story) -> Result<(u8, usize), Fault>
     story.here.addr = Ip(header.source);
     story.there.addr = Ip(header.destination);
     story.ttl = header.hop_limit;
+    let [first, second, ..] = header.version_class_label;
+    story.service = first << 4 | second >> 4;
     if header.version_class_label[0] >> 4 != 6 {
         return Err(Fault::Unreadable);
     }
@@ -215,6 +225,7 @@ fn v6<P: PacketMut>(packet: &P, story: &mut Story) -> Result<(u8, usize), Fault>
     if l3 + ipv6::LEN + len > story.len as usize {
         return Err(Fault::Bad(Reason::BadIpLength));
     }
+    story.total = (ipv6::LEN + len) as u32;
     if header.next_header == ipv6::FRAGMENT {
         return Err(Fault::Bad(Reason::Fragment));
     }

@@ -1,8 +1,8 @@
 //! An answer of a backend, back to its client, from the address that the client knows.
 
 use crate::abi::{
-    AMBIGUOUS, Address, Event, FlowKey, NO_BACKEND, NextHop, Owner, Reason, ReverseKey, Vserver, address_flags, event_kind,
-    tcp_seen, vserver_flags,
+    AMBIGUOUS, Address, Event, FlowKey, NO_BACKEND, NextHop, Owner, Reason, ReverseKey, Vserver, address_flags, backend_flags,
+    event_kind, tcp_seen, vserver_flags,
 };
 use crate::tables::{Route, Tables};
 use crate::wire::{eth, tcp};
@@ -10,7 +10,7 @@ use crate::wire::{eth, tcp};
 use super::flow;
 use super::hash::client_hash;
 use super::parse::{Story, Transport};
-use super::rewrite::{self, Plan, Translate};
+use super::rewrite::{self, Plan, Step};
 use super::{Action, Arrival, Verdict, gate, placement};
 
 /// Plans how an answer of `owner` gets back to the client; `Some` if it goes to a floating address itself.
@@ -26,7 +26,9 @@ pub fn answer<'t, T: Tables>(
         look_up_reverse(tables, owner, &mut plan.key);
     }
     if !hit(tables, story, owner, plan)? {
-        if let Some(address) = tables.address(story.there.address()) {
+        // What was looked up is a flow's, whatever address it is for.
+        let known = owner.vserver == AMBIGUOUS && plan.key.vserver != NO_BACKEND;
+        if !known && let Some(address) = tables.address(story.there.address()) {
             // To this machine: a probe's answer, or an answer to a floating address itself.
             let host = address.flags & address_flags::HOST != 0;
             return if host { Err(Verdict::pass(Reason::BackendOwn)) } else { Ok(Some(address)) };
@@ -37,14 +39,12 @@ pub fn answer<'t, T: Tables>(
         }
         plan.reason = verdict.reason();
     }
-    let vserver = tables.vserver(plan.key.vserver).ok_or(Verdict::drop(Reason::NotConfigured))?;
-    plan.translate = Translate::Source;
-    plan.addr = vserver.vip;
-    plan.port = vserver.port;
+    plan.step = Step::Return;
+    plan.index = plan.key.vserver;
     Ok(None)
 }
 
-/// Makes `key`, that of a packet of a backend that several vservers share, the one of its flow; one that leads nowhere when nothing
+/// Makes `key`, that of a packet of a backend that several vservers share or that does not see its clients, the one of its flow; one that leads nowhere when nothing
 /// says which flow that is.
 #[inline(never)]
 fn look_up_reverse<T: Tables>(tables: &T, owner: &Owner, key: &mut FlowKey) {
@@ -104,6 +104,10 @@ fn way<T: Tables>(tables: &T, story: &Story, owner: &Owner, key: &FlowKey) -> Re
     {
         rewrite::lives_on(story)?;
         return Ok((embryo.client_hop, Reason::ReturnSyn));
+    }
+    // The ring says nothing about whom a source that was made up stood for.
+    if tables.backend(owner.backend).is_some_and(|backend| backend.flags & backend_flags::SNAT != 0) {
+        return Err(Verdict::drop(Reason::ReturnUnknown));
     }
     let route = tables.route(arrival.ifindex, &story.here.addr, &story.there.addr);
     if route == Route::Host {

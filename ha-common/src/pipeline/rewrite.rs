@@ -1,14 +1,15 @@
 //! How must it look?
 
-use crate::abi::{FlowKey, Ip, NextHop, Reason, ServiceKey};
+use crate::abi::{FlowKey, Ip, NO_BACKEND, Nat, NextHop, Reason};
 use crate::packet::PacketMut;
+use crate::tables::Tables;
 use crate::wire::checksum::Delta;
 use crate::wire::eth::{self, ether_type};
 use crate::wire::{Be16, ipv4, ipv6, tcp, udp, vlan};
 
-use super::Verdict;
 use super::parse::{Frame, Story, Transport};
 use super::verdict::end;
+use super::{Verdict, tunnel};
 
 /// What is to be done with a packet that is forwarded.
 ///
@@ -18,16 +19,37 @@ use super::verdict::end;
 pub struct Plan {
     /// The flow that the packet belongs to.
     pub key: FlowKey,
-    /// Which of its ends is translated.
-    pub translate: Translate,
-    /// Into which address.
-    pub addr: Ip,
-    /// Into which port.
-    pub port: Be16,
-    /// Where it leaves, and how.
-    pub hop: NextHop,
+    /// What is to be done with it.
+    pub step: Step,
+    /// Whether the flow has a record.
+    pub recorded: bool,
     /// Why.
     pub reason: Reason,
+    /// What the backend sees in place of the client.
+    pub nat: Nat,
+    /// The backend that [`Self::nat`] is for.
+    pub nat_for: u32,
+    /// Who is at the other end: the backend that a client's packet goes to, the vserver that an answer comes from.
+    pub index: u32,
+    /// The largest IP packet that can go on, in bytes, for one that is larger; zero for one that has no time left to live.
+    pub room: u32,
+    /// Where an answer leaves, and how.
+    pub hop: NextHop,
+}
+
+/// What is to be done with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// To a backend that owns the VIP: nothing but its link layer changes.
+    Link,
+    /// To a backend: both ends are replaced, the client's often by itself.
+    Translate,
+    /// To a backend, in another packet.
+    Tunnel,
+    /// To the client: both ends are replaced, the client's often by itself.
+    Return,
+    /// Back, as an error: it cannot go on.
+    Refuse,
 }
 
 impl Plan {
@@ -36,24 +58,25 @@ impl Plan {
     pub fn new() -> Self {
         Plan {
             key: FlowKey::default(),
-            translate: Translate::Nothing,
-            addr: Ip::default(),
-            port: Be16::default(),
-            hop: NextHop::default(),
+            step: Step::Link,
+            recorded: false,
             reason: Reason::NotConfigured,
+            nat: Nat::NONE,
+            nat_for: NO_BACKEND,
+            index: NO_BACKEND,
+            room: 0,
+            hop: NextHop::default(),
         }
     }
 }
 
-/// Which end of a packet is translated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Translate {
-    /// Neither: the backend owns the address.
-    Nothing,
-    /// Where it goes: a client's packet to a backend.
-    Destination,
-    /// Where it comes from: a backend's answer to the client.
-    Source,
+/// One end of a conversation.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// Its address.
+    pub addr: Ip,
+    /// Its port.
+    pub port: Be16,
 }
 
 /// Whether a packet may be forwarded once more.
@@ -62,58 +85,83 @@ pub fn lives_on(story: &Story) -> Result<(), Verdict> {
     if story.ttl <= 1 { Err(Verdict::drop(Reason::TtlExceeded)) } else { Ok(()) }
 }
 
-/// Does what `plan` says.
-#[inline(always)]
-pub fn carry_out<P: PacketMut>(packet: &mut P, story: &Story, plan: &Plan) -> Verdict {
-    end(try_carry_out(packet, story, plan))
+/// Does what `plan` says. What it says by index is read here: the caller's stack is full.
+#[inline(never)]
+pub fn carry_out<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, plan: &Plan) -> Verdict {
+    end(try_carry_out(packet, tables, story, plan))
 }
 
 #[inline(always)]
-fn try_carry_out<P: PacketMut>(packet: &mut P, story: &Story, plan: &Plan) -> Result<Verdict, Verdict> {
+fn try_carry_out<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, plan: &Plan) -> Result<Verdict, Verdict> {
     const TRUNCATED: Verdict = Verdict::drop(Reason::Truncated);
-    match plan.translate {
-        Translate::Nothing => {}
-        Translate::Destination => {
-            translate(packet, story, &story.there, plan, ipv4::DESTINATION, ipv6::DESTINATION, 2).ok_or(TRUNCATED)?
-        }
-        Translate::Source => translate(packet, story, &story.here, plan, ipv4::SOURCE, ipv6::SOURCE, 0).ok_or(TRUNCATED)?,
+    const NOT_CONFIGURED: Verdict = Verdict::drop(Reason::NotConfigured);
+    if plan.step == Step::Return {
+        let vserver = tables.vserver(plan.index).ok_or(NOT_CONFIGURED)?;
+        let here = End { addr: vserver.vip, port: vserver.port };
+        translate(packet, story, &here, &End { addr: plan.key.addr, port: plan.key.port }).ok_or(TRUNCATED)?;
+        return leave(packet, story, plan, &plan.hop);
     }
-    let hop = &plan.hop;
+    let backend = tables.backend(plan.index).ok_or(NOT_CONFIGURED)?;
+    match plan.step {
+        Step::Translate => {
+            let here = source(tables, story, plan.nat)?;
+            translate(packet, story, &here, &End { addr: backend.addr, port: backend.port }).ok_or(TRUNCATED)?;
+        }
+        Step::Tunnel => {
+            tunnel::wrap(packet, tables, story, backend)?;
+            return Ok(way(story, plan, &backend.next_hop));
+        }
+        Step::Link | Step::Return | Step::Refuse => {}
+    }
+    leave(packet, story, plan, &backend.next_hop)
+}
+
+/// Puts the link layer of `hop` in front.
+#[inline(always)]
+fn leave<P: PacketMut>(packet: &mut P, story: &Story, plan: &Plan, hop: &NextHop) -> Result<Verdict, Verdict> {
     if hop.vlan != story.frame.domain() || story.frame.is_tagged() && hop.vlan == 0 {
         retag(packet, &story.frame, hop.vlan).ok_or(Verdict::drop(Reason::NoHeadroom))?;
     }
-    packet.store(0, hop.macs).ok_or(TRUNCATED)?;
-    let same = hop.ifindex == story.arrival.ifindex && !story.arrival.is_carried();
-    Ok(if same { Verdict::transmit(plan.reason) } else { Verdict::redirect(hop.ifindex, plan.reason) })
+    packet.store(0, hop.macs).ok_or(Verdict::drop(Reason::Truncated))?;
+    Ok(way(story, plan, hop))
 }
 
-/// Replaces one end of the packet, and takes one hop off its life; every checksum follows.
 #[inline(always)]
-fn translate<P: PacketMut>(
-    packet: &mut P,
-    story: &Story,
-    old: &ServiceKey,
-    plan: &Plan,
-    v4_at: usize,
-    v6_at: usize,
-    port_at: usize,
-) -> Option<()> {
+fn way(story: &Story, plan: &Plan, hop: &NextHop) -> Verdict {
+    let same = hop.ifindex == story.arrival.ifindex && !story.arrival.is_carried();
+    if same { Verdict::transmit(plan.reason) } else { Verdict::redirect(hop.ifindex, plan.reason) }
+}
+
+/// What the backend sees as the sender of a packet.
+#[inline(always)]
+fn source<T: Tables>(tables: &T, story: &Story, nat: Nat) -> Result<End, Verdict> {
+    if nat.is_none() {
+        return Ok(End { addr: story.here.addr, port: story.here.port });
+    }
+    let snip = tables.snip(nat.snip.into()).ok_or(Verdict::drop(Reason::NoSnip))?;
+    Ok(End { addr: snip.addr, port: nat.port })
+}
+
+/// Replaces both ends of the packet, and takes one hop off its life; every checksum follows.
+#[inline(always)]
+fn translate<P: PacketMut>(packet: &mut P, story: &Story, here: &End, there: &End) -> Option<()> {
     let (l3, l4, ttl) = (story.frame.l3(), story.l4(), story.ttl - 1);
-    let new = &plan.addr;
-    let ports = Delta::new().word16(old.port.raw(), plan.port.raw());
+    let ports = Delta::new().word16(story.here.port.raw(), here.port.raw()).word16(story.there.port.raw(), there.port.raw());
     let delta = if story.is_v6() {
         packet.store(l3 + ipv6::HOP_LIMIT, ttl)?;
-        packet.store(l3 + v6_at, new.0)?;
-        ports.words(&old.addr.0, &new.0)
+        packet.store(l3 + ipv6::SOURCE, here.addr.0)?;
+        packet.store(l3 + ipv6::DESTINATION, there.addr.0)?;
+        ports.words(&story.here.addr.0, &here.addr.0).words(&story.there.addr.0, &there.addr.0)
     } else {
         let life = |ttl| u16::from_ne_bytes([ttl, story.protocol()]);
         let checksum = packet.load::<u16>(l3 + ipv4::CHECKSUM)?;
-        let delta = Delta::new().word16(life(story.ttl), life(ttl)).word32(old.addr.last(), new.last());
-        packet.store(l3 + ipv4::TTL_PROTOCOL, [life(ttl), delta.apply(checksum)])?;
-        packet.store(l3 + v4_at, new.last())?;
-        ports.word32(old.addr.last(), new.last())
+        let ends =
+            Delta::new().word32(story.here.addr.last(), here.addr.last()).word32(story.there.addr.last(), there.addr.last());
+        packet.store(l3 + ipv4::TTL_PROTOCOL, [life(ttl), ends.word16(life(story.ttl), life(ttl)).apply(checksum)])?;
+        packet.store(l3 + ipv4::SOURCE, [here.addr.last(), there.addr.last()])?;
+        ports.and(ends)
     };
-    packet.store(l4 + port_at, plan.port)?;
+    packet.store(l4, [here.port, there.port])?;
     if story.transport == Transport::Tcp {
         return packet.store(l4 + tcp::CHECKSUM, delta.apply(story.checksum));
     }

@@ -1,12 +1,18 @@
 //! Which backend? A client's packet, from its vserver to the backend's wire.
 
-use crate::abi::{Backend, Event, FlowKey, Reason, Vserver, event_kind, mode, vserver_flags};
+use crate::abi::{Backend, Event, FlowKey, Reason, Vserver, backend_flags, event_kind, mode, vserver_flags};
 use crate::tables::Tables;
-use crate::wire::eth;
+use crate::wire::{eth, ipv6};
 
 use super::parse::Story;
-use super::rewrite::{Plan, Translate};
-use super::{Arrival, Verdict, flow, gate, newcomer, placement, rewrite};
+use super::rewrite::{Plan, Step};
+use super::{Arrival, Verdict, flow, gate, nat, newcomer, placement};
+
+/// The smallest MTU that IPv4 knows (RFC 791): no way is narrower.
+const ROOM_MIN: u32 = 68;
+
+/// What a tunnel puts in front of a packet, at most.
+const TUNNEL_OVERHEAD: u32 = ipv6::LEN as u32;
 
 /// Plans how a client's packet gets to a backend of vserver `index`.
 #[inline(always)]
@@ -14,21 +20,33 @@ pub fn forward<T: Tables>(tables: &T, story: &Story, index: u32, plan: &mut Plan
     let vserver = tables.vserver(index).ok_or(Verdict::drop(Reason::NotConfigured))?;
     gate::enter(tables, story.arrival, vserver.group)?;
     acceptable(story, vserver)?;
+    let overhead = match vserver.mode {
+        mode::NAT if story.ttl <= 1 => {
+            plan.step = Step::Refuse;
+            return Ok(());
+        }
+        mode::NAT => {
+            plan.step = Step::Translate;
+            0
+        }
+        mode::TUNNEL => {
+            plan.step = Step::Tunnel;
+            TUNNEL_OVERHEAD
+        }
+        mode::MAC => 0,
+        _ => return Err(Verdict::drop(Reason::NotConfigured)),
+    };
     plan.key = flow::key_of_client(index, story);
-    let (backend, reason) = choose(tables, vserver, story, &plan.key)?;
+    let backend = choose(tables, vserver, story, plan)?;
     if backend.next_hop.is_unknown() {
         want_next_hop(tables, backend, &story.arrival);
         return Err(Verdict::drop(Reason::NoNextHop));
     }
-    plan.translate = match vserver.mode {
-        mode::NAT => Translate::Destination,
-        mode::MAC => Translate::Nothing,
-        _ => return Err(Verdict::drop(Reason::NotConfigured)),
-    };
-    plan.addr = backend.addr;
-    plan.port = backend.port;
-    plan.hop = backend.next_hop;
-    plan.reason = reason;
+    // Of the two families' headers the longer one: a backend changes its family less often than this would cost.
+    if story.total + overhead > u32::from(backend.mtu) && backend.mtu != 0 {
+        plan.step = Step::Refuse;
+        plan.room = u32::from(backend.mtu).saturating_sub(overhead).max(ROOM_MIN);
+    }
     Ok(())
 }
 
@@ -47,43 +65,56 @@ fn acceptable(story: &Story, vserver: &Vserver) -> Result<(), Verdict> {
     if vserver.flags & vserver_flags::DOWN != 0 {
         return Err(Verdict::drop(Reason::VserverDown));
     }
-    if vserver.mode == mode::NAT { rewrite::lives_on(story) } else { Ok(()) }
+    Ok(())
 }
 
 /// The backend of a client's packet: by the flow's record, or by the ring.
 #[inline(always)]
-fn choose<'t, T: Tables>(
-    tables: &'t T,
-    vserver: &Vserver,
-    story: &Story,
-    key: &FlowKey,
-) -> Result<(&'t Backend, Reason), Verdict> {
+fn choose<'t, T: Tables>(tables: &'t T, vserver: &Vserver, story: &Story, plan: &mut Plan) -> Result<&'t Backend, Verdict> {
     if vserver.flags & vserver_flags::HASH_ONLY != 0 {
-        if let Some(backend) = newcomer::plain(tables, vserver, story) {
-            return Ok((backend, Reason::ForwardHash));
+        let index = newcomer::plain(tables, vserver, story);
+        if let Some(backend) = placement::up(tables, index) {
+            (plan.index, plan.reason) = (index, Reason::ForwardHash);
+            return Ok(backend);
         }
-    } else if let Some(backend) = hit(tables, vserver, story, key) {
-        return Ok((backend, Reason::ForwardHit));
+    } else if let Some(backend) = hit(tables, vserver, story, plan) {
+        plan.reason = Reason::ForwardHit;
+        return Ok(backend);
     }
-    let placement = newcomer::place(tables, vserver, story, key);
-    let reason = newcomer::remember(tables, vserver, story, key, placement);
-    let backend = tables.backend(placement.backend).ok_or(Verdict::drop(reason))?;
-    Ok((backend, reason))
+    let placement = newcomer::place(tables, vserver, story, plan);
+    plan.index = placement.backend;
+    let hidden = tables.backend(placement.backend).is_some_and(|backend| backend.flags & backend_flags::SNAT != 0);
+    if hidden
+        && vserver.mode == mode::NAT
+        && let Err(reason) = nat::allot(tables, story, plan)
+    {
+        return Err(Verdict::drop(reason));
+    }
+    plan.reason = newcomer::remember(tables, vserver, story, plan, placement);
+    let refused = Verdict::drop(plan.reason);
+    if plan.reason == Reason::NoRoom {
+        return Err(refused);
+    }
+    tables.backend(placement.backend).ok_or(refused)
 }
 
 /// The backend that the flow's record names, if it goes on.
 #[inline(always)]
-fn hit<'t, T: Tables>(tables: &'t T, vserver: &Vserver, story: &Story, key: &FlowKey) -> Option<&'t Backend> {
-    let mut recorded = tables.flow_mut(key)?;
+fn hit<'t, T: Tables>(tables: &'t T, vserver: &Vserver, story: &Story, plan: &mut Plan) -> Option<&'t Backend> {
+    let mut recorded = tables.flow_mut(&plan.key)?;
+    plan.recorded = true;
+    plan.nat = recorded.nat;
+    plan.nat_for = recorded.backend;
     if flow::gives_way(&recorded, story) {
         return None;
     }
     let backend = placement::up(tables, recorded.backend)?;
+    plan.index = recorded.backend;
     flow::from_client(tables, &mut recorded, story);
     let marks = flow::tcp_marks(story);
     if marks != 0 {
         recorded.client_tcp |= marks;
-        flow::tell_closed(tables, vserver, key, &mut recorded);
+        flow::tell_closed(tables, vserver, &plan.key, &mut recorded);
     }
     Some(backend)
 }

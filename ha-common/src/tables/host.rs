@@ -4,10 +4,10 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
-use super::{Full, Route, Tables};
+use super::{Claimed, Full, Route, Tables};
 use crate::abi::{
-    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Flow, FlowKey, Interface, Ip, Link, MAX_LEGS,
-    MAX_LINKS, NO_BACKEND, Node, Owner, Reason, ReverseKey, ServiceKey, StrayBudget, Vserver,
+    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, Interface,
+    Ip, Link, MAX_LEGS, MAX_LINKS, NO_BACKEND, Node, Owner, Reason, ReverseKey, ServiceKey, Snip, StrayBudget, Vserver,
 };
 use crate::time::{Nanos, Ticks};
 use crate::wire::heartbeat::Extension;
@@ -37,6 +37,8 @@ pub struct HostTables {
     pub rings: Vec<u32>,
     /// `BACKENDS`.
     pub backends: Vec<Backend>,
+    /// `SNIPS`.
+    pub snips: Vec<Snip>,
     /// `BACKEND_INDEX`.
     pub owners: HashMap<ServiceKey, Owner>,
     /// `FLOWS`.
@@ -91,6 +93,7 @@ impl Default for HostTables {
             vservers: Vec::new(),
             rings: Vec::new(),
             backends: Vec::new(),
+            snips: Vec::new(),
             owners: HashMap::new(),
             flows: RefCell::default(),
             flows_max: usize::MAX,
@@ -127,6 +130,13 @@ fn put<K: Hash + Eq, V>(map: &RefCell<HashMap<K, V>>, max: usize, key: K, value:
     Ok(())
 }
 
+fn claim(map: &RefCell<HashMap<ReverseKey, FlowKey>>, max: usize, key: &ReverseKey, flow: &FlowKey) -> Claimed {
+    if map.borrow().contains_key(key) {
+        return Claimed::Taken;
+    }
+    if put(map, max, *key, *flow).is_ok() { Claimed::Yes } else { Claimed::Full }
+}
+
 impl Tables for HostTables {
     type Mut<'a, T: 'a> = RefMut<'a, T>;
 
@@ -149,6 +159,10 @@ impl Tables for HostTables {
         self.interfaces.get(self.link_ifindex.get(&link)?)
     }
 
+    /// A filter that every key passes: what it saves is time.
+    fn may_know(&self, _: FilterKind, _: FilterBit) -> bool {
+        true
+    }
     fn address(&self, key: &AddressKey) -> Option<&Address> {
         self.addresses.get(key)
     }
@@ -163,6 +177,9 @@ impl Tables for HostTables {
     }
     fn backend(&self, index: u32) -> Option<&Backend> {
         self.backends.get(index as usize)
+    }
+    fn snip(&self, index: u32) -> Option<&Snip> {
+        self.snips.get(index as usize)
     }
     fn owner(&self, key: &ServiceKey) -> Option<&Owner> {
         self.owners.get(key)
@@ -198,6 +215,15 @@ impl Tables for HostTables {
 
     fn reverse_embryo_insert(&self, key: &ReverseKey, flow: &FlowKey) {
         self.reverse_embryonic.borrow_mut().insert(*key, *flow);
+    }
+    fn reverse_claim(&self, key: &ReverseKey, flow: &FlowKey) -> Claimed {
+        claim(&self.reverse, self.reverse_max, key, flow)
+    }
+    fn reverse_embryo_claim(&self, key: &ReverseKey, flow: &FlowKey) -> Claimed {
+        claim(&self.reverse_embryonic, usize::MAX, key, flow)
+    }
+    fn reverse_remove(&self, key: &ReverseKey) {
+        self.reverse.borrow_mut().remove(key);
     }
 
     fn flow_room(&self) -> Option<RefMut<'_, Flow>> {

@@ -35,6 +35,13 @@ impl Delta {
         self.word32(old[0], new[0]).word32(old[1], new[1]).word32(old[2], new[2]).word32(old[3], new[3])
     }
 
+    /// Both differences.
+    #[inline(always)]
+    #[must_use]
+    pub const fn and(self, other: Delta) -> Self {
+        Delta(self.0 + other.0)
+    }
+
     /// `checksum`, as it lies in the packet, after the difference.
     #[inline(always)]
     #[must_use]

@@ -23,6 +23,18 @@ pub struct Icmp {
 
 /// Length of that part, in bytes.
 pub const LEN: usize = 8;
+/// IP protocol number of ICMP.
+pub const PROTOCOL: u8 = 1;
+/// IP protocol number of ICMPv6.
+pub const V6_PROTOCOL: u8 = 58;
+/// ICMP type and code: too big, and may not be fragmented; the last two bytes are the MTU (RFC 1191).
+pub const FRAGMENTATION_NEEDED: (u8, u8) = (3, 4);
+/// ICMP type and code: time to live exceeded in transit.
+pub const TIME_EXCEEDED: (u8, u8) = (11, 0);
+/// ICMPv6 type and code: too big; the last four bytes are the MTU.
+pub const V6_TOO_BIG: (u8, u8) = (2, 0);
+/// ICMPv6 type and code: hop limit exceeded in transit.
+pub const V6_TIME_EXCEEDED: (u8, u8) = (3, 0);
 /// ICMP echo request.
 pub const ECHO_REQUEST: u8 = 8;
 /// ICMP echo reply.

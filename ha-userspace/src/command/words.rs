@@ -84,6 +84,8 @@ words! {
         Ip = "IP",
         /// Only the destination MAC is written; the backend answers the client itself.
         Mac = "MAC",
+        /// The packet travels to the backend in another one; the backend answers the client itself.
+        IpTunnel = "IPTUNNEL",
     }
     /// What lowers a virtual router's priority.
     Tracking {

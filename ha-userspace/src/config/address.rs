@@ -81,6 +81,18 @@ impl Address {
         self.vrid.map(|id| VridKey { v6: self.ip.is_ipv6(), id })
     }
 
+    /// Whether `ip` lies in its subnet; one that is a subnet of its own has no neighbours.
+    pub fn subnet_has(&self, ip: IpAddr) -> bool {
+        match (self.ip, ip) {
+            (IpAddr::V4(own), IpAddr::V4(ip)) => (own.to_bits() ^ ip.to_bits()) & mask(self.prefix_len).to_bits() == 0,
+            (IpAddr::V6(own), IpAddr::V6(ip)) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix_len.min(128))).unwrap_or(0);
+                (own.to_bits() ^ ip.to_bits()) & mask == 0
+            }
+            _ => false,
+        }
+    }
+
     /// Returns the VIP that a virtual server brings with it.
     pub(super) fn of_vserver(ip: IpAddr) -> Self {
         let prefix_len = if ip.is_ipv4() { 32 } else { 128 };

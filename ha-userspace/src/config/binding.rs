@@ -27,20 +27,20 @@ pub(super) fn check(vserver: &Vserver, service: &Service) -> Result<(), CommandE
     let (v, s) = (&vserver.name, &service.name);
     let why = if vserver.protocol != service.protocol {
         format!("virtual server {v} is {} and service {s} is {}; both must be the same", vserver.protocol, service.protocol)
-    } else if vserver.ip.is_ipv4() != service.ip.is_ipv4() {
+    } else if vserver.mode != Mode::IpTunnel && vserver.ip.is_ipv4() != service.ip.is_ipv4() {
         format!(
-            "virtual server {v} is {} and service {s} is {}: address families are not translated; use one for both",
+            "virtual server {v} is {} and service {s} is {}: address families are not translated; use one for both, or -m IPTUNNEL",
             vserver.ip, service.ip
         )
-    } else if vserver.mode == Mode::Ip && !service.use_source_ip {
+    } else if vserver.mode == Mode::Ip && vserver.sessionless && !service.use_source_ip {
         format!(
-            "service {s} is -usip NO and virtual server {v} is -m IP: source NAT is not available, so the backend must see the client's \
-             address; set service {s} -usip YES and make the pair the backend's gateway, or use -m MAC"
+            "service {s} is -usip NO and virtual server {v} is -sessionless ENABLED: who keeps no connections cannot know whose answer it is; set \
+             service {s} -usip YES and make the pair the backend's gateway, or use -m MAC or IPTUNNEL"
         )
-    } else if vserver.mode == Mode::Mac && vserver.port != service.port {
+    } else if vserver.mode != Mode::Ip && vserver.port != service.port {
         format!(
-            "virtual server {v} is -m MAC on port {} and service {s} is on port {}: this mode changes no port; use equal ports or -m IP",
-            vserver.port, service.port
+            "virtual server {v} is -m {} on port {} and service {s} is on port {}: this mode changes no port; use equal ports or -m IP",
+            vserver.mode, vserver.port, service.port
         )
     } else {
         return Ok(());

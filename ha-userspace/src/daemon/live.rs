@@ -25,7 +25,7 @@ use crate::clock;
 use crate::command::{CommandError, words};
 use crate::config::{Config, Store};
 use crate::conflict::Conflicts;
-use crate::datapath::{self, Datapath, Mode, Timeouts};
+use crate::datapath::{self, Datapath, Mode, SourcePorts, Timeouts};
 use crate::ha::Handle;
 use crate::ha::monitor::Monitor;
 use crate::health::{self, Monitors};
@@ -234,8 +234,9 @@ impl Live {
     fn project(&mut self, config: &Config, links: &[Link]) -> Result<(), CommandError> {
         let verdicts = self.services.iter().map(|(name, known)| (name.clone(), known.verdict)).collect();
         let own: Vec<IpAddr> = self.own.iter().map(|local| local.address).collect();
+        let ports = source_ports(config);
         let with_members = [links, &self.members].concat();
-        let desired = datapath::project(config, &with_members, &own, &verdicts, &self.next_hops);
+        let desired = datapath::project(config, &with_members, &own, &verdicts, &self.next_hops, ports);
         self.datapath.reconcile(clock::now(), &desired).map_err(refused)?;
         self.datapath.shared().set_flags(runtime::flags(&desired));
         self.helpers.set(Floating::of(config, links, &self.own));
@@ -289,4 +290,15 @@ fn replace<T: PartialEq>(channel: &watch::Sender<T>, value: T) {
 
 pub(super) fn refused(why: impl std::fmt::Display) -> CommandError {
     CommandError::refused(why.to_string())
+}
+
+/// Ports that this node may give out as sources.
+fn source_ports(config: &Config) -> SourcePorts {
+    match SourcePorts::of_kernel() {
+        Ok(own) => SourcePorts::of_node(config.pair().map_or(0, |pair| pair.own_id), &own),
+        Err(error) => {
+            warn!(%error, "the kernel's own range of ports is not known: no source is translated");
+            SourcePorts::default()
+        }
+    }
 }

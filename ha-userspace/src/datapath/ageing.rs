@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ha_common::abi::{Exception, Flow, FlowKey, ReverseKey};
-use ha_common::time::{Nanos, Ticks};
+use ha_common::abi::{Exception, Flow, FlowKey, Nat, ReverseKey};
+use ha_common::time::{Nanos, Ticks, Ticks32};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
@@ -17,6 +17,9 @@ use super::table::Cursor;
 
 /// Entries looked at in one turn, per table.
 const SLICE: usize = 4096;
+
+/// Entries of `REVERSE` looked at in one turn: each takes two look-ups.
+const REVERSE_SLICE: usize = 512;
 
 /// From one turn to the next.
 const TURN: Duration = Duration::from_millis(100);
@@ -38,6 +41,11 @@ pub struct Ageing {
     clocks: Clocks,
     flows: Cursor,
     exceptions: Cursor,
+    reverse: Cursor,
+    /// Entries of `REVERSE` without a flow, and since when.
+    orphans: HashMap<ReverseKey, Instant>,
+    /// Those that this pass has met.
+    met_orphans: HashSet<ReverseKey>,
     /// Vservers whose exceptions this pass has met.
     met: HashSet<u32>,
     rate: Rate,
@@ -50,6 +58,9 @@ impl Ageing {
             clocks,
             flows: Cursor::default(),
             exceptions: Cursor::default(),
+            reverse: Cursor::default(),
+            orphans: HashMap::new(),
+            met_orphans: HashSet::new(),
             met: HashSet::new(),
             rate: Rate::default(),
         }
@@ -84,16 +95,18 @@ impl Ageing {
         let mut flows = Vec::new();
         self.maps.flows.walk(&mut self.flows, SLICE, &mut flows)?;
         flows.retain(|(key, flow)| rule.is_over(key, flow));
-        let reverse: Vec<ReverseKey> = flows.iter().map(|(key, flow)| reverse_key(key, flow.backend)).collect();
+        let reverse: Vec<ReverseKey> = flows.iter().map(|(key, flow)| self.reverse_key(key, flow.backend, flow.nat)).collect();
         self.maps.flows.delete(&keys(&flows))?;
         self.maps.reverse.delete(&reverse)?;
+        self.look_for_orphans()?;
 
         let mut found = Vec::new();
         let more = self.maps.exceptions.walk(&mut self.exceptions, SLICE, &mut found)?;
         let (over, alive): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|(key, exception): &(FlowKey, Exception)| rule.is_idle(key, exception.seen));
+            found.into_iter().partition(|(key, exception): &(FlowKey, Exception)| rule.is_idle(key, exception.seen.low()));
         self.met.extend(alive.iter().map(|(key, _)| key.vserver));
-        let reverse: Vec<ReverseKey> = over.iter().map(|(key, exception)| reverse_key(key, exception.backend)).collect();
+        let reverse: Vec<ReverseKey> =
+            over.iter().map(|(key, exception)| self.reverse_key(key, exception.backend, Nat::NONE)).collect();
         self.maps.exceptions.delete(&keys(&over))?;
         self.maps.reverse.delete(&reverse)?;
         Ok((!more).then(|| std::mem::take(&mut self.met)))
@@ -104,9 +117,47 @@ fn keys<V>(entries: &[(FlowKey, V)]) -> Vec<FlowKey> {
     entries.iter().map(|(key, _)| *key).collect()
 }
 
-/// Key of the entry in `REVERSE` that a flow with the client's own address may have.
-pub(super) fn reverse_key(key: &FlowKey, backend: u32) -> ReverseKey {
-    ReverseKey { backend, addr: key.addr, port: key.port, protocol: key.protocol }
+impl Ageing {
+    /// Key of the entry in `REVERSE` that a flow may have.
+    fn reverse_key(&self, key: &FlowKey, backend: u32, nat: Nat) -> ReverseKey {
+        reverse_key(&self.maps, key, backend, nat)
+    }
+
+    /// Forgets what is in `REVERSE` for flows that are not there any more, or have another source by now: what was left by one that began
+    /// anew. Whoever is found in two passes is one; a pass takes longer than a packet, but not than a connection may last whose
+    /// segments are still on their way, so that they are kept for that long.
+    fn look_for_orphans(&mut self) -> io::Result<()> {
+        let mut found = Vec::new();
+        let more = self.maps.reverse.walk(&mut self.reverse, REVERSE_SLICE, &mut found)?;
+        let now = Instant::now();
+        let mut over = Vec::new();
+        for (reverse, flow) in found {
+            let known = self.maps.flows.get(&flow)?.map(|record| self.reverse_key(&flow, record.backend, record.nat));
+            let excepted = self.maps.exceptions.get(&flow)?.map(|record| self.reverse_key(&flow, record.backend, Nat::NONE));
+            if known == Some(reverse) || excepted == Some(reverse) {
+                continue;
+            }
+            let since = *self.orphans.entry(reverse).or_insert(now);
+            if now.duration_since(since) >= TIME_WAIT {
+                over.push(reverse);
+            }
+            self.met_orphans.insert(reverse);
+        }
+        self.maps.reverse.delete(&over)?;
+        if !more {
+            let met = std::mem::take(&mut self.met_orphans);
+            self.orphans.retain(|reverse, _| met.contains(reverse));
+        }
+        Ok(())
+    }
+}
+
+/// Key of the entry in `REVERSE` that a flow may have.
+pub(super) fn reverse_key(maps: &Maps, key: &FlowKey, backend: u32, nat: Nat) -> ReverseKey {
+    if nat.is_none() {
+        return ReverseKey { backend, addr: key.addr, port: key.port, protocol: key.protocol };
+    }
+    ReverseKey { backend, addr: maps.snip(nat.snip).addr, port: nat.port, protocol: key.protocol }
 }
 
 /// How many ticks make a second: measured, because kernels differ.
@@ -136,13 +187,13 @@ impl Rule<'_> {
         self.is_idle(key, flow.seen) || flow.close_reason().is_some() && self.idle(flow.seen) >= TIME_WAIT
     }
 
-    fn is_idle(&self, key: &FlowKey, seen: Ticks) -> bool {
+    fn is_idle(&self, key: &FlowKey, seen: Ticks32) -> bool {
         self.timeouts.get(&key.vserver).is_none_or(|timeout| self.idle(seen) >= *timeout)
     }
 
     /// A flow that was seen after this turn's reading of the clock is not idle at all.
-    fn idle(&self, seen: Ticks) -> Duration {
-        self.tick.mul_f64(self.now.0.saturating_sub(seen.0) as f64)
+    fn idle(&self, seen: Ticks32) -> Duration {
+        self.tick.mul_f64(seen.until(self.now).into())
     }
 }
 
@@ -173,14 +224,15 @@ mod tests {
 
     #[test]
     fn flows_end_after_the_idle_time_of_their_vserver() {
-        let flow = Flow { seen: after(100).0, ..Flow::default() };
+        let flow = Flow { seen: after(100).0.low(), ..Flow::default() };
         assert!(!is_over(219, 1, &flow));
         assert!(is_over(221, 1, &flow));
     }
 
     #[test]
     fn closed_flows_end_after_the_time_wait() {
-        let finished = Flow { seen: after(100).0, client_tcp: tcp_seen::FIN, server_tcp: tcp_seen::FIN, ..Flow::default() };
+        let finished =
+            Flow { seen: after(100).0.low(), client_tcp: tcp_seen::FIN, server_tcp: tcp_seen::FIN, ..Flow::default() };
         let half = Flow { server_tcp: 0, ..finished };
         let reset = Flow { client_tcp: tcp_seen::RST, ..half };
         assert!(!is_over(139, 1, &finished));
@@ -190,11 +242,11 @@ mod tests {
 
     #[test]
     fn flows_of_a_vserver_that_is_gone_end_at_once() {
-        assert!(is_over(100, 2, &Flow { seen: after(100).0, ..Flow::default() }));
+        assert!(is_over(100, 2, &Flow { seen: after(100).0.low(), ..Flow::default() }));
     }
 
     #[test]
     fn a_flow_that_was_seen_a_moment_later_is_not_idle() {
-        assert!(!is_over(100, 1, &Flow { seen: after(101).0, ..Flow::default() }));
+        assert!(!is_over(100, 1, &Flow { seen: after(101).0.low(), ..Flow::default() }));
     }
 }

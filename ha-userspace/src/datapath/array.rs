@@ -155,7 +155,7 @@ pub(super) mod tests {
     #[test]
     fn record_survives_the_way_there_and_back_and_its_words_are_in_place() {
         let backends = array::<Backend>(2);
-        let backend = Backend { flags: 1, generation: 7, reserved: 3, ..Backend::default() };
+        let backend = Backend { flags: 1, generation: 7, mtu: 3, ..Backend::default() };
         backends.set(1, &backend);
         assert_eq!((backends.get(1), backends.get(0)), (backend, Backend::default()));
         assert_eq!(backends.word32(1, std::mem::offset_of!(Backend, generation)).load(Ordering::Relaxed), 7);

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use ha_common::abi::{
-    AMBIGUOUS, Address, AddressKey, Backend, Interface, MAX_LEGS, MAX_LINKS, Owner, ServiceKey, backend_flags, mode,
+    AMBIGUOUS, Address, AddressKey, Backend, Interface, Ip, MAX_LEGS, MAX_LINKS, Owner, SNIPS, ServiceKey, Snip, backend_flags,
+    mode,
 };
 use ha_common::maglev::Member;
 
@@ -20,6 +21,10 @@ pub struct Desired {
     pub vrids: BTreeMap<u32, u32>,
     /// Every floating address.
     pub addresses: HashMap<AddressKey, Address>,
+    /// By backend: what this node speaks to it from. Their places in `SNIPS` are found later.
+    pub sources: BTreeMap<u32, Vec<Snip>>,
+    /// By index: see [`Self::sources`].
+    pub snips: BTreeMap<u32, Snip>,
     /// By index. A backend without [`backend_flags::UP`] is down.
     pub backends: BTreeMap<u32, Backend>,
     /// By index.
@@ -49,6 +54,8 @@ impl Default for Desired {
             links: [0; MAX_LINKS],
             vrids: BTreeMap::new(),
             addresses: HashMap::new(),
+            sources: BTreeMap::new(),
+            snips: BTreeMap::new(),
             backends: BTreeMap::new(),
             vservers: BTreeMap::new(),
         }
@@ -59,7 +66,41 @@ impl Desired {
     /// Whether `backend` takes packets.
     #[must_use]
     pub fn is_up(&self, backend: u32) -> bool {
-        self.backends.get(&backend).is_some_and(|backend| backend.flags & backend_flags::UP != 0)
+        self.has(backend, backend_flags::UP)
+    }
+
+    fn has(&self, backend: u32, flag: u32) -> bool {
+        self.backends.get(&backend).is_some_and(|backend| backend.flags & flag != 0)
+    }
+
+    /// Gives every list of sources its place in `SNIPS`, next to what is there already: a list that is known keeps its place, because flows
+    /// name their source by it, and one that is not needed any more stays for those that do. A list that finds no room has no place.
+    pub fn place_sources(&mut self, present: &BTreeMap<u32, Snip>) {
+        self.snips = present.clone();
+        let mut places: BTreeMap<Vec<Ip>, u32> = BTreeMap::new();
+        for (index, sources) in &self.sources {
+            let addresses: Vec<Ip> = sources.iter().map(|snip| snip.addr).collect();
+            let known = places.get(&addresses).copied().or_else(|| place_of(&self.snips, &addresses));
+            let next = self.snips.keys().next_back().map_or(0, |last| last + 1);
+            let base = known.unwrap_or(next);
+            if base as usize + sources.len() > SNIPS {
+                continue;
+            }
+            self.snips.extend((base..).zip(sources.iter().copied()));
+            places.insert(addresses, base);
+            if let Some(backend) = self.backends.get_mut(index) {
+                (backend.snips, backend.snip_count) = (base, sources.len() as u32);
+            }
+        }
+    }
+
+    /// Marks the backends that several vservers share: their flows have to be noted in `REVERSE`.
+    pub fn mark_shared(&mut self) {
+        for owner in self.owners().into_values().filter(|owner| owner.vserver == AMBIGUOUS) {
+            if let Some(backend) = self.backends.get_mut(&owner.backend) {
+                backend.flags |= backend_flags::SHARED;
+            }
+        }
     }
 
     /// `BACKEND_INDEX`: who answers from where, for backends whose answers return through the pair.
@@ -74,6 +115,8 @@ impl Desired {
                     port: member.port,
                     protocol: u16::from(member.protocol),
                 };
+                // Whoever does not see its clients answers to an address of the pair: only its port says whose answer it is.
+                let vserver = if self.has(member.backend, backend_flags::SNAT) { AMBIGUOUS } else { vserver };
                 owners
                     .entry(key)
                     .and_modify(|owner| owner.vserver = AMBIGUOUS)
@@ -89,5 +132,56 @@ impl Desired {
     #[must_use]
     pub fn has_bonds(&self) -> bool {
         self.interfaces.iter().any(|(&ifindex, interface)| interface.ifindex != ifindex)
+    }
+}
+
+/// Where `addresses` follow one another in `snips`.
+fn place_of(snips: &BTreeMap<u32, Snip>, addresses: &[Ip]) -> Option<u32> {
+    let fits =
+        |base: u32| (base..).zip(addresses).all(|(index, addr)| snips.get(&index).is_some_and(|snip| snip.addr == *addr));
+    snips.keys().copied().find(|&base| fits(base))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn snip(last: u8, first_port: u16) -> Snip {
+        Snip { addr: Ipv4Addr::new(10, 2, 0, last).into(), first_port, ports: 100, reserved: 0 }
+    }
+
+    fn desired(sources: &[(u32, Vec<Snip>)]) -> Desired {
+        let backends = sources.iter().map(|(index, _)| (*index, Backend::default())).collect();
+        Desired { sources: sources.iter().cloned().collect(), backends, ..Desired::default() }
+    }
+
+    fn places(desired: &Desired) -> Vec<(u32, u32)> {
+        desired.backends.values().map(|backend| (backend.snips, backend.snip_count)).collect()
+    }
+
+    #[test]
+    fn backends_with_the_same_sources_share_a_place_and_keep_it_whatever_else_comes_and_goes() {
+        let (one, two) = (vec![snip(1, 1024)], vec![snip(1, 1024), snip(2, 1024)]);
+        let mut first = desired(&[(0, two.clone()), (1, one.clone()), (2, two.clone())]);
+        first.place_sources(&BTreeMap::new());
+        // The address alone is found where it begins the list of both.
+        assert_eq!(places(&first), [(0, 2), (0, 1), (0, 2)]);
+        let mut later = desired(&[(1, vec![snip(3, 1024)]), (2, two)]);
+        later.place_sources(&first.snips);
+        assert_eq!(places(&later), [(2, 1), (0, 2)]);
+        assert_eq!(later.snips.len(), 3, "what flows may still name stays");
+        let mut renumbered = desired(&[(0, vec![snip(1, 16_896)])]);
+        renumbered.place_sources(&later.snips);
+        assert_eq!((places(&renumbered)[0], renumbered.snips[&0].first_port), ((0, 1), 16_896));
+    }
+
+    #[test]
+    fn sources_without_room_have_no_place() {
+        let full = (0..SNIPS as u32).map(|index| (index, snip(9, 1024))).collect();
+        let mut desired = desired(&[(0, vec![snip(1, 1024)])]);
+        desired.place_sources(&full);
+        assert_eq!(places(&desired), [(0, 0)]);
     }
 }

@@ -6,17 +6,19 @@ use std::mem::offset_of;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Release;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 use aya::maps::{MapData, MapError, PerCpuArray};
 use ha_common::abi::{
-    AMBIGUOUS, Address, AddressKey, Backend, Counter, Exception, Flow, FlowKey, Interface, NextHop, Owner, Reason, ReverseKey,
-    Ring, ServiceKey, Vserver, vserver_flags,
+    AMBIGUOUS, Address, AddressKey, Backend, Counter, Exception, Filter, FilterKind, Flow, FlowKey, Interface, NextHop, Owner,
+    Reason, ReverseKey, Ring, ServiceKey, Snip, Vserver, vserver_flags,
 };
 use thiserror::Error;
 
 use super::ageing::reverse_key;
 use super::array::Array;
+use super::filter::Filters;
 use super::plain::Plain;
 use super::plan::{Present, Write};
 use super::shared::Shared;
@@ -68,6 +70,8 @@ pub struct Maps {
     pub exceptions: Table<FlowKey, Exception>,
     /// `REVERSE`.
     pub reverse: Table<ReverseKey, FlowKey>,
+    filters: Array<Filter>,
+    snips: Array<Snip>,
     interfaces: Table<u32, Interface>,
     legs: Table<u32, u32>,
     links: Table<u32, u32>,
@@ -99,6 +103,8 @@ impl Maps {
             flows: table(dir, "FLOWS")?,
             exceptions: table(dir, "EXCEPTIONS")?,
             reverse: table(dir, "REVERSE")?,
+            filters: array(dir, "FILTERS", true)?,
+            snips: array(dir, "SNIPS", true)?,
             interfaces: table(dir, "INTERFACES")?,
             legs: table(dir, "LEG_IFINDEX")?,
             links: table(dir, "LINK_IFINDEX")?,
@@ -154,6 +160,8 @@ impl Maps {
             addresses: self.addresses.entries()?.into_iter().collect(),
             vserver_keys: self.vserver_keys.entries()?.into_iter().collect(),
             owners: self.owners.entries()?.into_iter().collect(),
+            filters: Filters::of_words(|kind, word| self.filter_word(kind, word as u32).load(Acquire)),
+            snips: records(&self.snips),
             vservers: records(&self.vservers),
             backends: records(&self.backends),
             ..Present::default()
@@ -217,7 +225,7 @@ impl Maps {
                 ("ADDRESSES", self.addresses.put(&collect!(Write::PutAddress(key, value) => (*key, *value))))
             }
             Write::DeleteAddress(_) => ("ADDRESSES", self.addresses.delete(&collect!(Write::DeleteAddress(key) => *key))),
-            Write::Backend(..) | Write::Ring(..) | Write::Vserver(..) => {
+            Write::Backend(..) | Write::Ring(..) | Write::Vserver(..) | Write::Filter(..) | Write::Snip(..) => {
                 run.iter().for_each(|write| self.store(write));
                 return Ok(());
             }
@@ -243,13 +251,26 @@ impl Maps {
         }
         let flows = self.flows.entries().map_err(|source| WriteError { map: "FLOWS", source })?;
         let ours = flows.iter().filter(|(_, flow)| ambiguous.contains(&flow.backend));
-        let reverse: Vec<_> = ours.map(|(key, flow)| (reverse_key(key, flow.backend), *key)).collect();
+        let reverse: Vec<_> = ours.map(|(key, flow)| (reverse_key(self, key, flow.backend, flow.nat), *key)).collect();
         self.reverse.put(&reverse).map_err(|source| WriteError { map: "REVERSE", source })
+    }
+
+    fn filter_word(&self, kind: FilterKind, word: u32) -> &AtomicU64 {
+        self.filters.word64(kind as usize, word as usize * 8)
+    }
+
+    /// What stands in `SNIPS` at `index`; nothing if there is no such place.
+    #[must_use]
+    pub fn snip(&self, index: u16) -> Snip {
+        let index = usize::from(index);
+        if index < self.snips.len() { self.snips.get(index) } else { Snip::default() }
     }
 
     /// Carries out a write to memory.
     fn store(&self, write: &Write) {
         match write {
+            Write::Filter(kind, word, bits) => self.filter_word(*kind, *word).store(*bits, Release),
+            Write::Snip(index, snip) => self.snips.set(*index as usize, snip),
             Write::Backend(index, backend) => self.store_backend(*index as usize, backend),
             Write::Vserver(index, vserver) => self.store_vserver(*index as usize, vserver),
             Write::Ring(ring, content) => {

@@ -10,14 +10,16 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ha_common::abi::FilterKind;
 use ha_common::abi::{
-    Address, AddressKey, Backend, Interface, MAX_LEGS, MAX_LINKS, Owner, Ring, ServiceKey, Vserver, backend_flags,
+    Address, AddressKey, Backend, Interface, MAX_LEGS, MAX_LINKS, Owner, Ring, ServiceKey, Snip, Vserver, backend_flags,
     vserver_flags,
 };
 use ha_common::maglev::{self, Member};
 use ha_common::time::Nanos;
 
 use super::desired::{Desired, DesiredVserver};
+use super::filter::Filters;
 use super::rings::{PoolFull, RingPool};
 
 /// How long the ring before the present one is kept for flows that have no entry.
@@ -36,6 +38,10 @@ pub enum Write {
     Link(u32, u32),
     /// `VRIDS[id]`; zero to remove it.
     Vrid(u32, u32),
+    /// Word `1` of the filter for `0`.
+    Filter(FilterKind, u32, u64),
+    /// `SNIPS[index]`.
+    Snip(u32, Snip),
     /// `BACKENDS[index]`; all zero to remove it.
     Backend(u32, Backend),
     /// The slots of a ring in `RINGS`.
@@ -67,6 +73,10 @@ pub struct Present {
     pub links: [u32; MAX_LINKS],
     /// `VRIDS`, those that are not zero.
     pub vrids: BTreeMap<u32, u32>,
+    /// `FILTERS`.
+    pub filters: Filters,
+    /// `SNIPS`, those that are not all zero.
+    pub snips: BTreeMap<u32, Snip>,
     /// `ADDRESSES`.
     pub addresses: HashMap<AddressKey, Address>,
     /// `VSERVER_INDEX`.
@@ -86,6 +96,8 @@ impl Default for Present {
             legs: [0; MAX_LEGS],
             links: [0; MAX_LINKS],
             vrids: BTreeMap::new(),
+            filters: Filters::default(),
+            snips: BTreeMap::new(),
             addresses: HashMap::new(),
             vserver_keys: HashMap::new(),
             owners: HashMap::new(),
@@ -105,6 +117,8 @@ impl Present {
             Write::Link(number, ifindex) => self.links[number as usize] = ifindex,
             Write::Vrid(id, 0) => drop(self.vrids.remove(&id)),
             Write::Vrid(id, flags) => drop(self.vrids.insert(id, flags)),
+            Write::Filter(kind, word, bits) => self.filters.set(kind, word, bits),
+            Write::Snip(index, snip) => drop(self.snips.insert(index, snip)),
             Write::Backend(index, backend) if backend == Backend::default() => drop(self.backends.remove(&index)),
             Write::Backend(index, backend) => drop(self.backends.insert(index, backend)),
             Write::Ring(..) => {}
@@ -177,9 +191,11 @@ impl Planner {
     /// # Errors
     /// When the ring pool has no room; then nothing is to be written.
     pub fn plan(&mut self, now: Nanos, desired: &Desired) -> Result<Vec<Write>, PoolFull> {
+        let mut desired = desired.clone();
+        desired.place_sources(&self.present.snips);
         let mut draft = Draft { next: self.clone(), writes: Vec::new() };
-        draft.put(now, desired)?;
-        draft.remove(now, desired);
+        draft.put(now, &desired)?;
+        draft.remove(now, &desired);
         *self = draft.next;
         Ok(draft.writes)
     }
@@ -233,6 +249,15 @@ impl Draft {
             }
         }
         self.put_vrids(desired);
+        let wanted = Filters::of(desired);
+        for (kind, word, bits) in self.next.present.filters.with(&wanted) {
+            self.write(Write::Filter(kind, word, bits));
+        }
+        for (&index, &snip) in &desired.snips {
+            if self.next.present.snips.get(&index) != Some(&snip) {
+                self.write(Write::Snip(index, snip));
+            }
+        }
         self.put_backends(desired, false);
         self.put_vservers(now, desired)?;
         for (key, owner) in missing(&desired.owners(), &self.next.present.owners) {
@@ -278,6 +303,10 @@ impl Draft {
         }
         for ifindex in surplus(&self.next.present.interfaces, |ifindex| desired.interfaces.contains_key(ifindex)) {
             self.write(Write::DeleteInterface(ifindex));
+        }
+        let wanted = Filters::of(desired);
+        for (kind, word, bits) in self.next.present.filters.until(&wanted) {
+            self.write(Write::Filter(kind, word, bits));
         }
     }
 

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ha_common::abi::{
-    Address, AddressKey, Backend, Interface, NextHop, ServiceKey, address_flags, backend_flags, hash_kind, interface_flags,
-    mode, vrid_flags, vserver_flags,
+    Address, AddressKey, Backend, Interface, NextHop, ServiceKey, Snip, address_flags, backend_flags, hash_kind,
+    interface_flags, mode, vrid_flags, vserver_flags,
 };
 use ha_common::health::{Settings, Verdict};
 use ha_common::maglev::Member;
@@ -14,6 +14,7 @@ use ha_common::wire::{Be16, eth};
 
 use super::desired::{Desired, DesiredVserver};
 use super::plan::Present;
+use super::ports::SourcePorts;
 use crate::command::words::{AddressType, LbMethod, Mode, Protocol};
 use crate::config::{Config, Service, Vserver};
 use crate::health::Target;
@@ -23,8 +24,8 @@ use crate::net::neighbour::{self, NextHops};
 /// Everything lives in the untagged domain.
 const UNTAGGED: u32 = 0;
 
-/// What the maps shall hold for `config`, given the interfaces that are there, the host's `own` addresses, the verdicts on services by name, and the next
-/// hops that are known.
+/// What the maps shall hold for `config`, given the interfaces that are there, the host's `own` addresses, the verdicts on services by name, the next
+/// hops that are known, and the ports that this node may give out.
 ///
 /// Legs and heartbeat links are numbered in the order of their names, so that nodes with equal names agree.
 #[must_use]
@@ -34,6 +35,7 @@ pub fn project(
     own: &[IpAddr],
     verdicts: &HashMap<String, Verdict>,
     next_hops: &NextHops,
+    ports: SourcePorts,
 ) -> Desired {
     let mut desired = Desired::default();
     put_interfaces(&mut desired, config, links);
@@ -52,10 +54,12 @@ pub fn project(
     }
     for service in config.services() {
         desired.backends.insert(service.index, backend(config, service, links, verdicts, next_hops));
+        desired.sources.insert(service.index, sources(config, service, ports));
     }
     for vserver in config.vservers() {
         desired.vservers.insert(vserver.index, desired_vserver(config, vserver));
     }
+    desired.mark_shared();
     desired
 }
 
@@ -183,15 +187,36 @@ fn backend(
     let next_hop = next_hops.get(&service.ip).and_then(|hop| {
         let link = links.iter().find(|link| link.ifindex == hop.ifindex)?;
         let [v4_mac, v6_mac] = floating_macs(config, link);
-        Some(NextHop::new(hop.mac, if service.ip.is_ipv4() { v4_mac } else { v6_mac }, hop.ifindex, UNTAGGED))
+        let mac = if service.ip.is_ipv4() { v4_mac } else { v6_mac };
+        Some((NextHop::new(hop.mac, mac, hop.ifindex, UNTAGGED), u16::try_from(link.mtu).unwrap_or(u16::MAX)))
     });
+    let (next_hop, mtu) = next_hop.unwrap_or_default();
+    let bit = |set: bool, bit: u32| if set { bit } else { 0 };
     Backend {
-        flags: if up { backend_flags::UP } else { 0 },
+        flags: bit(up, backend_flags::UP) | bit(!service.use_source_ip, backend_flags::SNAT),
+        mtu,
         addr: service.ip.into(),
         port: Be16::new(service.port),
-        next_hop: next_hop.unwrap_or_default(),
+        next_hop,
         ..Backend::default()
     }
+}
+
+/// What this node speaks to a service from: the SNIPs in its subnet, or else all of its family.
+fn sources(config: &Config, service: &Service, ports: SourcePorts) -> Vec<Snip> {
+    let family: Vec<&crate::config::Address> = config
+        .addresses()
+        .filter(|address| address.kind == AddressType::Snip && address.enabled && address.ip.is_ipv4() == service.ip.is_ipv4())
+        .collect();
+    let near: Vec<_> = family.iter().copied().filter(|address| address.subnet_has(service.ip)).collect();
+    let chosen = if near.is_empty() { family } else { near };
+    let snip = |address: &crate::config::Address| Snip {
+        addr: address.ip.into(),
+        first_port: ports.first,
+        ports: ports.count,
+        reserved: 0,
+    };
+    chosen.into_iter().map(snip).collect()
 }
 
 fn desired_vserver(config: &Config, vserver: &Vserver) -> DesiredVserver {
@@ -217,6 +242,7 @@ fn desired_vserver(config: &Config, vserver: &Vserver) -> DesiredVserver {
         mode: match vserver.mode {
             Mode::Ip => mode::NAT,
             Mode::Mac => mode::MAC,
+            Mode::IpTunnel => mode::TUNNEL,
         },
         hash: match vserver.method {
             LbMethod::SrcIpSrcPortHash => hash_kind::SOURCE_PORT,

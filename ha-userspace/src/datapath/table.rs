@@ -10,6 +10,7 @@ use std::ptr;
 
 use super::plain::Plain;
 
+const LOOKUP: libc::c_long = 1;
 const LOOKUP_BATCH: libc::c_long = 24;
 const UPDATE_BATCH: libc::c_long = 26;
 const DELETE_BATCH: libc::c_long = 27;
@@ -31,6 +32,17 @@ struct Batch {
     count: u32,
     map_fd: u32,
     elem_flags: u64,
+    flags: u64,
+}
+
+/// `union bpf_attr` of a look-up.
+#[derive(Default)]
+#[repr(C)]
+struct Element {
+    map_fd: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
     flags: u64,
 }
 
@@ -113,6 +125,28 @@ impl<K: Plain + Clone + Default, V: Plain + Clone + Default> Table<K, V> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The entry of `key`.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn get(&self, key: &K) -> io::Result<Option<V>> {
+        let mut value = V::default();
+        let mut element = Element {
+            map_fd: self.fd.as_raw_fd() as u32,
+            key: ptr::from_ref(key) as u64,
+            value: ptr::from_mut(&mut value) as u64,
+            ..Element::default()
+        };
+        // SAFETY: `element` is the attribute of this command and points to a key and a value of the sizes that the map was checked to
+        // have; `Plain` records are valid whatever the kernel writes into them.
+        let result = unsafe { libc::syscall(libc::SYS_bpf, LOOKUP, ptr::from_mut(&mut element), size_of::<Element>()) };
+        if result >= 0 {
+            return Ok(Some(value));
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() == Some(libc::ENOENT) { Ok(None) } else { Err(error) }
     }
 
     fn lookup(&self, cursor: &mut Cursor, room: usize) -> io::Result<(Vec<K>, Vec<V>, bool)> {

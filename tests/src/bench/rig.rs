@@ -133,7 +133,8 @@ impl Rig {
         let flows = self.product.map("FLOWS")?;
         map::clear_all::<FlowKey>(flows)?;
         let tables = pair();
-        let flow = Flow { client_hop: world::client_hop(), seen: Ticks(1), opened: Ticks(1), generation: 1, ..Flow::default() };
+        let flow =
+            Flow { client_hop: world::client_hop(), seen: Ticks(1).low(), opened: Ticks(1), generation: 1, ..Flow::default() };
         for chunk in chunks(path.flows) {
             let keys: Vec<FlowKey> = chunk.clone().map(|index| key(path, vserver, index)).collect();
             let backend = |index| world::placed(&tables, vserver, path.client(index), CLIENT_PORT);

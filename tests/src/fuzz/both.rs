@@ -39,7 +39,7 @@ pub struct Packet {
 /// Both sides, on one CPU, in one namespace.
 pub struct Both {
     /// Keeps the programs loaded.
-    _kernel: Kernel,
+    kernel: Kernel,
     maps: Vec<OwnedFd>,
     counters: OwnedFd,
     ingress: OwnedFd,
@@ -73,7 +73,7 @@ impl Both {
         let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
         let rings = [ring(&mut kernel, "EVENTS")?, ring(&mut kernel, "RULINGS")?];
         let (before, out, bulk) = (vec![], vec![0; 65_536], Bulk::default());
-        Ok(Both { _kernel: kernel, maps, counters, ingress, egress, rings, cpu, cpus, host: empty(), before, out, bulk })
+        Ok(Both { kernel, maps, counters, ingress, egress, rings, cpu, cpus, host: empty(), before, out, bulk })
     }
 
     /// The object that the daemon loads, ready for [`Both::load`].
@@ -90,6 +90,7 @@ impl Both {
         for (table, map) in TABLES.iter().zip(&self.maps) {
             fill(table, map, &self.host, self.cpus, &mut self.bulk).with_context(|| format!("fill {}", table.name))?;
         }
+        self.kernel.fill_filters(&self.host)?;
         self.events();
         self.before = self.counted()?;
         Ok(())

@@ -30,35 +30,35 @@ const fn result_is(value: u64) -> [u8; LEN] {
 /// Puts the first argument of a call where the call leaves its result.
 const RESULT_IS_ARGUMENT: [u8; LEN] = [0xbf, 0x10, 0, 0, 0, 0, 0, 0];
 
-/// What is replaced: name of the helper, call, value.
-const REPLACED: [(&str, [u8; LEN], [u8; LEN]); 3] = [
-    ("bpf_ktime_get_ns", call(5), result_is(NOW.0)),
-    ("bpf_jiffies64", call(118), result_is(TICKS.0)),
-    ("bpf_redirect", call(23), RESULT_IS_ARGUMENT),
-];
-
 /// `object` with its calls replaced.
 ///
 /// # Errors
 /// When one of them is not in it: then it is no object of this project, or it asks the time in another way.
 pub fn comparable(object: &[u8]) -> Result<Vec<u8>> {
+    replaced(object, RESULT_IS_ARGUMENT)
+}
+
+/// The same, with what stands for a redirect.
+fn replaced(object: &[u8], redirect: [u8; LEN]) -> Result<Vec<u8>> {
+    let replacements = [
+        ("bpf_ktime_get_ns", call(5), result_is(NOW.0)),
+        ("bpf_jiffies64", call(118), result_is(TICKS.0)),
+        ("bpf_redirect", call(23), redirect),
+    ];
     let mut changed = object.to_vec();
-    for (name, call, value) in REPLACED {
+    for (name, call, value) in replacements {
         let count = replace(&mut changed, call, value)?;
         ensure!(count > 0, "the kernel programs do not call {name}: teach fuzz/object.rs what they call instead");
     }
     Ok(changed)
 }
 
-/// `object` with a mistake: whatever it redirects leaves on interface `ifindex`.
+/// The same, with a mistake: whatever it redirects leaves on interface `ifindex`.
 ///
 /// # Errors
-/// When it was not made by [`comparable`].
-pub fn astray(comparable: &[u8], ifindex: u32) -> Result<Vec<u8>> {
-    let mut changed = comparable.to_vec();
-    let count = replace(&mut changed, RESULT_IS_ARGUMENT, result_is(ifindex.into()))?;
-    ensure!(count > 0, "no redirect was made visible");
-    Ok(changed)
+/// As for [`comparable`].
+pub fn astray(object: &[u8], ifindex: u32) -> Result<Vec<u8>> {
+    replaced(object, result_is(ifindex.into()))
 }
 
 /// Replaces one instruction wherever it is; how often it was.

@@ -2,7 +2,7 @@
 
 mod link;
 
-use ha_common::abi::{AddressKey, Fence, FlowKey, Interface, Ip, Node, Owner, ServiceKey};
+use ha_common::abi::{AddressKey, Fence, FlowKey, Interface, Ip, Node, Owner, ReverseKey, ServiceKey};
 use ha_common::tables::HostTables;
 
 use super::between;
@@ -25,6 +25,8 @@ pub struct Packets {
     owners: Vec<(ServiceKey, Owner)>,
     /// Flows of which something is recorded, and their backends.
     flows: Vec<(FlowKey, u32)>,
+    /// Sources that somebody has.
+    reverse: Vec<ReverseKey>,
     addresses: Vec<AddressKey>,
     node: Node,
     fence: Fence,
@@ -42,11 +44,14 @@ impl Packets {
     pub fn new(seed: u64, tables: &HostTables) -> Self {
         let mut flows: Vec<_> = sorted(&tables.flows.borrow()).into_iter().map(|(key, flow)| (key, flow.backend)).collect();
         flows.extend(sorted(&tables.embryonic.borrow()).into_iter().map(|(key, embryo)| (key, embryo.backend)));
+        let mut reverse: Vec<_> = sorted(&tables.reverse.borrow()).into_iter().map(|(key, _)| key).collect();
+        reverse.extend(sorted(&tables.reverse_embryonic.borrow()).into_iter().map(|(key, _)| key));
         Packets {
             rng: Rng::new(!seed),
             services: sorted(&tables.vserver_index),
             owners: sorted(&tables.owners),
             flows,
+            reverse,
             addresses: sorted(&tables.addresses).into_iter().map(|(key, _)| key).collect(),
             node: tables.node,
             fence: tables.fence.clone(),
@@ -207,13 +212,24 @@ impl Packets {
         Datagram { domain: service.domain, is_v6: packet[0] >> 4 == 6, packet }
     }
 
+    /// The answer of a backend that does not see its client: to a port that somebody has, or may get.
+    fn masked(&mut self) -> Option<(ServiceKey, (Ip, u16))> {
+        let entry = self.reverse.get(self.rng.below(self.reverse.len().max(1) as u64) as usize).copied()?;
+        let owns =
+            |(service, owner): &&(ServiceKey, Owner)| owner.backend == entry.backend && service.protocol == entry.protocol;
+        let service = self.owners.iter().find(owns)?.0;
+        let port = if self.rng.chance(70) { entry.port.get() } else { 2000 + self.rng.below(5) as u16 };
+        Some((service, (entry.addr, port)))
+    }
+
     fn answer_packet(&mut self) -> Datagram {
         let flow = self.flow();
         let known = flow.and_then(|(key, backend)| {
             let owns = |(service, owner): &&(ServiceKey, Owner)| owner.backend == backend && service.protocol == key.protocol;
             Some((self.owners.iter().find(owns)?.0, (key.addr, key.port.get())))
         });
-        let (owner, client) = known.unwrap_or_else(|| {
+        let masked = self.masked().filter(|_| self.rng.chance(50));
+        let (owner, client) = known.or(masked).unwrap_or_else(|| {
             let owner = self.owners[self.rng.below(self.owners.len() as u64) as usize].0;
             (owner, (self.somebody(owner.addr), self.pick(&space::CLIENT_PORTS)))
         });

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use ha_common::abi::{
     Address, AddressKey, Backend, Embryo, Exception, Fence, Flow, FlowKey, Interface, Link, MAX_LEGS, MAX_LINKS, Node, Owner,
-    ReverseKey, ServiceKey, StrayBudget, VRIDS, Vserver,
+    ReverseKey, ServiceKey, Snip, StrayBudget, VRIDS, Vserver,
 };
 use ha_common::tables::HostTables;
 
@@ -123,6 +123,8 @@ macro_rules! row {
 pub const VSERVERS: usize = 16;
 /// See [`VSERVERS`].
 pub const BACKENDS: usize = 12;
+/// Sources that a world has.
+pub const SNIPS: usize = 6;
 /// Slots of all rings together.
 pub const SLOTS: usize = 512;
 /// Room in the tables that never evict: little, so that it runs out.
@@ -147,6 +149,7 @@ pub const TABLES: &[Table] = &[
     row!(list "VSERVERS" vservers: Vserver, VSERVERS),
     row!(list "RINGS" rings: u32, SLOTS),
     row!(list "BACKENDS" backends: Backend, BACKENDS),
+    row!(list "SNIPS" snips: Snip, SNIPS),
     row!(hash "BACKEND_INDEX" owners: ServiceKey => Owner, 64),
     row!(written_hash "FLOWS" flows: FlowKey => Flow, FLOWS),
     row!(written_hash "EMBRYONIC" embryonic: FlowKey => Embryo, EVICTING),
@@ -165,6 +168,7 @@ pub fn empty() -> HostTables {
         vservers: vec![Vserver::default(); VSERVERS],
         rings: zeros(SLOTS),
         backends: vec![Backend::default(); BACKENDS],
+        snips: vec![Snip::default(); SNIPS],
         flows_max: FLOWS,
         exceptions_max: EXCEPTIONS,
         reverse_max: REVERSE,

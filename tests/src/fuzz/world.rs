@@ -9,8 +9,8 @@ pub use pair::extension;
 use std::collections::HashMap;
 
 use ha_common::abi::{
-    AMBIGUOUS, Address, AddressKey, Backend, Embryo, Exception, Flow, FlowKey, Interface, Ip, MAX_LINKS, NO_BACKEND, NextHop,
-    Owner, ReverseKey, Ring, ServiceKey, StrayBudget, Vserver, address_flags, backend_flags, flow_flags, hash_kind,
+    AMBIGUOUS, Address, AddressKey, Backend, Embryo, Exception, Flow, FlowKey, Interface, MAX_LINKS, NO_BACKEND, Nat, NextHop,
+    Owner, ReverseKey, Ring, ServiceKey, Snip, StrayBudget, Vserver, address_flags, backend_flags, flow_flags, hash_kind,
     interface_flags, mode, vrid_flags, vserver_flags,
 };
 use ha_common::tables::HostTables;
@@ -18,7 +18,7 @@ use ha_common::time::{Nanos, Ticks};
 use ha_common::wire::Be16;
 
 use super::object::{NOW, TICKS};
-use super::records::{self, BACKENDS, EXCEPTIONS, FLOWS, REVERSE, SLOTS, VSERVERS};
+use super::records::{self, BACKENDS, EXCEPTIONS, FLOWS, REVERSE, SLOTS, SNIPS, VSERVERS};
 use super::space::{self, DOMAINS, INTERFACES, NSIP, STATIONS, bits, own_mac, pick};
 use crate::kernel::map::bytes_of;
 use crate::sim::Rng;
@@ -34,6 +34,7 @@ pub fn random(seed: u64) -> HostTables {
     }
     interfaces(rng, &mut tables);
     addresses(rng, &mut tables);
+    snips(rng, &mut tables);
     backends(rng, &mut tables);
     vservers(rng, &mut tables);
     flows(rng, &mut tables);
@@ -130,23 +131,62 @@ fn backends(rng: &mut Rng, tables: &mut HostTables) {
     for index in 0..BACKENDS as u32 {
         let family = (index / (BACKENDS as u32 / 2)) as usize;
         let backend = Backend {
-            flags: bits(rng, &[(backend_flags::UP, 85), (backend_flags::SHARED, 20)]),
+            flags: bits(rng, &[(backend_flags::UP, 85), (backend_flags::SHARED, 20), (backend_flags::SNAT, 35)]),
             generation: rng.below(3) as u32,
             addr: pick(rng, &space::BACKENDS[family]),
             port: Be16::new(pick(rng, &[8080, 80, 53])),
-            reserved: 0,
+            mtu: pick(rng, &[1500, 1500, 1500, 0, 100, 60, u16::MAX]),
             next_hop: hop(rng),
+            // Half of the sources are each family's.
+            snips: if rng.chance(97) { (family * (SNIPS / 2)) as u32 } else { pick(rng, &[1, 5_000]) },
+            snip_count: pick(rng, &[1, 2, 3, 0]),
+            reserved: [0; 2],
         };
         tables.backends[index as usize] = backend;
         for protocol in [6, 17] {
+            let hidden = backend.flags & backend_flags::SNAT != 0 && rng.chance(95);
             if rng.chance(90) {
                 let key = ServiceKey { addr: backend.addr, domain: backend.next_hop.vlan, port: backend.port, protocol };
-                let vserver =
-                    if backend.flags & backend_flags::SHARED != 0 { AMBIGUOUS } else { rng.below(VSERVERS as u64) as u32 };
+                let vserver = if hidden || backend.flags & backend_flags::SHARED != 0 {
+                    AMBIGUOUS
+                } else {
+                    rng.below(VSERVERS as u64) as u32
+                };
                 let vserver = if rng.chance(95) { vserver } else { pick(rng, &[AMBIGUOUS, 0, 1_000]) };
                 tables.owners.insert(key, Owner { backend: index, vserver });
             }
         }
+    }
+}
+
+/// What backends are spoken to from: floating addresses, with so few ports that they run out.
+fn snips(rng: &mut Rng, tables: &mut HostTables) {
+    for (index, snip) in tables.snips.iter_mut().enumerate() {
+        *snip = Snip {
+            addr: pick(rng, &space::FLOATING[index / (SNIPS / 2)]),
+            first_port: pick(rng, &[2000, 2001]),
+            ports: pick(rng, &[1, 2, 4, 4, 0]),
+            reserved: 0,
+        };
+    }
+}
+
+/// A source that a flow with `backend` may have: often none.
+fn nat(rng: &mut Rng, tables: &HostTables, backend: u32) -> Nat {
+    let hidden = tables.backends.get(backend as usize).is_some_and(|known| known.flags & backend_flags::SNAT != 0);
+    if !rng.chance(if hidden { 90 } else { 3 }) {
+        return Nat::NONE;
+    }
+    let first = tables.backends.get(backend as usize).map_or(0, |known| known.snips as u16);
+    let snip = if rng.chance(98) { first.wrapping_add(rng.below(3) as u16) } else { 5_000 };
+    Nat { snip, port: Be16::new(2000 + rng.below(5) as u16) }
+}
+
+/// How the answers of a flow's backend are looked up.
+fn reverse_key(tables: &HostTables, key: &FlowKey, backend: u32, nat: Nat) -> ReverseKey {
+    match tables.snips.get(usize::from(nat.snip)) {
+        Some(snip) if !nat.is_none() => ReverseKey { backend, addr: snip.addr, port: nat.port, protocol: key.protocol },
+        _ => ReverseKey { backend, addr: key.addr, port: key.port, protocol: key.protocol },
     }
 }
 
@@ -164,7 +204,11 @@ fn vservers(rng: &mut Rng, tables: &mut HostTables) {
             vip: pick(rng, &space::FLOATING[family][..3]),
             port: Be16::new(pick(rng, &space::SERVICE_PORTS)),
             protocol: pick(rng, &[6, 6, 17]),
-            mode: if rng.chance(98) { pick(rng, &[mode::NAT, mode::NAT, mode::MAC]) } else { rng.below(256) as u8 },
+            mode: if rng.chance(98) {
+                pick(rng, &[mode::NAT, mode::NAT, mode::NAT, mode::MAC, mode::TUNNEL])
+            } else {
+                rng.below(256) as u8
+            },
             hash: if rng.chance(98) { pick(rng, &[hash_kind::SOURCE_PORT, hash_kind::SOURCE]) } else { rng.below(256) as u8 },
             reserved: [0; 3],
             reserved_words: [0; 2],
@@ -217,7 +261,7 @@ fn conversation(rng: &mut Rng, tables: &HostTables, owners: &[Owner]) -> (FlowKe
     (key, backend)
 }
 
-fn flow(rng: &mut Rng, backend: u32) -> Flow {
+fn flow(rng: &mut Rng, backend: u32, nat: Nat) -> Flow {
     Flow {
         backend,
         client_packets: pick(rng, &[0, 3, u32::MAX]),
@@ -225,16 +269,14 @@ fn flow(rng: &mut Rng, backend: u32) -> Flow {
         client_hop: hop(rng),
         client_bytes: rng.below(1_000),
         server_bytes: rng.below(1_000),
-        seen: Ticks(TICKS.0 - rng.below(100)),
+        seen: Ticks(TICKS.0 - rng.below(100)).low(),
+        nat,
         opened: Ticks(TICKS.0 - rng.below(100)),
         generation: rng.below(3) as u32,
         flags: bits(rng, &[(flow_flags::EXCEPTION.into(), 20), (flow_flags::CLOSE_TOLD.into(), 20)]) as u16,
         client_tcp: pick(rng, &[0, 0, 0, 1, 2, 3]),
         server_tcp: pick(rng, &[0, 0, 0, 1, 2, 3]),
-        nat_addr: Ip::default(),
-        nat_port: Be16::default(),
-        reserved: [0; 3],
-        reserved_words: [0; 3],
+        reserved_words: [0; 6],
     }
 }
 
@@ -247,15 +289,21 @@ fn flows(rng: &mut Rng, tables: &mut HostTables) {
     let owners: Vec<Owner> = sorted(&tables.owners).into_iter().map(|(_, owner)| owner).collect();
     for _ in 0..amount(rng, FLOWS) {
         let (key, backend) = conversation(rng, tables, &owners);
-        tables.flows.get_mut().insert(key, flow(rng, backend));
-        if tables.reverse.get_mut().len() < REVERSE && rng.chance(20) {
-            let reverse = ReverseKey { backend, addr: key.addr, port: key.port, protocol: key.protocol };
+        let nat = nat(rng, tables, backend);
+        tables.flows.get_mut().insert(key, flow(rng, backend, nat));
+        if tables.reverse.get_mut().len() < REVERSE && rng.chance(if nat.is_none() { 20 } else { 90 }) {
+            let reverse = reverse_key(tables, &key, backend, nat);
             tables.reverse.get_mut().insert(reverse, key);
         }
     }
     for _ in 0..amount(rng, FLOWS) {
         let (key, backend) = conversation(rng, tables, &owners);
-        tables.embryonic.get_mut().insert(key, Embryo { backend, client_hop: hop(rng) });
+        let nat = nat(rng, tables, backend);
+        tables.embryonic.get_mut().insert(key, Embryo { backend, client_hop: hop(rng), nat });
+        if !nat.is_none() && rng.chance(90) {
+            let reverse = reverse_key(tables, &key, backend, nat);
+            tables.reverse_embryonic.get_mut().insert(reverse, key);
+        }
     }
     for _ in 0..amount(rng, EXCEPTIONS) {
         let (key, backend) = conversation(rng, tables, &owners);
@@ -265,7 +313,8 @@ fn flows(rng: &mut Rng, tables: &mut HostTables) {
     for evicts in [false, true] {
         for _ in 0..amount(rng, REVERSE / 2) {
             let (flow, backend) = conversation(rng, tables, &owners);
-            let key = ReverseKey { backend, addr: flow.addr, port: flow.port, protocol: flow.protocol };
+            let nat = nat(rng, tables, backend);
+            let key = reverse_key(tables, &flow, backend, nat);
             let table = if evicts { &mut tables.reverse_embryonic } else { &mut tables.reverse }.get_mut();
             if table.len() < REVERSE {
                 table.insert(key, flow);

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use aya::maps::{Map, MapData, RingBuf};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use ha_common::abi::{Counter, Event, MAX_LEGS, MAX_LINKS, Reason};
+use ha_common::abi::{Counter, Event, FILTER_WORDS, FilterBit, FilterKind, MAX_LEGS, MAX_LINKS, Reason};
 use ha_common::tables::HostTables;
 use ha_common::time::{Nanos, Ticks};
 
@@ -129,6 +129,8 @@ impl Kernel {
         self.fill_array("VSERVERS", &tables.vservers)?;
         self.fill_array("RINGS", &tables.rings)?;
         self.fill_array("BACKENDS", &tables.backends)?;
+        self.fill_array("SNIPS", &tables.snips)?;
+        self.fill_filters(tables)?;
         self.fill_hash("FLOWS", &tables.flows.borrow())?;
         self.fill_hash("EMBRYONIC", &tables.embryonic.borrow())?;
         self.fill_hash("EXCEPTIONS", &tables.exceptions.borrow())?;
@@ -142,6 +144,20 @@ impl Kernel {
         }
         for &reason in Reason::ALL {
             map::put_per_cpu(self.map("COUNTERS")?, &(reason as u32), &Counter::default())?;
+        }
+        Ok(())
+    }
+
+    /// Sets the bit of every key, and no other.
+    pub fn fill_filters(&self, tables: &HostTables) -> Result<()> {
+        let mut filters: [Vec<u64>; FilterKind::ALL.len()] = std::array::from_fn(|_| vec![0; FILTER_WORDS]);
+        let mut add = |kind: FilterKind, bit: FilterBit| filters[kind as usize][bit.word()] |= bit.mask();
+        tables.vserver_index.keys().for_each(|key| add(FilterKind::Vserver, FilterBit::service(key)));
+        tables.owners.keys().for_each(|key| add(FilterKind::Owner, FilterBit::service(key)));
+        tables.addresses.keys().for_each(|key| add(FilterKind::Address, FilterBit::address(key)));
+        for (kind, words) in FilterKind::ALL.into_iter().zip(&filters) {
+            let words: &[u64; FILTER_WORDS] = words.as_slice().try_into()?;
+            map::put(self.map("FILTERS")?, &(kind as u32), words).context("fill FILTERS")?;
         }
         Ok(())
     }

@@ -189,23 +189,11 @@ fn lives(tables: &HostTables) -> Vec<Vector> {
     let key = flow_key(WEB, CLIENT, port, 6);
     let recorded = move |tables: &mut HostTables| record(tables, key, 1);
     let with_ttl = |ttl| Frame { ttl, ..request(VIP, tcp(port, 80, "A")) };
-    let web6 = port_to(tables, WEB6, CLIENT6, FIRST6);
-    let last6 = Frame { ttl: 1, ..request(VIP6, tcp(web6, 80, "A")) };
     vec![
         Vector::new("forward: a packet at its last hop but one leaves with its last")
             .with(recorded)
             .received(CLIENT_LEG, with_ttl(2).bytes())
             .leaves(TO_SERVERS, Reason::ForwardHit, translated(&with_ttl(2), 1).bytes()),
-        Vector::new("forward: a packet at its last hop is not forwarded")
-            .with(recorded)
-            .received(CLIENT_LEG, with_ttl(1).bytes())
-            .drops(Reason::TtlExceeded),
-        Vector::new("forward: a packet without any hop left is not forwarded")
-            .received(CLIENT_LEG, with_ttl(0).bytes())
-            .drops(Reason::TtlExceeded),
-        Vector::new("forward v6: a packet at its last hop is not forwarded")
-            .received(CLIENT_LEG, last6.bytes())
-            .drops(Reason::TtlExceeded),
     ]
 }
 
@@ -247,7 +235,6 @@ fn ends(tables: &HostTables) -> Vec<Vector> {
         sends("forward: the port of another protocol", &request(VIP, udp(port, 80))).drops(Reason::NoVserver),
         sends("forward: an unknown mode forwards nothing", &segment)
             .with(|tables| tables.vservers[WEB as usize].mode = 9)
-            .drops(Reason::NotConfigured)
-            .changing(FLOW),
+            .drops(Reason::NotConfigured),
     ]
 }

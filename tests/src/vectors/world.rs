@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ha_common::abi::{
-    Address, AddressKey, Backend, Embryo, Flow, FlowKey, Interface, Ip, Key, NextHop, Node, NodeGroup, Owner, Ring, ServiceKey,
-    Term, Vserver, address_flags, backend_flags, hash_kind, interface_flags, mode, vserver_flags,
+    Address, AddressKey, Backend, Embryo, Flow, FlowKey, Interface, Ip, Key, Nat, NextHop, Node, NodeGroup, Owner, ReverseKey,
+    Ring, ServiceKey, Snip, Term, Vserver, address_flags, backend_flags, hash_kind, interface_flags, mode, vserver_flags,
 };
 use ha_common::tables::{HostTables, Route};
 use ha_common::time::{Nanos, Ticks};
@@ -82,7 +82,20 @@ pub const LOST: u32 = 6;
 pub const SHARED: u32 = 7;
 /// A backend in VLAN [`SERVER_VLAN`].
 pub const TAGGED: u32 = 8;
-const ALL_BACKENDS: u32 = 9;
+/// A backend that does not see its clients' addresses.
+pub const HIDDEN: u32 = 9;
+/// As [`HIDDEN`], IPv6.
+pub const HIDDEN6: u32 = 10;
+/// A backend with a narrow way to it.
+pub const NARROW: u32 = 11;
+/// The largest packet on the way to [`NARROW`].
+pub const NARROW_MTU: u16 = 90;
+/// As [`NARROW`], IPv6.
+pub const NARROW6: u32 = 12;
+const ALL_BACKENDS: u32 = 13;
+/// Source ports that this node may give out on each SNIP: the first, and how many.
+pub const PORTS: (u16, u16) = (2000, 8);
+
 /// Port of every backend.
 pub const BACKEND_PORT: u16 = 8080;
 
@@ -115,16 +128,43 @@ pub const DIRECT6: u32 = 12;
 /// TCP 82 at [`VIP6`]: NAT, hash-only.
 pub const HASHED6: u32 = 13;
 
+/// TCP 87 at [`VIP`]: NAT, before [`HIDDEN`].
+pub const MASKED: u32 = 14;
+/// UDP 55 at [`VIP`]: the same.
+pub const MASKED_UDP: u32 = 15;
+/// TCP 87 at [`VIP6`]: NAT, before [`HIDDEN6`].
+pub const MASKED6: u32 = 16;
+/// TCP 88 at [`VIP`]: tunnels, to IPv4 backends.
+pub const WRAPPED: u32 = 17;
+/// TCP 88 at [`VIP6`]: tunnels, to IPv6 backends.
+pub const WRAPPED6: u32 = 18;
+/// TCP 89 at [`VIP6`]: tunnels, to IPv4 backends.
+pub const MIXED: u32 = 19;
+/// TCP 89 at [`VIP`]: tunnels, to IPv6 backends.
+pub const MIXED6: u32 = 20;
+/// TCP 90 at [`VIP`]: tunnels, to [`TAGGED`].
+pub const WRAPPED_TO_VLAN: u32 = 21;
+/// TCP 91 at [`VIP`]: NAT, before [`NARROW`].
+pub const SQUEEZED: u32 = 22;
+/// TCP 92 at [`VIP`]: tunnels, to [`NARROW`].
+pub const WRAPPED_SQUEEZED: u32 = 23;
+/// TCP 91 at [`VIP6`]: NAT, before [`NARROW6`].
+pub const SQUEEZED6: u32 = 24;
+
 /// log2 of the slots of every ring here.
 const RING_BITS: u32 = 8;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
+fn is_v6(index: u32) -> bool {
+    matches!(index, FIRST6..LOST | HIDDEN6 | NARROW6)
+}
+
 /// Address of backend `index`.
 pub fn backend_addr(index: u32) -> IpAddr {
     let last = 11 + index as u16;
-    if (FIRST6..LOST).contains(&index) {
+    if is_v6(index) {
         return Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, last).into();
     }
     Ipv4Addr::new(10, 2, 0, last as u8).into()
@@ -163,15 +203,40 @@ pub fn port_to(tables: &HostTables, index: u32, client: IpAddr, backend: u32) ->
     (40_000..).find(|&port| placed(tables, index, client, port) == backend).expect("every backend has slots")
 }
 
+/// The source port that the client's flow from `port` gets towards a backend that does not see it, as its `n`th choice.
+pub fn source_port(client: IpAddr, port: u16, n: u32) -> u16 {
+    let hash = ha_common::pipeline::client_hash(hash_kind::SOURCE_PORT, &client.into(), Be16::new(port));
+    let spread = u64::from(ha_common::pipeline::rehash(hash, n) & 0xffff);
+    PORTS.0 + (spread * u64::from(PORTS.1) / 0x1_0000) as u16
+}
+
+/// What a backend that does not see the client sees of its flow: `port` of the SNIP of its family.
+pub fn masked(index: u32, port: u16) -> Nat {
+    Nat { snip: u16::from(is_v6(index)), port: Be16::new(port) }
+}
+
+/// How an answer of backend `index` to `port` of the SNIP is looked up.
+pub fn reverse_key(index: u32, port: u16, protocol: u8) -> ReverseKey {
+    let addr = if is_v6(index) { SNIP6 } else { SNIP };
+    ReverseKey { backend: index, addr: addr.into(), port: Be16::new(port), protocol: protocol.into() }
+}
+
+/// Records a flow of the client that its backend sees at `port` of the SNIP.
+pub fn record_masked(tables: &HostTables, key: FlowKey, backend: u32, port: u16) {
+    record(tables, key, backend);
+    tables.flows.borrow_mut().get_mut(&key).expect("recorded").nat = masked(backend, port);
+    tables.reverse.borrow_mut().insert(reverse_key(backend, port, key.protocol as u8), key);
+}
+
 /// Records a flow of the client.
 pub fn record(tables: &HostTables, key: FlowKey, backend: u32) {
     let flow = Flow { backend, client_packets: 3, client_bytes: 300, client_hop: client_hop(), ..Flow::default() };
-    tables.flows.borrow_mut().insert(key, Flow { generation: 1, seen: Ticks(5), opened: Ticks(4), ..flow });
+    tables.flows.borrow_mut().insert(key, Flow { generation: 1, seen: Ticks(5).low(), opened: Ticks(4), ..flow });
 }
 
 /// Leaves what the SYN of a flow leaves.
 pub fn conceive(tables: &HostTables, key: FlowKey, backend: u32) {
-    tables.embryonic.borrow_mut().insert(key, Embryo { backend, client_hop: client_hop() });
+    tables.embryonic.borrow_mut().insert(key, Embryo { backend, client_hop: client_hop(), nat: Nat::NONE });
 }
 
 /// This node serves no more.
@@ -244,15 +309,26 @@ fn addresses(tables: &mut HostTables) {
 
 fn backends(tables: &mut HostTables) {
     for index in 0..ALL_BACKENDS {
-        let shared = if index == SHARED { backend_flags::SHARED } else { 0 };
+        let shared = match index {
+            SHARED => backend_flags::SHARED,
+            HIDDEN | HIDDEN6 => backend_flags::SNAT | backend_flags::SHARED,
+            _ => 0,
+        };
+        let mtu = if matches!(index, NARROW | NARROW6) { NARROW_MTU } else { 1500 };
         let next_hop = if index == LOST { NextHop::default() } else { backend_hop(index) };
         tables.backends.push(Backend {
             flags: backend_flags::UP | shared,
             addr: backend_addr(index).into(),
             port: Be16::new(BACKEND_PORT),
+            mtu,
             next_hop,
+            snips: is_v6(index).into(),
+            snip_count: 1,
             ..Backend::default()
         });
+    }
+    for addr in [SNIP, SNIP6] {
+        tables.snips.push(Snip { addr: addr.into(), first_port: PORTS.0, ports: PORTS.1, reserved: 0 });
     }
 }
 
@@ -277,6 +353,18 @@ fn vservers(tables: &mut HostTables) {
     });
     add(tables, (VIP6, 81, TCP), v6, |vserver| vserver.mode = mode::MAC);
     add(tables, (VIP6, 82, TCP), v6, |vserver| vserver.flags = vserver_flags::HASH_ONLY);
+    add(tables, (VIP, 87, TCP), &[HIDDEN], |_| {});
+    add(tables, (VIP, 55, UDP), &[HIDDEN], |_| {});
+    add(tables, (VIP6, 87, TCP), &[HIDDEN6], |_| {});
+    let tunnel = |vserver: &mut Vserver| vserver.mode = mode::TUNNEL;
+    add(tables, (VIP, 88, TCP), v4, tunnel);
+    add(tables, (VIP6, 88, TCP), v6, tunnel);
+    add(tables, (VIP6, 89, TCP), v4, tunnel);
+    add(tables, (VIP, 89, TCP), v6, tunnel);
+    add(tables, (VIP, 90, TCP), &[TAGGED], tunnel);
+    add(tables, (VIP, 91, TCP), &[NARROW], |_| {});
+    add(tables, (VIP, 92, TCP), &[NARROW], tunnel);
+    add(tables, (VIP6, 91, TCP), &[NARROW6], |_| {});
     // The second vserver of VIP:80 is the one in the VLAN.
     let key = |domain| ServiceKey { addr: Ip::from(VIP), domain, port: Be16::new(80), protocol: TCP.into() };
     tables.vserver_index.insert(key(0), WEB);
@@ -307,14 +395,21 @@ fn add(tables: &mut HostTables, (vip, port, protocol): (IpAddr, u16, u8), member
 fn owners(tables: &mut HostTables) {
     for index in 0..ALL_BACKENDS {
         let vserver = match index {
-            SHARED => ha_common::abi::AMBIGUOUS,
+            SHARED | HIDDEN | HIDDEN6 => ha_common::abi::AMBIGUOUS,
+            NARROW => SQUEEZED,
+            NARROW6 => SQUEEZED6,
             TAGGED => TO_VLAN,
             LOST => WAYLESS,
             FIRST6.. => WEB6,
             _ => WEB,
         };
         own(tables, index, TCP, vserver);
-        own(tables, index, UDP, if (FIRST6..LOST).contains(&index) { DNS6 } else { DNS });
+        let udp = match index {
+            HIDDEN | HIDDEN6 => ha_common::abi::AMBIGUOUS,
+            _ if is_v6(index) => DNS6,
+            _ => DNS,
+        };
+        own(tables, index, UDP, udp);
     }
 }
 

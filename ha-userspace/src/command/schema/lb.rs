@@ -71,7 +71,7 @@ const OTHER_METHODS: &[Refused] = &[Refused {
 }];
 
 const OTHER_MODES: &[Refused] =
-    &[Refused { words: &["IPTUNNEL", "TOS"], why: "this redirection is not supported; allowed are IP, MAC" }];
+    &[Refused { words: &["TOS"], why: "this redirection is not supported; allowed are IP, MAC, IPTUNNEL" }];
 
 const KEPT_PORT: &[Refused] =
     &[Refused { words: &["YES"], why: "ports are not translated: the client's port is kept; leave -useproxyport at NO" }];
@@ -96,7 +96,7 @@ pub static VSERVER: Entity = Entity {
         flag("m", "m", Kind::Word(Mode::WORDS))
             .or("IP")
             .refusing(OTHER_MODES)
-            .help("IP translates the destination, MAC lets the service answer the client itself"),
+            .help("IP translates addresses; with MAC and IPTUNNEL the service has the VIP and answers the client itself"),
         flag("state", "state", SWITCH).or("ENABLED").help("whether it is in use"),
         flag("sessionless", "sessionless", SWITCH)
             .or("DISABLED")

@@ -88,8 +88,6 @@ fn what_cannot_be_is_refused_with_its_reason_and_changes_nothing() {
         ("unbind fis empty client0", 258, "it is not in empty"),
         ("rm interface spare0", 257, "unbind fis uplinks spare0 first"),
         // Pairs of virtual server and service that cannot work.
-        ("set service s1 -usip NO", 257, "source NAT is not available"),
-        ("set lb vserver web6 -m IP", 257, "set service s6 -usip YES and make the pair the backend's gateway, or use -m MAC"),
         ("set lb vserver web -m MAC", 257, "this mode changes no port"),
         ("bind lb vserver web s6", 257, "address families are not translated"),
         // What is no change.

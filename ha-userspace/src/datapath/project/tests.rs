@@ -5,6 +5,8 @@ use crate::net::neighbour;
 
 use super::*;
 
+const PORTS: SourcePorts = SourcePorts { first: 1024, count: 15_872 };
+
 const PAIR: &str = "
 set ns config -IPAddress 10.9.0.1 -netmask 255.255.255.0
 set interface client0 -haMonitor ON -haHeartbeat OFF
@@ -45,7 +47,7 @@ fn links() -> Vec<Link> {
 }
 
 fn plain(config: &Config) -> Desired {
-    project(config, &links(), &[], &HashMap::new(), &NextHops::new())
+    project(config, &links(), &[], &HashMap::new(), &NextHops::new(), PORTS)
 }
 
 fn address(desired: &Desired, text: &str) -> u32 {
@@ -78,7 +80,7 @@ fn a_members_frames_are_the_bonds() {
 #[test]
 fn an_interface_that_is_missing_keeps_its_number() {
     let present: Vec<Link> = links().into_iter().filter(|link| link.name != "client0").collect();
-    let desired = project(&config(""), &present, &[], &HashMap::new(), &NextHops::new());
+    let desired = project(&config(""), &present, &[], &HashMap::new(), &NextHops::new(), PORTS);
     assert_eq!(desired.legs[..3], [5, 0, 3]);
 }
 
@@ -115,7 +117,7 @@ fn vserver_has_key_method_and_weighted_members() {
 fn services_are_up_unless_a_monitor_says_otherwise() {
     let config = config("disable service d1\n");
     let verdicts = [("s1", Verdict::Down), ("s2", Verdict::Down)].map(|(name, verdict)| (name.to_owned(), verdict));
-    let desired = project(&config, &links(), &[], &verdicts.into(), &NextHops::new());
+    let desired = project(&config, &links(), &[], &verdicts.into(), &NextHops::new(), PORTS);
     let up = |name: &str| desired.is_up(config.service(name).unwrap().index);
     assert_eq!(["s1", "s2", "d1"].map(up), [false, true, false], "s2 has no monitor, d1 is disabled");
     assert!(plain(&config).is_up(config.service("s1").unwrap().index), "nobody has asked yet");
@@ -126,7 +128,7 @@ fn services_are_up_unless_a_monitor_says_otherwise() {
 fn a_backend_is_reached_by_the_neighbours_mac_from_the_interfaces_own() {
     let config = config("");
     let hops = NextHops::from([("10.2.0.11".parse().unwrap(), neighbour::NextHop { ifindex: 3, mac: [6; 6] })]);
-    let desired = project(&config, &links(), &[], &HashMap::new(), &hops);
+    let desired = project(&config, &links(), &[], &HashMap::new(), &hops, PORTS);
     let hop = |name: &str| desired.backends[&config.service(name).unwrap().index].next_hop;
     assert_eq!(hop("s1"), NextHop::new([6; 6], [2, 0, 0, 0, 0, 3], 3, 0));
     assert!(hop("s2").is_unknown());
@@ -136,8 +138,10 @@ fn a_backend_is_reached_by_the_neighbours_mac_from_the_interfaces_own() {
 fn a_restart_inherits_verdicts_of_backends_that_are_the_same() {
     let config = config("");
     let verdicts = HashMap::from([("s1".to_owned(), Verdict::Down)]);
-    let before =
-        Present { backends: project(&config, &links(), &[], &verdicts, &NextHops::new()).backends, ..Present::default() };
+    let before = Present {
+        backends: project(&config, &links(), &[], &verdicts, &NextHops::new(), PORTS).backends,
+        ..Present::default()
+    };
     let verdict = |name: &str| inherited_verdict(&config, &before, name);
     assert_eq!([verdict("s1"), verdict("s2")], [Verdict::Down, Verdict::Up]);
     assert_eq!(inherited_verdict(&config, &Present::default(), "s1"), Verdict::Unknown);
@@ -147,7 +151,7 @@ fn a_restart_inherits_verdicts_of_backends_that_are_the_same() {
 fn own_addresses_are_the_hosts_and_floating_ones_are_not() {
     let config = config("add ns ip 10.1.0.101 255.255.255.255 -type VIP\n");
     let own = ["10.1.0.11", "10.1.0.101"].map(|text| text.parse().unwrap());
-    let desired = project(&config, &links(), &own, &HashMap::new(), &NextHops::new());
+    let desired = project(&config, &links(), &own, &HashMap::new(), &NextHops::new(), PORTS);
     let flags = |text: &str| {
         let addr: std::net::IpAddr = text.parse().unwrap();
         desired.addresses[&AddressKey { addr: addr.into(), domain: 0 }].flags
@@ -171,7 +175,7 @@ fn frames_to_backends_leave_from_the_virtual_mac_of_their_leg() {
     let config = config("add vrid 60\nbind vrid 60 -ifnum server0\n");
     let hop = neighbour::NextHop { ifindex: 3, mac: [2, 0, 0, 0, 0, 11] };
     let hops = NextHops::from([("10.2.0.11".parse().unwrap(), hop)]);
-    let desired = project(&config, &links(), &[], &HashMap::new(), &hops);
+    let desired = project(&config, &links(), &[], &HashMap::new(), &hops, PORTS);
     let sources: Vec<[u8; 6]> = desired
         .backends
         .values()

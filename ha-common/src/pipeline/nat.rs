@@ -1,0 +1,108 @@
+//! Which source does a backend see, and whose answer is it then?
+//!
+//! `REVERSE` is the allotment itself: a port belongs to whoever put it there first, for one backend, so that every backend has all
+//! ports of an address. The first choice follows from the client alone: a connection whose SYN was forgotten under a flood gets the
+//! same port again. What only sent a SYN holds its port in `REVERSE_EMBRYONIC`, which evicts.
+
+use crate::abi::{Backend, FlowKey, Nat, Reason, ReverseKey, hash_kind, tcp_seen};
+use crate::tables::{Claimed, Tables};
+use crate::wire::Be16;
+
+use super::flow;
+use super::hash::{client_hash, rehash};
+use super::parse::Story;
+use super::rewrite::Plan;
+
+/// Ports that are tried for a new flow.
+const TRIES: u32 = 12;
+
+/// Gives the flow of `plan` a source towards its backend, unless it has one already that is still its own: to keep, or, if it begins now, until
+/// it is needed elsewhere. What it had before stays when there is none.
+///
+/// # Errors
+/// Why its packet cannot go on.
+#[inline(never)]
+pub fn allot<T: Tables>(tables: &T, story: &Story, plan: &mut Plan) -> Result<(), Reason> {
+    let backend = tables.backend(plan.index).ok_or(Reason::NoBackend)?;
+    if backend.snip_count == 0 {
+        return Err(Reason::NoSnip);
+    }
+    if plan.nat_for != plan.index {
+        plan.nat = Nat::NONE;
+    }
+    if plan.nat.is_none() && flow::tcp_marks(story) & tcp_seen::RST != 0 {
+        // Of a connection that nobody knows: the backend would know its source as little.
+        return Err(Reason::NoPort);
+    }
+    let hash = client_hash(hash_kind::SOURCE_PORT, &story.here.addr, story.here.port);
+    let keep = plan.recorded || !story.opens();
+    for n in 0..=TRIES {
+        if !plan.nat.is_none() {
+            match claim(tables, plan, keep) {
+                Claimed::Yes => return Ok(()),
+                Claimed::Full => return Err(Reason::NoRoom),
+                Claimed::Taken => {}
+            }
+        }
+        plan.nat = candidate(tables, backend, rehash(hash, n));
+    }
+    Err(Reason::NoPort)
+}
+
+/// The source that `hash` falls on.
+#[inline(always)]
+fn candidate<T: Tables>(tables: &T, backend: &Backend, hash: u32) -> Nat {
+    let index = backend.snips + (((hash >> 16) * (backend.snip_count & 0xffff)) >> 16);
+    let Some(snip) = tables.snip(index) else {
+        return Nat::NONE;
+    };
+    let offset = ((hash & 0xffff) * u32::from(snip.ports)) >> 16;
+    Nat { snip: index as u16, port: Be16::new(snip.first_port.wrapping_add(offset as u16)) }
+}
+
+/// Puts the source where answers to it are looked up, for a flow that may hold it already.
+#[inline(always)]
+fn claim<T: Tables>(tables: &T, plan: &Plan, keep: bool) -> Claimed {
+    let Some(key) = key_of(tables, plan) else {
+        return Claimed::Taken;
+    };
+    let holder = tables.reverse(&key);
+    if holder.is_some_and(|holder| holder != plan.key) {
+        return Claimed::Taken;
+    }
+    if !keep {
+        return if holder.is_some() { Claimed::Yes } else { tables.reverse_embryo_claim(&key, &plan.key) };
+    }
+    match tables.reverse_claim(&key, &plan.key) {
+        // Its own, of a flow whose record was lost.
+        Claimed::Taken if holder.is_some() => Claimed::Yes,
+        claimed => claimed,
+    }
+}
+
+/// The source of a flow that finds no room after all is free again.
+#[inline(always)]
+pub fn give_back<T: Tables>(tables: &T, plan: &Plan) {
+    if let Some(key) = key_of(tables, plan) {
+        tables.reverse_remove(&key);
+    }
+}
+
+/// Notes whose answers a backend that several vservers share will send to a client that it sees itself.
+#[inline(always)]
+pub fn note<T: Tables>(tables: &T, story: &Story, flow: &FlowKey, backend: u32) {
+    let key = ReverseKey { backend, addr: flow.addr, port: flow.port, protocol: flow.protocol };
+    if story.opens() {
+        tables.reverse_embryo_insert(&key, flow);
+    } else {
+        // Without room its answers are dropped, and counted there.
+        let _ = tables.reverse_insert(&key, flow);
+    }
+}
+
+/// How the answers of a flow's backend are looked up.
+#[inline(always)]
+fn key_of<T: Tables>(tables: &T, plan: &Plan) -> Option<ReverseKey> {
+    let snip = tables.snip(plan.nat.snip.into())?;
+    Some(ReverseKey { backend: plan.index, addr: snip.addr, port: plan.nat.port, protocol: plan.key.protocol })
+}
