@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use aya::programs::XdpMode;
 
 use super::generator::{self, Amount, Spent};
@@ -11,6 +11,7 @@ use super::traffic::{OUTSIDE, Way};
 use crate::harness::napi;
 use crate::harness::netdev;
 use crate::harness::netns::Netns;
+use crate::harness::rt;
 use crate::harness::run::Run;
 
 /// The near end's own address, from which real connections come; clients are behind it.
@@ -44,6 +45,9 @@ const FAR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 4];
 
 /// The CPU of a device whose packets have a thread of their own.
 pub const DEVICE_CPU: usize = 1;
+
+/// Before all programs of ordinary priority.
+const FIRST: i32 = -20;
 
 /// Address of backend `number`, from 0.
 pub fn backend(number: usize) -> Ipv4Addr {
@@ -112,9 +116,13 @@ impl Bed {
 
     /// Gives what arrives on the device's client leg a thread on a CPU of its own; that thread's id.
     pub fn thread(&self) -> Result<i32> {
-        napi::spawn(&self.middle, CLIENT_LEG, DEVICE_CPU)?.into_iter().next().ok_or_else(|| {
-            anyhow::anyhow!("{CLIENT_LEG} in {} got no thread of its own (threaded NAPI, Linux 5.12)", self.middle.name())
-        })
+        let made = napi::spawn(&self.middle, CLIENT_LEG, DEVICE_CPU)?;
+        let thread = made.first().copied().with_context(|| {
+            format!("{CLIENT_LEG} in {} got no thread of its own (threaded NAPI, Linux 5.12)", self.middle.name())
+        })?;
+        // As what an interrupt brings, it goes before programs.
+        rt::set_nice(thread, FIRST)?;
+        Ok(thread)
     }
 }
 

@@ -28,6 +28,8 @@ const TRIALS: u32 = 9;
 const TRIAL: Duration = Duration::from_millis(500);
 /// The device may need so long to take new backends into service: their first health checks.
 const SETTLES_WITHIN: Duration = Duration::from_secs(8);
+/// Frames per second, without a flood.
+const PROBING: u64 = 20_000;
 /// Rounds in which each connection sends once more, after the flood.
 const LAST_ROUNDS: usize = 3;
 /// Clients that make one connection after the other.
@@ -55,7 +57,9 @@ pub struct Outcome {
     pub device: &'static str,
     /// Packets of 65,536 established flows that it carries in a second.
     pub rate_without_loss: u64,
-    /// SYNs of the flood in a second, as sent.
+    /// Frames in a second that the flood was to have, and SYNs in a second that were sent: a busy machine sends less.
+    pub aimed_rate: u64,
+    /// See there.
     pub flood_rate: u64,
     /// SYNs in all, and how many reached a backend.
     pub flood: [u64; 2],
@@ -107,7 +111,7 @@ pub fn run(kind: Kind, flood: &Flood) -> Result<Outcome> {
     let (mut outcome, under) =
         outcome.map_err(|error| error.context(bench.device(kind).map(super::device::Device::log).unwrap_or_default()))?;
     for _ in 0..LAST_ROUNDS {
-        bench.tell_each(kind, NAT_PORT, Says::Data, RECORDED)?;
+        bench.tell_each(kind, NAT_PORT, Says::Data, RECORDED, PROBING)?;
     }
     let after = bench.programs.seen(RECORDED)?;
     outcome.rate_without_loss = rate_without_loss;
@@ -148,16 +152,16 @@ fn rate_without_loss(bench: &mut Bench, row: &Row) -> Result<u64> {
 
 /// Opens the connections, notes where each goes, and adds backends.
 fn open(bench: &Bench, kind: Kind) -> Result<Vec<Seen>> {
-    bench.open_flows(kind, NAT_PORT, RECORDED)?;
+    bench.open_flows(kind, NAT_PORT, RECORDED, PROBING)?;
     bench.programs.forget_seen()?;
     bench.programs.behave(false, true)?;
-    bench.tell_each(kind, NAT_PORT, Says::Data, RECORDED)?;
+    bench.tell_each(kind, NAT_PORT, Says::Data, RECORDED, PROBING)?;
     let known = bench.programs.seen(RECORDED)?;
     let silent = known.iter().filter(|flow| flow.segments == 0).count();
     ensure!(silent == 0, "{silent} of {RECORDED} connections do not work before the flood");
     bench.device(kind)?.grow()?;
     std::thread::sleep(SETTLES_WITHIN);
-    bench.tell_each(kind, NAT_PORT, Says::Data, RECORDED)?;
+    bench.tell_each(kind, NAT_PORT, Says::Data, RECORDED, PROBING)?;
     let seen = bench.programs.seen(RECORDED)?;
     let moved = seen.iter().filter(|flow| flow.moves > 0).count();
     ensure!(moved == 0, "{moved} of {RECORDED} connections moved when backends were added, before the flood");
@@ -194,6 +198,7 @@ fn under_flood(bench: &Bench, kind: Kind, flood: &Flood, rate: u64) -> Result<(O
     let outcome = Outcome {
         device: kind.name(),
         rate_without_loss: 0,
+        aimed_rate: rate,
         flood_rate,
         // All that arrived but the connections' segments, which are few beside.
         flood: [spent.sent[0], arrived.min(spent.sent[0])],
@@ -245,10 +250,22 @@ fn connect() -> std::io::Result<Duration> {
 /// A table.
 pub fn table(outcomes: &[Outcome]) -> String {
     let line = |outcome: &Outcome| {
-        let Outcome { device, rate_without_loss, flood_rate, flood, established, silent, moved, segments, tried, .. } = outcome;
+        let Outcome {
+            device,
+            rate_without_loss,
+            aimed_rate,
+            flood_rate,
+            flood,
+            established,
+            silent,
+            moved,
+            segments,
+            tried,
+            ..
+        } = outcome;
         let reasons: String = outcome.reasons.iter().take(6).map(|(name, count)| format!("  {name} {count}")).collect();
         format!(
-            "{device}: without loss {rate_without_loss}/s; flood {flood_rate}/s: {} SYNs, {} reached a backend\n  \
+            "{device}: without loss {rate_without_loss}/s; flood {flood_rate}/s of {aimed_rate}/s aimed at: {} SYNs, {} reached a backend\n  \
              {established} connections: {} lost ({silent} silent, {moved} moved); of their {} segments {} arrived during the flood\n  \
              {tried} new connections: {} at once, {} after one repeated SYN: {:.2} % made\n  \
              packets left by reason:{reasons}\n",
