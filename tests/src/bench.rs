@@ -6,7 +6,7 @@ mod rig;
 
 pub use paths::{Path, paths};
 pub use report::{Row, print_json, print_table};
-pub use rig::Rig;
+pub use rig::{Rig, object};
 
 /// Frames per round and CPU.
 pub const REPEATS: u32 = 300_000;

@@ -9,5 +9,6 @@ pub mod guests;
 pub mod harness;
 pub mod kernel;
 pub mod model;
+pub mod rate;
 pub mod sim;
 pub mod vectors;

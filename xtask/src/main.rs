@@ -45,7 +45,7 @@ enum Command {
     #[command(disable_help_flag = true)]
     Model(Forwarded),
     /// Measures: `bench packet` gives nanoseconds per packet, `bench failover` outages and false takeovers, `bench announce` how soon
-    /// many VIPs are reachable.
+    /// many VIPs are reachable, `bench rate` what a packet costs on a live path.
     Bench {
         #[command(subcommand)]
         what: Bench,
@@ -63,6 +63,9 @@ enum Bench {
     /// How soon thousands of VIPs are reachable after a takeover, with a virtual MAC and without.
     #[command(disable_help_flag = true)]
     Announce(Forwarded),
+    /// What a packet costs on a live path beside the kernel's and nftables' cost, and what a flood of SYNs does.
+    #[command(disable_help_flag = true)]
+    Rate(Forwarded),
 }
 
 /// Arguments that another program understands.
@@ -94,6 +97,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Model(args) => forward::become_binary("model", &args.arguments),
         Command::Bench { what: Bench::Packet(args) } => forward::become_binary("bench-packet", &args.arguments),
         Command::Bench { what: Bench::Announce(args) } => forward::become_binary("bench-announce", &args.arguments),
+        Command::Bench { what: Bench::Rate(args) } => forward::become_binary("bench-rate", &args.arguments),
         Command::Bench { what: Bench::Failover(args) } => forward::become_binary("bench-failover", &args.arguments),
     }
 }

@@ -68,8 +68,9 @@ static UNDER_TEST: ProgramArray<1> = ProgramArray::new();
 #[btf_map]
 static LRU: LruHashMap<Key, [u64; 2], 1_048_576> = LruHashMap::new();
 
+/// First byte of the frame, and the one behind its last.
 #[inline(always)]
-fn bounds(context: *mut xdp_md) -> (usize, usize) {
+pub fn bounds(context: *mut xdp_md) -> (usize, usize) {
     // SAFETY: the context is valid while the program runs.
     unsafe {
         ((&raw const (*context).data).read_volatile() as usize, (&raw const (*context).data_end).read_volatile() as usize)

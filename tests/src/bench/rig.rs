@@ -247,6 +247,6 @@ fn program<'e>(ebpf: &'e Ebpf, name: &str) -> Result<&'e ProgramFd> {
 }
 
 /// Where the build leaves the harness's object.
-fn object() -> PathBuf {
+pub fn object() -> PathBuf {
     concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bpf/bpfel-unknown-none/release/bench").into()
 }

@@ -21,26 +21,34 @@ const PRIORITY: i32 = 60;
 /// Gives each of `interfaces` in `netns` its own thread on `cpu`; their programs must be attached already.
 pub fn thread(netns: &Netns, interfaces: &[&str], cpu: usize) -> Result<()> {
     for interface in interfaces {
-        let prefix = format!("napi/{interface}-");
-        let before = tasks_named(&prefix)?;
-        // ip(8) mounts a sysfs that shows the namespace's own interfaces.
-        let write = format!("echo 1 > /sys/class/net/{interface}/threaded");
-        let output = Command::new("ip").args(["netns", "exec", netns.name(), "sh", "-c", &write]).output()?;
-        if !output.status.success() {
-            bail!("thread {interface} in {}: {}", netns.name(), String::from_utf8_lossy(&output.stderr).trim());
-        }
-        let mut cpus = CpuSet::new();
-        cpus.set(cpu)?;
-        for task in tasks_named(&prefix)?.difference(&before) {
-            rt::set_fifo(*task, PRIORITY)?;
-            sched_setaffinity(Pid::from_raw(*task), &cpus).with_context(|| format!("pin {prefix}* to CPU {cpu}"))?;
+        for task in spawn(netns, interface, cpu)? {
+            rt::set_fifo(task, PRIORITY)?;
         }
     }
     Ok(())
 }
 
+/// Gives `interface` in `netns` its own thread on `cpu`, one for each queue, of ordinary priority; the threads' ids.
+pub fn spawn(netns: &Netns, interface: &str, cpu: usize) -> Result<Vec<i32>> {
+    let prefix = format!("napi/{interface}-");
+    let before = tasks_named(&prefix)?;
+    // ip(8) mounts a sysfs that shows the namespace's own interfaces.
+    let write = format!("echo 1 > /sys/class/net/{interface}/threaded");
+    let output = Command::new("ip").args(["netns", "exec", netns.name(), "sh", "-c", &write]).output()?;
+    if !output.status.success() {
+        bail!("thread {interface} in {}: {}", netns.name(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu)?;
+    let made: Vec<i32> = tasks_named(&prefix)?.difference(&before).copied().collect();
+    for task in &made {
+        sched_setaffinity(Pid::from_raw(*task), &cpus).with_context(|| format!("pin {prefix}* to CPU {cpu}"))?;
+    }
+    Ok(made)
+}
+
 /// Kernel threads whose name starts with `prefix`.
-fn tasks_named(prefix: &str) -> Result<BTreeSet<i32>> {
+pub fn tasks_named(prefix: &str) -> Result<BTreeSet<i32>> {
     let tasks = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     // A task may end while we look.
     let named = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with(prefix));

@@ -26,17 +26,27 @@ pub fn set_up(interface: &str, up: bool) -> Result<()> {
 /// A veth hands frames on with unfinished checksums; once a program on the way transmits or redirects such a frame nobody finishes it
 /// and the receiver drops it. Real NICs finish checksums on send.
 pub fn finish_checksums(interface: &str) -> Result<()> {
+    const ETHTOOL_SET_TX_CHECKSUM: u32 = 0x17;
+    set_feature(interface, ETHTOOL_SET_TX_CHECKSUM, false)
+        .with_context(|| format!("turn off transmit checksum offload of {interface}"))
+}
+
+/// Has the interface's host join segments on receipt, without which a veth takes no frames from programs but with one of its own.
+pub fn join_segments(interface: &str) -> Result<()> {
+    const ETHTOOL_SET_GRO: u32 = 0x2c;
+    set_feature(interface, ETHTOOL_SET_GRO, true).with_context(|| format!("turn on generic receive offload of {interface}"))
+}
+
+fn set_feature(interface: &str, command: u32, on: bool) -> Result<()> {
     #[repr(C)]
     struct EthtoolValue {
         command: u32,
         data: u32,
     }
-    const ETHTOOL_SET_TX_CHECKSUM: u32 = 0x17;
-    let mut value = EthtoolValue { command: ETHTOOL_SET_TX_CHECKSUM, data: 0 };
+    let mut value = EthtoolValue { command, data: on.into() };
     let mut request = request_for(interface)?;
     request.ifr_ifru.ifru_data = (&raw mut value).cast();
-    call(&control_socket()?, libc::SIOCETHTOOL, &mut request)
-        .with_context(|| format!("turn off transmit checksum offload of {interface}"))
+    Ok(call(&control_socket()?, libc::SIOCETHTOOL, &mut request)?)
 }
 
 /// Whether the interface is up and its peer too.

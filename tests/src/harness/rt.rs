@@ -39,3 +39,10 @@ pub fn set_fifo(pid: i32, priority: i32) -> Result<()> {
     let result = unsafe { libc::sched_setscheduler(pid, libc::SCHED_FIFO, &raw const parameter) };
     Errno::result(result).with_context(|| format!("give task {pid} SCHED_FIFO priority {priority}")).map(drop)
 }
+
+/// Gives the task `pid` this nice value.
+pub fn set_nice(pid: i32, nice: i32) -> Result<()> {
+    // SAFETY: takes three integers and touches no memory.
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, pid as libc::id_t, nice) };
+    Errno::result(result).with_context(|| format!("give task {pid} the nice value {nice}")).map(drop)
+}
