@@ -6,7 +6,9 @@ use ha_common::abi::Reason;
 
 use crate::vectors::frames::{Arp, Body, Frame, echo, link, tcp};
 use crate::vectors::heartbeat;
-use crate::vectors::world::{self, CLIENT_LEG_MAC, CLIENT_MAC, DIRECT, DIRECT6, OWN, VIP, VIP6, WEB, WEB6};
+use crate::vectors::world::{
+    self, CLIENT_LEG_MAC, CLIENT_MAC, DIRECT, DIRECT6, MASKED, MASKED6, OWN, VIP, VIP6, WEB, WEB6, WRAPPED, WRAPPED6,
+};
 
 /// Length of every client's frame: what that harness program writes.
 pub const LEN: usize = 96;
@@ -139,9 +141,12 @@ pub fn paths() -> Vec<Path> {
     for own in [OWN, own6] {
         paths.push(path("non_vip", own, segment(80), Under::Product(Reason::NotOurs), many));
     }
-    for (name, vservers) in
-        [("nat_established", [(VIP, 80, WEB), (VIP6, 80, WEB6)]), ("dsr_established", [(VIP, 81, DIRECT), (VIP6, 81, DIRECT6)])]
-    {
+    for (name, vservers) in [
+        ("tunnel_established", [(VIP, 88, WRAPPED), (VIP6, 88, WRAPPED6)]),
+        ("nat_established", [(VIP, 80, WEB), (VIP6, 80, WEB6)]),
+        ("source_nat_established", [(VIP, 87, MASKED), (VIP6, 87, MASKED6)]),
+        ("dsr_established", [(VIP, 81, DIRECT), (VIP6, 81, DIRECT6)]),
+    ] {
         for (vip, port, vserver) in vservers {
             paths.extend(FLOWS.map(|flows| Path {
                 recorded: Some(vserver),

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use aya::maps::{Map, MapData, ProgramArray};
 use aya::programs::{ProgramFd, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use ha_common::abi::{Counter, Flow, FlowKey, Ip};
+use ha_common::abi::{Counter, Flow, FlowKey, Ip, Nat};
 use ha_common::tables::HostTables;
 use ha_common::time::{Nanos, Ticks};
 use ha_common::wire::Be16;
@@ -138,7 +138,10 @@ impl Rig {
         for chunk in chunks(path.flows) {
             let keys: Vec<FlowKey> = chunk.clone().map(|index| key(path, vserver, index)).collect();
             let backend = |index| world::placed(&tables, vserver, path.client(index), CLIENT_PORT);
-            let values: Vec<Flow> = chunk.map(|index| Flow { backend: backend(index), ..flow }).collect();
+            let hidden = matches!(vserver, world::MASKED | world::MASKED6);
+            let nat = |backend| if hidden { world::masked(backend, world::PORTS.0) } else { Nat::NONE };
+            let of = |backend| Flow { backend, nat: nat(backend), ..flow };
+            let values: Vec<Flow> = chunk.map(|index| of(backend(index))).collect();
             map::put_all(flows, &keys, &values).context("fill FLOWS")?;
         }
         self.filled = wanted;

@@ -70,7 +70,7 @@ fn interfaces_are_numbered_by_name_and_only_pure_ha_links_carry_strays() {
 fn a_members_frames_are_the_bonds() {
     let member = |name, ifindex, bond| Link { bond: Some(bond), ..link(name, ifindex) };
     let present = [links(), vec![member("eth0", 8, 2), member("eth1", 9, 2), member("eth2", 10, 1)]].concat();
-    let desired = project(&config(""), &present, &[], &HashMap::new(), &NextHops::new());
+    let desired = project(&config(""), &present, &[], &HashMap::new(), &NextHops::new(), PORTS);
     assert!(desired.has_bonds());
     assert_eq!([desired.interfaces[&8], desired.interfaces[&9]], [desired.interfaces[&2]; 2]);
     assert!(!desired.interfaces.contains_key(&10), "a bond that the configuration does not name is left alone");
