@@ -13,8 +13,11 @@ use super::hash::{client_hash, rehash};
 use super::parse::Story;
 use super::rewrite::Plan;
 
-/// Ports that are tried for a new flow.
-const TRIES: u32 = 12;
+/// Ports that are tried for a new flow. The first ones follow from the client; the others from the time as well, so that whoever asks again
+/// where nearly all are taken is not refused for the same ones for ever.
+const TRIES: u32 = 6;
+/// How many follow from the client alone.
+const FIRST_TRIES: u32 = 3;
 
 /// Gives the flow of `plan` a source towards its backend, unless it has one already that is still its own: to keep, or, if it begins now, until
 /// it is needed elsewhere. What it had before stays when there is none.
@@ -44,7 +47,8 @@ pub fn allot<T: Tables>(tables: &T, story: &Story, plan: &mut Plan) -> Result<()
                 Claimed::Taken => {}
             }
         }
-        plan.nat = candidate(tables, backend, rehash(hash, n));
+        let chance = if n < FIRST_TRIES { 0 } else { tables.ticks().low().0 };
+        plan.nat = candidate(tables, backend, rehash(hash ^ chance, n));
     }
     Err(Reason::NoPort)
 }
@@ -67,7 +71,7 @@ fn claim<T: Tables>(tables: &T, plan: &Plan, keep: bool) -> Claimed {
         return Claimed::Taken;
     };
     let holder = tables.reverse(&key);
-    if holder.is_some_and(|holder| holder != plan.key) {
+    if holder.is_some_and(|holder| !holder.is(&plan.key)) {
         return Claimed::Taken;
     }
     if !keep {
