@@ -15,9 +15,9 @@ use super::rewrite::Plan;
 
 /// Ports that are tried for a new flow. The first ones follow from the client; the others from the time as well, so that whoever asks again
 /// where nearly all are taken is not refused for the same ones for ever.
-const TRIES: u32 = 6;
+const TRIES: u32 = 3;
 /// How many follow from the client alone.
-const FIRST_TRIES: u32 = 3;
+const FIRST_TRIES: u32 = 2;
 
 /// Gives the flow of `plan` a source towards its backend, unless it has one already that is still its own: to keep, or, if it begins now, until
 /// it is needed elsewhere. What it had before stays when there is none.
