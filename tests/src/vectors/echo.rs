@@ -1,7 +1,7 @@
 //! Echo, and what else comes to a floating address without a vserver.
 
 use etherparse::IpNumber;
-use ha_common::abi::Reason;
+use ha_common::abi::{Reason, address_flags};
 use ha_common::pipeline::Action;
 
 use super::Vector;
@@ -52,6 +52,12 @@ pub fn vectors() -> Vec<Vector> {
         sends("echo: a VIP that is not to be heard is silent", &request(MUTE_VIP, echo(VIP, false))).drops(Reason::IcmpIgnored),
         sends("echo v6: a VIP that is not to be heard is silent", &request(MUTE_VIP6, echo(VIP6, false)))
             .drops(Reason::IcmpIgnored),
+        sends("echo: a VIP that answers neighbours only is silent", &ping)
+            .with(|tables| answers(tables, VIP, address_flags::ARP))
+            .drops(Reason::IcmpIgnored),
+        sends("echo: a VIP that does not answer neighbours replies", &ping)
+            .with(|tables| answers(tables, VIP, address_flags::ICMP))
+            .leaves(Action::Transmit, Reason::IcmpEcho, reply(&ping).bytes()),
         sends("echo: a request with a code is none", &request(VIP, icmp(8, 1))).drops(Reason::IcmpIgnored),
         sends("echo: an unreachable for a VIP is nobody's", &request(VIP, icmp(3, 4))).drops(Reason::IcmpIgnored),
         sends("echo: an unreachable for a local address is the host's", &request(LOCAL_VIP, icmp(3, 4))).passes(Reason::Local),

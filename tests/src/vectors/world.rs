@@ -239,6 +239,12 @@ pub fn conceive(tables: &HostTables, key: FlowKey, backend: u32) {
     tables.embryonic.borrow_mut().insert(key, Embryo { backend, client_hop: client_hop(), nat: Nat::NONE });
 }
 
+/// Of what [`address_flags::ARP`] and [`address_flags::ICMP`] stand for, `vip` does `answers` now.
+pub fn answers(tables: &mut HostTables, vip: IpAddr, answers: u32) {
+    let address = tables.addresses.get_mut(&AddressKey { addr: vip.into(), domain: 0 }).expect("is there");
+    address.flags = address.flags & !(address_flags::ARP | address_flags::ICMP) | answers;
+}
+
 /// This node serves no more.
 pub fn step_down(tables: &mut HostTables) {
     tables.node.groups[0].role_term = Term::NONE;

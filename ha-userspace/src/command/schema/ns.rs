@@ -2,7 +2,7 @@
 
 use super::attribute::{flag, key, position, switched};
 use super::{Attribute, Entity, Kind, Refused, Scope, Style, Verb};
-use crate::command::words::AddressType;
+use crate::command::words::{AddressType, IcmpResponse, NeighbourResponse};
 
 const SWITCH: Kind = Kind::Switch(Style::Enabled);
 const ON_OFF: Kind = Kind::Switch(Style::On);
@@ -108,6 +108,11 @@ const TYPE: Attribute =
         Refused { words: &["MIP", "GSLBsiteIP", "CLIP"], why: "this type does not exist here; allowed are VIP, SNIP" },
     ]);
 const ICMP: Attribute = flag("icmp", "icmp", SWITCH).or("ENABLED").help("whether echo requests to it are answered");
+const ICMP_RESPONSE: Attribute = flag("icmpResponse", "icmpresponse", Kind::Word(IcmpResponse::WORDS)).or("NONE").help(
+    "with -icmp ENABLED: of which of its virtual servers one, or all, must be up; VSVR_CNTRLD: one with -icmpVsrResponse ACTIVE, if there is any; \
+     an address without virtual servers answers always",
+);
+const NEIGHBOUR_RESPONSE: Kind = Kind::Word(NeighbourResponse::WORDS);
 const STATE: Attribute = flag("state", "state", SWITCH).or("ENABLED").help("whether it is in use");
 const VRID: Kind = Kind::Number { min: 1, max: 255 };
 const IP_VERBS: &[Verb] = &[Verb::Add, Verb::Set, Verb::Unset, Verb::Rm, Verb::Enable, Verb::Disable, Verb::Show];
@@ -128,6 +133,10 @@ pub static IP: Entity = Entity {
         ICMP,
         STATE,
         flag("vrID", "vrid", VRID).help("it lives on the legs of this virtual router only"),
+        ICMP_RESPONSE,
+        flag("arpResponse", "arpresponse", NEIGHBOUR_RESPONSE).or("NONE").help(
+            "with -arp ENABLED: whether one, or all, of its virtual servers must be up; an address without any answers always",
+        ),
     ],
 };
 
@@ -146,5 +155,9 @@ pub static IP6: Entity = Entity {
         ICMP,
         STATE,
         flag("vrID6", "vrid6", VRID).help("it lives on the legs of this virtual router only"),
+        ICMP_RESPONSE,
+        flag("ndResponse", "ndresponse", NEIGHBOUR_RESPONSE).or("NONE").help(
+            "with -nd ENABLED: whether one, or all, of its virtual servers must be up; an address without any answers always",
+        ),
     ],
 };

@@ -64,6 +64,12 @@ pub fn addresses(command: &Command, config: &Config) -> Shown {
             enabled_column(address.enabled),
         ];
         lines.push(columns(&format!("{})", rows.len() + 1), &text, address.kind.word(), "Active", column));
+        if wanted.is_some() {
+            lines.push(format!(
+                "\tICMP response: {}\t{neighbour} response: {}\n",
+                address.icmp_response, address.neighbour_response
+            ));
+        }
         rows.push(Value::Object(address.json()));
     }
     Ok((lines.concat(), Value::Array(rows)))

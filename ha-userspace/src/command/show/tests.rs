@@ -167,6 +167,7 @@ fn shows_print_the_public_layout_and_json_the_tables_keys() {
         ("show ns rpcNode", "rpc_node"),
         ("show ns ip", "ip"),
         ("show ns ip6", "ip6"),
+        ("show ns ip 10.1.0.100", "ip_one"),
         ("show ns config", "config"),
         ("show ns hostName", "host_name"),
         ("show interface", "interface"),
