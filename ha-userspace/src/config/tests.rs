@@ -22,6 +22,7 @@ add vrid6 7
 bind vrid 60 -ifnum client0 spare0
 bind vrid6 7 -ifnum client0
 set L2Param -garpOnVridIntf DISABLED -garpReply ENABLED
+set ns rateControl -icmpThreshold 20
 add ha node 1 10.9.0.2
 set ha node -haStatus STAYPRIMARY -helloInterval 10 -deadInterval 30ms -witness 10.9.9.9:3005 -witnessPassword s3cret -maxFlips 3 -syncvlan 7 -isolationHold 90ms
 bind ha node -routeMonitor *
@@ -121,6 +122,7 @@ fn the_identity_is_the_pairs_and_not_the_nodes() {
         "rm ns ip 10.2.0.1",
         "add vrid 61",
         "unset L2Param -garpReply",
+        "unset ns rateControl -icmpThreshold",
         "set ns ip 10.1.0.100 -icmpResponse NONE",
         "unset ns ip 10.1.0.100 -arpResponse",
         "unset lb vserver web -icmpVsrResponse",

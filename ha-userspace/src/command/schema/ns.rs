@@ -99,6 +99,19 @@ pub static RPC_NODE: Entity = Entity {
     ],
 };
 
+/// `set|unset|show ns rateControl`.
+pub static RATE_CONTROL: Entity = Entity {
+    group: "ns",
+    word: "rateControl",
+    noun: "rate control",
+    rest: "nsratecontrol",
+    verbs: &[Verb::Set, Verb::Unset, Verb::Show],
+    scope: Scope::Pair,
+    attributes: &[flag("icmpThreshold", "icmpthreshold", Kind::Number { min: 0, max: 1_000_000 })
+        .or("100")
+        .help("ICMP messages (echo replies, errors) that each CPU sends within 10 ms; 0 for any number")],
+};
+
 const TYPE: Attribute =
     flag("type", "type", Kind::Word(AddressType::WORDS)).or("SNIP").fixed().help("what the address is for").refusing(&[
         Refused {

@@ -1,4 +1,4 @@
-//! `show ns …`: the node itself, its RPC nodes and addresses.
+//! `show ns …`: the node itself, its RPC nodes and addresses, its limits.
 
 use std::net::IpAddr;
 
@@ -89,6 +89,15 @@ pub fn node_config(config: &Config, is_saved: bool) -> Shown {
         row.extend(node.json());
     }
     Ok((text, row))
+}
+
+pub fn rate_control(config: &Config) -> Shown {
+    let control = config.rate_control();
+    let icmp = match control.icmp_threshold {
+        0 => "none".to_owned(),
+        allowed => format!("{allowed} messages per 10 ms and CPU"),
+    };
+    Ok((format!("\tICMP threshold: {icmp}\n"), Value::Object(control.json())))
 }
 
 pub fn host_name(config: &Config) -> Shown {
