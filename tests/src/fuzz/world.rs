@@ -38,8 +38,11 @@ pub fn random(seed: u64) -> HostTables {
     backends(rng, &mut tables);
     vservers(rng, &mut tables);
     flows(rng, &mut tables);
-    *tables.icmp_budget.get_mut() =
-        IcmpBudget { credit: pick(rng, &[0, 1, 99_999, 100_000, IcmpBudget::WINDOW, u64::MAX]), refilled_at: time(rng) };
+    *tables.icmp_budget.get_mut() = IcmpBudget {
+        credit: pick(rng, &[0, 1, 99_999, 100_000, IcmpBudget::WINDOW, u64::MAX]),
+        refilled_at: time(rng),
+        refilled_in: pick(rng, &[TICKS, Ticks(TICKS.0 - 1), Ticks(0)]),
+    };
     *tables.stray_budget.get_mut() = StrayBudget {
         tokens: pick(rng, &[0, 1, 2, 1_000, 1_024, u64::MAX]),
         refilled_at: time(rng),

@@ -250,7 +250,7 @@ pub fn answers(tables: &mut HostTables, vip: IpAddr, answers: u32) {
 pub fn ration(tables: &mut HostTables, cost: u64, credit: u64) {
     tables.node.icmp_cost = cost;
     let refilled_at = tables.now.get() + std::time::Duration::from_secs(60);
-    *tables.icmp_budget.get_mut() = IcmpBudget { credit, refilled_at };
+    *tables.icmp_budget.get_mut() = IcmpBudget { credit, refilled_at, refilled_in: Ticks(u64::MAX) };
 }
 
 /// This node serves no more.
