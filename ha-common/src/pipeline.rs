@@ -21,6 +21,7 @@ mod flow;
 mod gate;
 mod hash;
 pub mod heartbeat;
+mod limit;
 mod nat;
 mod neighbour;
 mod newcomer;
@@ -129,7 +130,7 @@ fn tell<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arrival) -
         Concern::Nobody => return Verdict::pass(Reason::NotOurs),
     };
     match planned {
-        Ok(()) if plan.step == Step::Refuse => refuse::tell(packet, &story, plan.room),
+        Ok(()) if plan.step == Step::Refuse => refuse::tell(packet, tables, &story, plan.room),
         Ok(()) => rewrite::carry_out(packet, tables, &story, &plan),
         Err(verdict) => verdict,
     }

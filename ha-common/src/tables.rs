@@ -6,8 +6,8 @@
 use core::ops::DerefMut;
 
 use crate::abi::{
-    Address, AddressKey, Backend, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, Interface, Ip, Link,
-    NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Snip, StrayBudget, Vserver,
+    Address, AddressKey, Backend, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, IcmpBudget, Interface,
+    Ip, Link, NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Snip, StrayBudget, Vserver,
 };
 use crate::time::{Nanos, Ticks};
 use crate::wire::heartbeat::Extension;
@@ -110,6 +110,8 @@ pub trait Tables {
     fn flow_room(&self) -> Option<Self::Mut<'_, Flow>>;
     /// Room for the heartbeat that is being read, with whatever was in it: `FRAME_ROOM[0]` of this CPU.
     fn frame_room(&self) -> Option<Self::Mut<'_, Extension>>;
+    /// `ICMP[0]` of this CPU.
+    fn icmp_budget(&self) -> Option<Self::Mut<'_, IcmpBudget>>;
     /// `STRAYS[0]` of this CPU.
     fn stray_budget(&self) -> Option<Self::Mut<'_, StrayBudget>>;
 

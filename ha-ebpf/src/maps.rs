@@ -8,8 +8,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use ha_common::abi::{
-    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Filter, FilterKind, Flow, FlowKey, Interface, Link,
-    MAX_LEGS, MAX_LINKS, Node, Owner, Reason, ReverseKey, SNIPS as SNIPS_LEN, ServiceKey, Snip, StrayBudget,
+    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Filter, FilterKind, Flow, FlowKey, IcmpBudget,
+    Interface, Link, MAX_LEGS, MAX_LINKS, Node, Owner, Reason, ReverseKey, SNIPS as SNIPS_LEN, ServiceKey, Snip, StrayBudget,
     VRIDS as VRIDS_LEN, Vserver,
 };
 use ha_common::wire::heartbeat::Extension;
@@ -62,6 +62,8 @@ pub static REVERSE_EMBRYONIC: LruHashMap<ReverseKey, FlowKey, 16_384> = LruHashM
 pub static FLOW_ROOM: PerCpuArray<Flow, 1> = PerCpuArray::new();
 #[btf_map]
 pub static FRAME_ROOM: PerCpuArray<Extension, 1> = PerCpuArray::new();
+#[btf_map]
+pub static ICMP: PerCpuArray<IcmpBudget, 1> = PerCpuArray::new();
 #[btf_map]
 pub static STRAYS: PerCpuArray<StrayBudget, 1> = PerCpuArray::new();
 #[btf_map]

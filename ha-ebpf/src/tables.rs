@@ -9,8 +9,8 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_jiffies64, bpf_ktime_get_ns};
 use ha_common::abi::{
-    Address, AddressKey, Backend, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, Interface, Ip, Link,
-    NO_BACKEND, NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Snip, StrayBudget, Vserver, event_kind,
+    Address, AddressKey, Backend, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, IcmpBudget, Interface,
+    Ip, Link, NO_BACKEND, NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Snip, StrayBudget, Vserver, event_kind,
 };
 use ha_common::tables::{Claimed, Full, Route, Tables};
 use ha_common::time::{Nanos, Ticks};
@@ -180,6 +180,10 @@ impl Tables for Maps {
     #[inline(always)]
     fn frame_room(&self) -> Option<&mut Extension> {
         record(maps::FRAME_ROOM.get_ptr_mut(0))
+    }
+    #[inline(always)]
+    fn icmp_budget(&self) -> Option<&mut IcmpBudget> {
+        record(maps::ICMP.get_ptr_mut(0))
     }
     #[inline(always)]
     fn stray_budget(&self) -> Option<&mut StrayBudget> {

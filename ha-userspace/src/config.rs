@@ -15,6 +15,7 @@ pub mod indices;
 mod interface;
 mod l2_param;
 mod node;
+mod rate_control;
 mod record;
 mod route_monitor;
 mod rpc_node;
@@ -41,6 +42,7 @@ pub use indices::Indices;
 pub use interface::Interface;
 pub use l2_param::L2Param;
 pub use node::NodeConfig;
+pub use rate_control::RateControl;
 pub use record::Record;
 pub use rpc_node::RpcNode;
 pub use service::Service;
@@ -61,6 +63,7 @@ pub struct Config {
     interfaces: BTreeMap<String, Interface>,
     vrids: BTreeMap<VridKey, Vrid>,
     l2_param: L2Param,
+    rate_control: RateControl,
     rpc_nodes: BTreeMap<IpAddr, RpcNode>,
     addresses: BTreeMap<IpAddr, Address>,
     vservers: BTreeMap<String, Vserver>,
@@ -88,6 +91,7 @@ impl Config {
             interfaces: BTreeMap::new(),
             vrids: BTreeMap::new(),
             l2_param: L2Param::of_defaults(),
+            rate_control: RateControl::of_defaults(),
             rpc_nodes: BTreeMap::new(),
             addresses: BTreeMap::new(),
             vservers: BTreeMap::new(),
@@ -143,6 +147,7 @@ impl Config {
             }
             _ if entity == &schema::network::REMOVAL || entity == &schema::network::REMOVAL6 => return self.rm_vrid(command),
             _ if entity == &schema::network::L2_PARAM => return self.apply_l2_param(command),
+            _ if entity == &schema::ns::RATE_CONTROL => return self.apply_rate_control(command),
             _ if entity == &schema::ns::RPC_NODE => return self.apply_rpc_node(command),
             _ if entity == &schema::ns::IP || entity == &schema::ns::IP6 => return self.apply_address(command),
             _ if entity == &schema::ha::NODE => return self.apply_ha_node(command),
@@ -168,6 +173,7 @@ impl Config {
         list.extend(self.vrids.values().filter_map(|vrid| vrid.command(Verb::Add)));
         list.extend(self.vrids.values().filter_map(Vrid::binding_command));
         list.extend(self.l2_param.command(Verb::Set));
+        list.extend(self.rate_control.command(Verb::Set));
         list.extend(self.peer.iter().filter_map(|peer| peer.command(Verb::Add)));
         list.extend(self.ha.command(Verb::Set));
         list.extend(self.route_monitors.iter().map(|route| route_monitor::bind_command(*route)));

@@ -18,6 +18,7 @@ mod plain;
 mod plan;
 mod ports;
 mod project;
+mod response;
 mod rings;
 mod shared;
 mod table;

@@ -68,6 +68,8 @@ pub struct Node {
     pub controller_dead: u64,
     /// The dead interval, in nanoseconds: a peer that was heard within it was not silent.
     pub dead: u64,
+    /// What an ICMP message costs of each CPU's [`super::IcmpBudget`], in nanoseconds; zero for nothing.
+    pub icmp_cost: u64,
     /// By group.
     pub groups: [NodeGroup; GROUPS],
     /// How this node stands in the one order.
@@ -88,7 +90,7 @@ pub struct Node {
     pub public: [u32; crate::wire::heartbeat::PUBLIC_LEN / 4],
 }
 
-const _: () = assert!(size_of::<Node>() == 64 + 40 * GROUPS + 48 + 24 + 24 + 48 + 136);
+const _: () = assert!(size_of::<Node>() == 72 + 40 * GROUPS + 48 + 24 + 24 + 48 + 136);
 
 impl Default for Node {
     fn default() -> Self {
@@ -104,6 +106,7 @@ impl Default for Node {
             controller_at: Nanos::NEVER,
             controller_dead: 0,
             dead: 0,
+            icmp_cost: 0,
             groups: [NodeGroup::default(); GROUPS],
             standing: Standing::default(),
             said_flags: 0,

@@ -134,6 +134,8 @@ reasons! {
     ReturnUnknown = "return_unknown",
     /// ICMP to a floating address that is not, or not now, answered.
     IcmpIgnored = "icmp_ignored",
+    /// An echo request, or a packet whose sender would be told by ICMP, above the rate of ICMP that this node sends.
+    IcmpLimited = "icmp_limited",
     /// ARP or neighbour discovery for a floating address that is not, or not now, answered.
     NeighbourIgnored = "neighbour_ignored",
     /// The driver has no room in front of the frame, or none for a tag.

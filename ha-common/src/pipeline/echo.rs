@@ -9,7 +9,7 @@ use crate::wire::{eth, ipv4, ipv6};
 
 use super::parse::{Story, Transport};
 use super::verdict::end;
-use super::{Verdict, gate};
+use super::{Verdict, gate, limit};
 
 /// A station that does not exist: the host's stack leaves alone what is addressed to it, and packet sockets see it.
 const NOBODY: [u8; 6] = [2, 0, 0, 0, 0, 0];
@@ -37,6 +37,9 @@ fn decide<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, ad
     let request = if story.is_v6() { V6_ECHO_REQUEST } else { ECHO_REQUEST };
     let echo = story.transport == Transport::Icmp && story.icmp == [request, 0];
     if echo && address.flags & address_flags::ICMP != 0 {
+        if !limit::draw(tables) {
+            return Err(Verdict::drop(Reason::IcmpLimited));
+        }
         return reply(packet, story).ok_or(Verdict::drop(Reason::Truncated));
     }
     if !echo && address.flags & address_flags::LOCAL != 0 {

@@ -5,6 +5,7 @@
 
 use crate::abi::Reason;
 use crate::packet::PacketMut;
+use crate::tables::Tables;
 use crate::wire::Be16;
 use crate::wire::checksum::Sum;
 use crate::wire::eth::{self, ether_type};
@@ -13,16 +14,19 @@ use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::vlan;
 
-use super::Verdict;
 use super::parse::Story;
+use super::{Verdict, limit};
 
 const TTL: u8 = 64;
 /// Bytes of the payload that are quoted.
 const QUOTED: usize = 8;
 
-/// Turns the packet into the error about it: too big for `room` bytes, or, if that is zero, out of time.
+/// Turns the packet into the error about it: too big for `room` bytes, or, if that is zero, out of time. Errors are few (RFC 1812, 4.3.2.8).
 #[inline(never)]
-pub fn tell<P: PacketMut>(packet: &mut P, story: &Story, room: u32) -> Verdict {
+pub fn tell<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, room: u32) -> Verdict {
+    if !limit::draw(tables) {
+        return Verdict::drop(Reason::IcmpLimited);
+    }
     let reason = if room == 0 { Reason::TimeExceeded } else { Reason::TooBig };
     let told = if story.is_v6() { v6(packet, story, room) } else { v4(packet, story, room) };
     match told {

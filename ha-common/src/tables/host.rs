@@ -6,8 +6,9 @@ use std::hash::Hash;
 
 use super::{Claimed, Full, Route, Tables};
 use crate::abi::{
-    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, Interface,
-    Ip, Link, MAX_LEGS, MAX_LINKS, NO_BACKEND, Node, Owner, Reason, ReverseKey, ServiceKey, Snip, StrayBudget, Vserver,
+    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, IcmpBudget,
+    Interface, Ip, Link, MAX_LEGS, MAX_LINKS, NO_BACKEND, Node, Owner, Reason, ReverseKey, ServiceKey, Snip, StrayBudget,
+    Vserver,
 };
 use crate::time::{Nanos, Ticks};
 use crate::wire::heartbeat::Extension;
@@ -61,6 +62,8 @@ pub struct HostTables {
     pub flow_room: RefCell<Flow>,
     /// `FRAME_ROOM[0]`.
     pub frame_room: RefCell<Extension>,
+    /// `ICMP[0]`.
+    pub icmp_budget: RefCell<IcmpBudget>,
     /// `STRAYS[0]`.
     pub stray_budget: RefCell<StrayBudget>,
     /// `STRAY_LEGS`.
@@ -105,6 +108,7 @@ impl Default for HostTables {
             reverse_max: usize::MAX,
             flow_room: RefCell::default(),
             frame_room: RefCell::default(),
+            icmp_budget: RefCell::default(),
             stray_budget: RefCell::default(),
             stray_legs: (0..MAX_LEGS).map(|_| RefCell::default()).collect(),
             vrids: HashMap::new(),
@@ -231,6 +235,9 @@ impl Tables for HostTables {
     }
     fn frame_room(&self) -> Option<RefMut<'_, Extension>> {
         Some(self.frame_room.borrow_mut())
+    }
+    fn icmp_budget(&self) -> Option<RefMut<'_, IcmpBudget>> {
+        Some(self.icmp_budget.borrow_mut())
     }
     fn stray_budget(&self) -> Option<RefMut<'_, StrayBudget>> {
         Some(self.stray_budget.borrow_mut())

@@ -38,6 +38,7 @@ pub static ENTITIES: &[&Entity] = &[
     &fis::BINDING,
     &fis::CRITICAL,
     &ns::ALARMS,
+    &ns::RATE_CONTROL,
     &network::VRID,
     &network::VRID6,
     &network::BINDING,

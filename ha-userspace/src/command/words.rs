@@ -92,6 +92,33 @@ words! {
         /// Nothing.
         None = "NONE",
     }
+    /// Which virtual servers of an address have to be up for echo requests to it to be answered.
+    IcmpResponse {
+        /// None: it answers always.
+        None = "NONE",
+        /// At least one.
+        OneVserver = "ONE_VSERVER",
+        /// Every one.
+        AllVservers = "ALL_VSERVERS",
+        /// At least one of those that say so themselves: [`VserverResponse`].
+        VserverControlled = "VSVR_CNTRLD",
+    }
+    /// Which virtual servers of an address have to be up for questions about its link-layer address to be answered.
+    NeighbourResponse {
+        /// None: it answers always.
+        None = "NONE",
+        /// At least one.
+        OneVserver = "ONE_VSERVER",
+        /// Every one.
+        AllVservers = "ALL_VSERVERS",
+    }
+    /// Whether a virtual server's state counts, where its address leaves that to it.
+    VserverResponse {
+        /// It does not.
+        Passive = "PASSIVE",
+        /// It does.
+        Active = "ACTIVE",
+    }
     /// Whether connections live on after a failover.
     ConnFailover {
         /// They do not.

@@ -8,7 +8,7 @@ use super::{Config, VridKey};
 use crate::command::error::code;
 use crate::command::schema::{self, Entity, Verb};
 use crate::command::value::{Field, Value};
-use crate::command::words::AddressType;
+use crate::command::words::{AddressType, IcmpResponse, NeighbourResponse};
 use crate::command::{Command, CommandError};
 
 /// `add ns ip` and `add ns ip6`: one record for both families.
@@ -26,6 +26,10 @@ pub struct Address {
     pub icmp: bool,
     /// Whether it is in use.
     pub enabled: bool,
+    /// Which of its virtual servers have to be up for echo requests to be answered.
+    pub icmp_response: IcmpResponse,
+    /// The same for ARP requests or neighbour solicitations.
+    pub neighbour_response: NeighbourResponse,
     /// Number of the virtual router whose legs it lives on, if it names one.
     pub vrid: Option<u8>,
     /// Made by `add lb vserver`, and gone with the last virtual server on it.
@@ -36,7 +40,7 @@ pub struct Address {
 impl Record for Address {
     fn from_command(command: &Command) -> Self {
         let (ip, prefix_len) = ip_and_length(command);
-        let answers = if command.entity == &schema::ns::IP { "arp" } else { "nd" };
+        let [answers, response] = neighbour_words(ip);
         Self {
             ip,
             prefix_len,
@@ -44,16 +48,25 @@ impl Record for Address {
             arp: command.read(answers),
             icmp: command.read("icmp"),
             enabled: command.read("state"),
+            icmp_response: command.read("icmpResponse"),
+            neighbour_response: command.read(response),
             vrid: command.read(vrid_word(ip)),
             implicit: false,
         }
     }
 
     fn updated(&self, command: &Command) -> Self {
-        let field = |name: &str| bool::from_value(self.value_after(command, name));
-        let answers = if self.ip.is_ipv4() { "arp" } else { "nd" };
-        let vrid = Field::from_value(self.value_after(command, vrid_word(self.ip)));
-        Self { arp: field(answers), icmp: field("icmp"), enabled: field("state"), vrid, ..self.clone() }
+        let [answers, response] = neighbour_words(self.ip);
+        let after = |name: &str| self.value_after(command, name);
+        Self {
+            arp: bool::from_value(after(answers)),
+            icmp: bool::from_value(after("icmp")),
+            enabled: bool::from_value(after("state")),
+            icmp_response: Field::from_value(after("icmpResponse")),
+            neighbour_response: Field::from_value(after(response)),
+            vrid: Field::from_value(after(vrid_word(self.ip))),
+            ..self.clone()
+        }
     }
 
     fn entity(&self) -> &'static Entity {
@@ -68,6 +81,8 @@ impl Record for Address {
             ("type", _) => self.kind.to_value(),
             ("arp" | "nd", _) => self.arp.to_value(),
             ("icmp", _) => self.icmp.to_value(),
+            ("icmpResponse", _) => self.icmp_response.to_value(),
+            ("arpResponse" | "ndResponse", _) => self.neighbour_response.to_value(),
             ("state", _) => self.enabled.to_value(),
             ("vrID" | "vrID6", _) => self.vrid.to_value(),
             _ => None,
@@ -96,7 +111,18 @@ impl Address {
     /// Returns the VIP that a virtual server brings with it.
     pub(super) fn of_vserver(ip: IpAddr) -> Self {
         let prefix_len = if ip.is_ipv4() { 32 } else { 128 };
-        Self { ip, prefix_len, kind: AddressType::Vip, arp: true, icmp: true, enabled: true, vrid: None, implicit: true }
+        Self {
+            ip,
+            prefix_len,
+            kind: AddressType::Vip,
+            arp: true,
+            icmp: true,
+            enabled: true,
+            icmp_response: IcmpResponse::None,
+            neighbour_response: NeighbourResponse::None,
+            vrid: None,
+            implicit: true,
+        }
     }
 }
 
@@ -107,6 +133,11 @@ pub(crate) fn mask(prefix_len: u8) -> Ipv4Addr {
 
 fn vrid_word(ip: IpAddr) -> &'static str {
     if ip.is_ipv4() { "vrID" } else { "vrID6" }
+}
+
+/// Attributes about its link-layer address: whether questions are answered at all, and when.
+fn neighbour_words(ip: IpAddr) -> [&'static str; 2] {
+    if ip.is_ipv4() { ["arp", "arpResponse"] } else { ["nd", "ndResponse"] }
 }
 
 fn ip_and_length(command: &Command) -> (IpAddr, u8) {

@@ -22,6 +22,8 @@ pub enum Touched {
     Vrid(VridKey),
     /// How addresses are announced.
     L2Param,
+    /// How much a node answers strangers.
+    RateControl,
     /// A VIP or SNIP.
     Address(IpAddr),
     /// A virtual server or its bindings.

@@ -22,6 +22,7 @@ add vrid6 7
 bind vrid 60 -ifnum client0 spare0
 bind vrid6 7 -ifnum client0
 set L2Param -garpOnVridIntf DISABLED -garpReply ENABLED
+set ns rateControl -icmpThreshold 20
 add ha node 1 10.9.0.2
 set ha node -haStatus STAYPRIMARY -helloInterval 10 -deadInterval 30ms -witness 10.9.9.9:3005 -witnessPassword s3cret -maxFlips 3 -syncvlan 7 -isolationHold 90ms
 bind ha node -routeMonitor *
@@ -30,10 +31,10 @@ bind ha node -routeMonitor 2001:db8:7::/48
 set ha hook -syslog LOCAL -program /usr/local/bin/notify -webhook https://hooks.example/s3cret -timeout 5
 set ns rpcNode 10.9.0.1 -password s3cret
 set ns rpcNode 10.9.0.2 -password s3cret -srcIP 10.9.0.1 -secure NO
-add ns ip 10.1.0.100 255.255.255.255 -type VIP -vrID 60
+add ns ip 10.1.0.100 255.255.255.255 -type VIP -vrID 60 -icmpResponse VSVR_CNTRLD -arpResponse ALL_VSERVERS
 add ns ip 10.2.0.1 255.255.255.0
-add ns ip6 2001:db8::1/128 -type VIP -nd DISABLED -vrID6 7
-add lb vserver web TCP 10.1.0.100 80 -lbMethod SOURCEIPHASH -cltTimeout 300
+add ns ip6 2001:db8::1/128 -type VIP -nd DISABLED -vrID6 7 -icmpResponse ONE_VSERVER -ndResponse ONE_VSERVER
+add lb vserver web TCP 10.1.0.100 80 -lbMethod SOURCEIPHASH -cltTimeout 300 -icmpVsrResponse ACTIVE
 add lb vserver web6 TCP 2001:db8::1 80 -m MAC -sessionless ENABLED
 add service \"s 2\" 10.2.0.12 TCP 8080 -usip YES -state DISABLED
 add service s1 10.2.0.11 TCP 80 -usip YES
@@ -121,6 +122,10 @@ fn the_identity_is_the_pairs_and_not_the_nodes() {
         "rm ns ip 10.2.0.1",
         "add vrid 61",
         "unset L2Param -garpReply",
+        "unset ns rateControl -icmpThreshold",
+        "set ns ip 10.1.0.100 -icmpResponse NONE",
+        "unset ns ip 10.1.0.100 -arpResponse",
+        "unset lb vserver web -icmpVsrResponse",
     ];
     for line in different {
         let mut c = config(NODE);

@@ -9,7 +9,7 @@ use super::change::{Change, Touched};
 use super::record::{Record, record};
 use super::{Config, indices};
 use crate::command::schema::{self, Verb};
-use crate::command::words::{AddressType, ConnFailover, LbMethod, Mode, Protocol};
+use crate::command::words::{AddressType, ConnFailover, LbMethod, Mode, Protocol, VserverResponse};
 use crate::command::{Command, CommandError};
 
 /// `add lb vserver`, with the services bound to it.
@@ -37,6 +37,8 @@ pub struct Vserver {
     pub client_timeout: Option<Duration>,
     /// Whether opening and closing of connections are reported.
     pub flow_log: bool,
+    /// Whether its state counts for echo requests, where the VIP leaves that to it.
+    pub icmp_response: VserverResponse,
     /// Its index in the data plane, never given to another while the process lives.
     pub index: u32,
     pub(super) bindings: Vec<Binding>,
@@ -54,6 +56,7 @@ record!(Vserver: schema::lb::VSERVER, {
     "connFailover" => conn_failover,
     "cltTimeout" => client_timeout,
     "flowLog" => flow_log,
+    "icmpVsrResponse" => icmp_response,
 } own { index, bindings });
 
 impl Vserver {

@@ -15,7 +15,8 @@ use ha_common::wire::{Be16, eth};
 use super::desired::{Desired, DesiredVserver};
 use super::plan::Present;
 use super::ports::SourcePorts;
-use crate::command::words::{AddressType, LbMethod, Mode, Protocol};
+use super::response::{self, Standing};
+use crate::command::words::{AddressType, LbMethod, Mode, Protocol, VserverResponse};
 use crate::config::{Config, Service, Vserver};
 use crate::health::Target;
 use crate::net::link::Link;
@@ -43,11 +44,6 @@ pub fn project(
         let key = AddressKey { addr: address.into(), domain: UNTAGGED };
         desired.addresses.insert(key, Address { flags: address_flags::HOST, group: 0 });
     }
-    let served = served(config);
-    for address in config.addresses() {
-        let key = AddressKey { addr: address.ip.into(), domain: UNTAGGED };
-        desired.addresses.insert(key, Address { flags: address_bits(address, &served), group: 0 });
-    }
     for vrid in config.vrids().filter(|vrid| !vrid.interfaces.is_empty()) {
         let family = if vrid.key.v6 { vrid_flags::V6 } else { vrid_flags::V4 };
         *desired.vrids.entry(vrid.key.id.into()).or_default() |= family;
@@ -55,6 +51,12 @@ pub fn project(
     for service in config.services() {
         desired.backends.insert(service.index, backend(config, service, links, verdicts, next_hops));
         desired.sources.insert(service.index, sources(config, service, ports));
+    }
+    let served = served(config);
+    for address in config.addresses() {
+        let key = AddressKey { addr: address.ip.into(), domain: UNTAGGED };
+        let flags = address_bits(address, &served, &standings(config, address.ip, &desired));
+        desired.addresses.insert(key, Address { flags, group: 0 });
     }
     for vserver in config.vservers() {
         desired.vservers.insert(vserver.index, desired_vserver(config, vserver));
@@ -163,16 +165,25 @@ pub fn is_local(address: &crate::config::Address, served: &HashSet<IpAddr>) -> b
     }
 }
 
+/// The virtual servers of a VIP: one is up while any service bound to it takes packets.
+fn standings(config: &Config, vip: IpAddr, desired: &Desired) -> Vec<Standing> {
+    let standing = |vserver: &Vserver| Standing {
+        up: vserver.enabled && config.bound(vserver).any(|(service, _)| desired.is_up(service.index)),
+        active: vserver.icmp_response == VserverResponse::Active,
+    };
+    config.vservers().filter(|vserver| vserver.ip == vip).map(standing).collect()
+}
+
 /// A disabled address stays known, so that the host's stack does not answer for it, and is silent.
-fn address_bits(address: &crate::config::Address, served: &HashSet<IpAddr>) -> u32 {
+fn address_bits(address: &crate::config::Address, served: &HashSet<IpAddr>, vservers: &[Standing]) -> u32 {
     let kind = match address.kind {
         AddressType::Vip => address_flags::VIP,
         AddressType::Snip => address_flags::SNIP,
     };
     let bit = |set: bool, bit: u32| if set && address.enabled { bit } else { 0 };
     kind | bit(is_local(address, served), address_flags::LOCAL)
-        | bit(address.arp, address_flags::ARP)
-        | bit(address.icmp, address_flags::ICMP)
+        | bit(address.arp && response::tells_neighbours(address.neighbour_response, vservers), address_flags::ARP)
+        | bit(address.icmp && response::echoes(address.icmp_response, vservers), address_flags::ICMP)
 }
 
 fn backend(

@@ -143,6 +143,11 @@ impl Shared {
         self.store64(offset_of!(Node, dead), nanos);
     }
 
+    /// What an ICMP message costs of each CPU's budget.
+    pub fn set_icmp_cost(&self, nanos: u64) {
+        self.store64(offset_of!(Node, icmp_cost), nanos);
+    }
+
     /// Nanoseconds without a loop after which the controller is hung.
     pub fn set_controller_dead(&self, nanos: u64) {
         self.store64(offset_of!(Node, controller_dead), nanos);
@@ -249,6 +254,7 @@ mod tests {
             controller_at: Nanos(8),
             controller_dead: 9,
             dead: 34,
+            icmp_cost: 35,
             standing: Standing {
                 granted_over: Term(10),
                 merits: 11,
@@ -286,6 +292,7 @@ mod tests {
         shared.set_armed(0, Term(30), Term(31));
         shared.set_consent(0, Term(32));
         shared.set_dead(34);
+        shared.set_icmp_cost(35);
         let since = shared.node().groups[0].since;
         assert!(since > Nanos::NEVER && since <= crate::clock::now());
         wanted.groups[0].since = since;

@@ -232,8 +232,11 @@ fn expected_code(path: &Path) -> Option<u32> {
     }
 }
 
+/// ICMP is counted and never too much.
 fn pair() -> HostTables {
-    world::pair(Nanos(1))
+    let mut tables = world::pair(Nanos(1));
+    tables.node.icmp_cost = 1;
+    tables
 }
 
 fn key(path: &Path, vserver: u32, index: u32) -> FlowKey {

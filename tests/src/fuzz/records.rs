@@ -6,8 +6,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use ha_common::abi::{
-    Address, AddressKey, Backend, Embryo, Exception, Fence, Flow, FlowKey, Interface, Link, MAX_LEGS, MAX_LINKS, Node, Owner,
-    ReverseKey, ServiceKey, Snip, StrayBudget, VRIDS, Vserver,
+    Address, AddressKey, Backend, Embryo, Exception, Fence, Flow, FlowKey, IcmpBudget, Interface, Link, MAX_LEGS, MAX_LINKS,
+    Node, Owner, ReverseKey, ServiceKey, Snip, StrayBudget, VRIDS, Vserver,
 };
 use ha_common::tables::HostTables;
 
@@ -156,6 +156,7 @@ pub const TABLES: &[Table] = &[
     row!(written_hash "EXCEPTIONS" exceptions: FlowKey => Exception, EXCEPTIONS),
     row!(written_hash "REVERSE" reverse: ReverseKey => FlowKey, REVERSE),
     row!(written_hash "REVERSE_EMBRYONIC" reverse_embryonic: ReverseKey => FlowKey, EVICTING),
+    row!(written_cell "ICMP" icmp_budget: IcmpBudget, PerCpu),
     row!(written_cell "STRAYS" stray_budget: StrayBudget, PerCpu),
     row!(written_list "STRAY_LEGS" stray_legs: u64, MAX_LEGS, PerCpu),
     row!(sparse "VRIDS" vrids: u8 => u32, VRIDS),

@@ -9,9 +9,9 @@ pub use pair::extension;
 use std::collections::HashMap;
 
 use ha_common::abi::{
-    AMBIGUOUS, Address, AddressKey, Backend, Embryo, Exception, Flow, FlowKey, Interface, MAX_LINKS, NO_BACKEND, Nat, NextHop,
-    Owner, ReverseKey, Ring, ServiceKey, Snip, StrayBudget, Vserver, address_flags, backend_flags, flow_flags, hash_kind,
-    interface_flags, mode, vrid_flags, vserver_flags,
+    AMBIGUOUS, Address, AddressKey, Backend, Embryo, Exception, Flow, FlowKey, IcmpBudget, Interface, MAX_LINKS, NO_BACKEND,
+    Nat, NextHop, Owner, ReverseKey, Ring, ServiceKey, Snip, StrayBudget, Vserver, address_flags, backend_flags, flow_flags,
+    hash_kind, interface_flags, mode, vrid_flags, vserver_flags,
 };
 use ha_common::tables::HostTables;
 use ha_common::time::{Nanos, Ticks};
@@ -38,6 +38,11 @@ pub fn random(seed: u64) -> HostTables {
     backends(rng, &mut tables);
     vservers(rng, &mut tables);
     flows(rng, &mut tables);
+    *tables.icmp_budget.get_mut() = IcmpBudget {
+        credit: pick(rng, &[0, 1, 99_999, 100_000, IcmpBudget::WINDOW, u64::MAX]),
+        refilled_at: time(rng),
+        refilled_in: pick(rng, &[TICKS, Ticks(TICKS.0 - 1), Ticks(0)]),
+    };
     *tables.stray_budget.get_mut() = StrayBudget {
         tokens: pick(rng, &[0, 1, 2, 1_000, 1_024, u64::MAX]),
         refilled_at: time(rng),

@@ -241,6 +241,8 @@ fn config() -> String {
     let mut lines = vec![
         "set ns config -IPAddress 10.9.0.1 -netmask 255.255.255.0".to_owned(),
         "set ns hostName bench".to_owned(),
+        // What it costs to count echo is measured, not the limit itself.
+        "set ns rateControl -icmpThreshold 1000000".to_owned(),
         format!("set interface {CLIENT_LEG} -haMonitor ON -haHeartbeat OFF"),
         format!("set interface {SERVER_LEG} -haMonitor ON -haHeartbeat OFF"),
         format!("add ns ip {VIP} 255.255.255.255 -type VIP"),

@@ -1,8 +1,9 @@
 //! Echo, and what else comes to a floating address without a vserver.
 
 use etherparse::IpNumber;
-use ha_common::abi::Reason;
+use ha_common::abi::{Reason, address_flags};
 use ha_common::pipeline::Action;
+use ha_common::time::Nanos;
 
 use super::Vector;
 use super::forward::request;
@@ -52,6 +53,39 @@ pub fn vectors() -> Vec<Vector> {
         sends("echo: a VIP that is not to be heard is silent", &request(MUTE_VIP, echo(VIP, false))).drops(Reason::IcmpIgnored),
         sends("echo v6: a VIP that is not to be heard is silent", &request(MUTE_VIP6, echo(VIP6, false)))
             .drops(Reason::IcmpIgnored),
+        sends("echo: a VIP that answers neighbours only is silent", &ping)
+            .with(|tables| answers(tables, VIP, address_flags::ARP))
+            .drops(Reason::IcmpIgnored),
+        sends("echo: a VIP that does not answer neighbours replies", &ping)
+            .with(|tables| answers(tables, VIP, address_flags::ICMP))
+            .leaves(Action::Transmit, Reason::IcmpEcho, reply(&ping).bytes()),
+        sends("echo: the last one that the rate allows is answered", &ping)
+            .with(|tables| ration(tables, 100_000, 100_000))
+            .leaves(Action::Transmit, Reason::IcmpEcho, reply(&ping).bytes()),
+        sends("echo: the next one is not", &ping).with(|tables| ration(tables, 100_000, 99_999)).drops(Reason::IcmpLimited),
+        sends("echo v6: one above the rate is not answered either", &ping6)
+            .with(|tables| ration(tables, 100_000, 99_999))
+            .drops(Reason::IcmpLimited),
+        sends("echo: an empty budget has filled by itself after a while", &ping)
+            .with(|tables| {
+                ration(tables, 10_000_000, 0);
+                tables.icmp_budget.get_mut().refilled_at = tables.now.get() - std::time::Duration::from_millis(10);
+            })
+            .leaves(Action::Transmit, Reason::IcmpEcho, reply(&ping).bytes()),
+        sends("echo: one that costs more than any budget holds is never answered", &ping)
+            .with(|tables| {
+                ration(tables, 10_000_001, 0);
+                tables.icmp_budget.get_mut().refilled_at = Nanos::NEVER;
+            })
+            .drops(Reason::IcmpLimited),
+        sends("echo: what is not answered anyhow is not counted as too much", &request(MUTE_VIP, echo(VIP, false)))
+            .with(|tables| ration(tables, 100_000, 0))
+            .drops(Reason::IcmpIgnored),
+        sends("echo: without a limit no budget is needed", &ping).with(|tables| ration(tables, 0, 0)).leaves(
+            Action::Transmit,
+            Reason::IcmpEcho,
+            reply(&ping).bytes(),
+        ),
         sends("echo: a request with a code is none", &request(VIP, icmp(8, 1))).drops(Reason::IcmpIgnored),
         sends("echo: an unreachable for a VIP is nobody's", &request(VIP, icmp(3, 4))).drops(Reason::IcmpIgnored),
         sends("echo: an unreachable for a local address is the host's", &request(LOCAL_VIP, icmp(3, 4))).passes(Reason::Local),

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ha_common::abi::Reason;
+use ha_common::abi::{Reason, address_flags};
 use ha_common::pipeline::Action;
 
 use super::forward::request;
@@ -74,6 +74,12 @@ fn arp() -> Vec<Vector> {
             .received(SERVER_LEG, question(OWN).bytes())
             .passes(Reason::NotOurs),
         asks("arp: a VIP that is not to be heard is silent", &question(MUTE_VIP)).drops(Reason::NeighbourIgnored),
+        asks("arp: a VIP that replies to echo only is silent", &asked)
+            .with(|tables| answers(tables, VIP, address_flags::ICMP))
+            .drops(Reason::NeighbourIgnored),
+        asks("arp: a VIP that does not reply to echo is here", &asked)
+            .with(|tables| answers(tables, VIP, address_flags::ARP))
+            .leaves(Action::Transmit, Reason::ArpReply, answer(&asked).bytes()),
         asks("arp: an announcement of a VIP by another station is told and passed on", &announced)
             .passes(Reason::NotOurs)
             .changing(overheard),
@@ -165,6 +171,9 @@ fn discovery() -> Vec<Vector> {
             Frame { to: [2, 0, 0, 0, 0, 0], ..claimed(CLIENT6, false) }.bytes(),
         ),
         asks("discovery: an address of somebody else", &solicit(CLIENT6, Some(CLIENT_MAC))).passes(Reason::NotOurs),
+        asks("discovery: a VIP that replies to echo only is silent", &solicit(VIP6, Some(CLIENT_MAC)))
+            .with(|tables| answers(tables, VIP6, address_flags::ICMP))
+            .drops(Reason::NeighbourIgnored),
         asks("discovery: a VIP that is not to be heard is silent", &solicit(MUTE_VIP6, Some(CLIENT_MAC)))
             .drops(Reason::NeighbourIgnored),
         asks("discovery: a question from beyond a router", &far).drops(Reason::NeighbourIgnored),

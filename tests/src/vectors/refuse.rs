@@ -97,6 +97,20 @@ pub fn vectors() -> Vec<Vector> {
             told(&big_inside, 3, 4, 68),
         )
         .with(recorded(WRAPPED_SQUEEZED, CLIENT, NARROW)),
+        refused(
+            "refuse: the last error that the rate allows is sent",
+            &last(VIP, 1),
+            Reason::TimeExceeded,
+            told(&last(VIP, 1), 11, 0, 0),
+        )
+        .with(|tables| ration(tables, 100_000, 100_000)),
+        sends("refuse: the next one is not", &last(VIP, 1))
+            .with(|tables| ration(tables, 100_000, 99_999))
+            .drops(Reason::IcmpLimited),
+        sends("refuse v6: one above the rate is not sent either", &big6)
+            .with(recorded(SQUEEZED6, CLIENT6, NARROW6))
+            .with(|tables| ration(tables, 100_000, 99_999))
+            .drops(Reason::IcmpLimited),
         sends("refuse: not on the node that does not serve", &last(VIP, 1))
             .with(step_down)
             .with(|tables| tables.interfaces.retain(|&ifindex, _| ifindex != HA_LINK))

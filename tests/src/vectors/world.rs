@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ha_common::abi::{
-    Address, AddressKey, Backend, Embryo, Flow, FlowKey, Interface, Ip, Key, Nat, NextHop, Node, NodeGroup, Owner, ReverseKey,
-    Ring, ServiceKey, Snip, Term, Vserver, address_flags, backend_flags, hash_kind, interface_flags, mode, vserver_flags,
+    Address, AddressKey, Backend, Embryo, Flow, FlowKey, IcmpBudget, Interface, Ip, Key, Nat, NextHop, Node, NodeGroup, Owner,
+    ReverseKey, Ring, ServiceKey, Snip, Term, Vserver, address_flags, backend_flags, hash_kind, interface_flags, mode,
+    vserver_flags,
 };
 use ha_common::tables::{HostTables, Route};
 use ha_common::time::{Nanos, Ticks};
@@ -237,6 +238,19 @@ pub fn record(tables: &HostTables, key: FlowKey, backend: u32) {
 /// Leaves what the SYN of a flow leaves.
 pub fn conceive(tables: &HostTables, key: FlowKey, backend: u32) {
     tables.embryonic.borrow_mut().insert(key, Embryo { backend, client_hop: client_hop(), nat: Nat::NONE });
+}
+
+/// Of what [`address_flags::ARP`] and [`address_flags::ICMP`] stand for, `vip` does `answers` now.
+pub fn answers(tables: &mut HostTables, vip: IpAddr, answers: u32) {
+    let address = tables.addresses.get_mut(&AddressKey { addr: vip.into(), domain: 0 }).expect("is there");
+    address.flags = address.flags & !(address_flags::ARP | address_flags::ICMP) | answers;
+}
+
+/// ICMP messages cost `cost` nanoseconds each, and every CPU has `credit`, and gains nothing.
+pub fn ration(tables: &mut HostTables, cost: u64, credit: u64) {
+    tables.node.icmp_cost = cost;
+    let refilled_at = tables.now.get() + std::time::Duration::from_secs(60);
+    *tables.icmp_budget.get_mut() = IcmpBudget { credit, refilled_at, refilled_in: Ticks(u64::MAX) };
 }
 
 /// This node serves no more.

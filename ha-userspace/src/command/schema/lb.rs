@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::attribute::{flag, key, position};
 use super::{Entity, Kind, Refused, Scope, Style, Verb};
 use crate::command::span::Unit;
-use crate::command::words::{ConnFailover, LbMethod, Mode, Protocol};
+use crate::command::words::{ConnFailover, LbMethod, Mode, Protocol, VserverResponse};
 
 const SWITCH: Kind = Kind::Switch(Style::Enabled);
 const YES_NO: Kind = Kind::Switch(Style::Yes);
@@ -107,6 +107,9 @@ pub static VSERVER: Entity = Entity {
         flag("cltTimeout", "clttimeout", IDLE)
             .help("idle time after which a connection is forgotten; 9000 for TCP, 120 for UDP if not given"),
         flag("flowLog", "flowlog", SWITCH).or("DISABLED").help("report the opening and closing of each connection"),
+        flag("icmpVsrResponse", "icmpvsrresponse", Kind::Word(VserverResponse::WORDS)).or("PASSIVE").help(
+            "at a VIP with -icmpResponse VSVR_CNTRLD: ACTIVE if echo requests shall be answered only while this one is up",
+        ),
     ],
 };
 

@@ -2,7 +2,7 @@
 
 use super::attribute::{flag, key, position, switched};
 use super::{Attribute, Entity, Kind, Refused, Scope, Style, Verb};
-use crate::command::words::AddressType;
+use crate::command::words::{AddressType, IcmpResponse, NeighbourResponse};
 
 const SWITCH: Kind = Kind::Switch(Style::Enabled);
 const ON_OFF: Kind = Kind::Switch(Style::On);
@@ -99,6 +99,19 @@ pub static RPC_NODE: Entity = Entity {
     ],
 };
 
+/// `set|unset|show ns rateControl`.
+pub static RATE_CONTROL: Entity = Entity {
+    group: "ns",
+    word: "rateControl",
+    noun: "rate control",
+    rest: "nsratecontrol",
+    verbs: &[Verb::Set, Verb::Unset, Verb::Show],
+    scope: Scope::Pair,
+    attributes: &[flag("icmpThreshold", "icmpthreshold", Kind::Number { min: 0, max: 1_000_000 })
+        .or("100")
+        .help("ICMP messages (echo replies, errors) that each CPU sends within 10 ms; 0 for any number")],
+};
+
 const TYPE: Attribute =
     flag("type", "type", Kind::Word(AddressType::WORDS)).or("SNIP").fixed().help("what the address is for").refusing(&[
         Refused {
@@ -108,6 +121,11 @@ const TYPE: Attribute =
         Refused { words: &["MIP", "GSLBsiteIP", "CLIP"], why: "this type does not exist here; allowed are VIP, SNIP" },
     ]);
 const ICMP: Attribute = flag("icmp", "icmp", SWITCH).or("ENABLED").help("whether echo requests to it are answered");
+const ICMP_RESPONSE: Attribute = flag("icmpResponse", "icmpresponse", Kind::Word(IcmpResponse::WORDS)).or("NONE").help(
+    "with -icmp ENABLED: of which of its virtual servers one, or all, must be up; VSVR_CNTRLD: one with -icmpVsrResponse ACTIVE, if there is any; \
+     an address without virtual servers answers always",
+);
+const NEIGHBOUR_RESPONSE: Kind = Kind::Word(NeighbourResponse::WORDS);
 const STATE: Attribute = flag("state", "state", SWITCH).or("ENABLED").help("whether it is in use");
 const VRID: Kind = Kind::Number { min: 1, max: 255 };
 const IP_VERBS: &[Verb] = &[Verb::Add, Verb::Set, Verb::Unset, Verb::Rm, Verb::Enable, Verb::Disable, Verb::Show];
@@ -128,6 +146,10 @@ pub static IP: Entity = Entity {
         ICMP,
         STATE,
         flag("vrID", "vrid", VRID).help("it lives on the legs of this virtual router only"),
+        ICMP_RESPONSE,
+        flag("arpResponse", "arpresponse", NEIGHBOUR_RESPONSE).or("NONE").help(
+            "with -arp ENABLED: whether one, or all, of its virtual servers must be up; an address without any answers always",
+        ),
     ],
 };
 
@@ -146,5 +168,9 @@ pub static IP6: Entity = Entity {
         ICMP,
         STATE,
         flag("vrID6", "vrid6", VRID).help("it lives on the legs of this virtual router only"),
+        ICMP_RESPONSE,
+        flag("ndResponse", "ndresponse", NEIGHBOUR_RESPONSE).or("NONE").help(
+            "with -nd ENABLED: whether one, or all, of its virtual servers must be up; an address without any answers always",
+        ),
     ],
 };

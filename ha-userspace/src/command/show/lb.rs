@@ -66,6 +66,7 @@ fn block(number: usize, vserver: &Vserver, bound: &[Bound<'_>]) -> String {
     line("Sessionless:", enabled(vserver.sessionless));
     line("Connection Failover:", conn_failover(vserver));
     line("Flow log:", enabled(vserver.flow_log));
+    line("IcmpResponse:", vserver.icmp_response.word());
     text
 }
 

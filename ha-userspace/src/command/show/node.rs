@@ -1,4 +1,4 @@
-//! `show ns …`: the node itself, its RPC nodes and addresses.
+//! `show ns …`: the node itself, its RPC nodes and addresses, its limits.
 
 use std::net::IpAddr;
 
@@ -64,6 +64,12 @@ pub fn addresses(command: &Command, config: &Config) -> Shown {
             enabled_column(address.enabled),
         ];
         lines.push(columns(&format!("{})", rows.len() + 1), &text, address.kind.word(), "Active", column));
+        if wanted.is_some() {
+            lines.push(format!(
+                "\tICMP response: {}\t{neighbour} response: {}\n",
+                address.icmp_response, address.neighbour_response
+            ));
+        }
         rows.push(Value::Object(address.json()));
     }
     Ok((lines.concat(), Value::Array(rows)))
@@ -83,6 +89,15 @@ pub fn node_config(config: &Config, is_saved: bool) -> Shown {
         row.extend(node.json());
     }
     Ok((text, row))
+}
+
+pub fn rate_control(config: &Config) -> Shown {
+    let control = config.rate_control();
+    let icmp = match control.icmp_threshold {
+        0 => "none".to_owned(),
+        allowed => format!("{allowed} messages per 10 ms and CPU"),
+    };
+    Ok((format!("\tICMP threshold: {icmp}\n"), Value::Object(control.json())))
 }
 
 pub fn host_name(config: &Config) -> Shown {

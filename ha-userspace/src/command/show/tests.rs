@@ -167,6 +167,7 @@ fn shows_print_the_public_layout_and_json_the_tables_keys() {
         ("show ns rpcNode", "rpc_node"),
         ("show ns ip", "ip"),
         ("show ns ip6", "ip6"),
+        ("show ns ip 10.1.0.100", "ip_one"),
         ("show ns config", "config"),
         ("show ns hostName", "host_name"),
         ("show interface", "interface"),
@@ -176,6 +177,7 @@ fn shows_print_the_public_layout_and_json_the_tables_keys() {
         ("show vrid", "vrid"),
         ("show vrid6 60", "vrid6"),
         ("show L2Param", "l2_param"),
+        ("show ns rateControl", "rate_control"),
     ];
     for (line, name) in shows {
         let reply = say(&mut node(Some(pair())), line);

@@ -92,7 +92,7 @@ fn a_refusal_names_the_fault_and_what_is_allowed() {
         ("add lb vserver web foo 10.1.0.100 80", 1097, "allowed are TCP, UDP"),
         ("set lb vserver web -lbMethod leastconnection", 1097, "use SRCIPSRCPORTHASH (spreads connections) or SOURCEIPHASH"),
         ("set lb vserver web -m TOS", 1097, "allowed are IP, MAC"),
-        ("set lb vserver -icmpVsrResponse", 1090, "No such argument [-icmpVsrResponse]: set lb vserver takes -lbMethod"),
+        ("set lb vserver -rhiState", 1090, "No such argument [-rhiState]: set lb vserver takes -lbMethod"),
         ("set lb vserver web", 1094, "Too few arguments: usage: set lb vserver <name>"),
         (
             "set lb vserver web -serviceType UDP",
@@ -102,6 +102,9 @@ fn a_refusal_names_the_fault_and_what_is_allowed() {
         ("set lb vserver web -state", 1095, "Required argument missing [-state]: allowed are ENABLED, DISABLED"),
         ("set lb vserver web -m IP -m MAC", 1092, "[-m]: it is given twice"),
         ("set lb vserver web -s ENABLED", 1090, "it could be -state or -sessionless"),
+        ("set lb vserver web -icmpVsrResponse", 1095, "allowed are PASSIVE, ACTIVE"),
+        ("set ns ip 10.1.0.100 -icmpResponse ENABLED", 1097, "allowed are NONE, ONE_VSERVER, ALL_VSERVERS, VSVR_CNTRLD"),
+        ("set ns ip 10.1.0.100 -arpResponse VSVR_CNTRLD", 1097, "allowed are NONE, ONE_VSERVER, ALL_VSERVERS"),
         ("set ha node -haStatus ENA", 1097, "allowed are ENABLED, DISABLED, STAYPRIMARY, STAYSECONDARY"),
         ("set ha node -deadInterval 61", 1097, "a duration from 3ms to 60s is needed; a bare number is in s"),
         ("set ha node -helloInterval 500us", 1097, "a duration from 1ms"),

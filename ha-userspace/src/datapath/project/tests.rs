@@ -184,3 +184,46 @@ fn frames_to_backends_leave_from_the_virtual_mac_of_their_leg() {
         .collect();
     assert_eq!(sources, [[0, 0, 0x5e, 0, 1, 60]; 2]);
 }
+
+/// Echo and neighbour bits of the VIP, with `settings` of it and its virtual servers, given what the monitors say.
+fn answers(settings: &str, verdicts: &[(&str, Verdict)]) -> [bool; 2] {
+    let verdicts = verdicts.iter().map(|(name, verdict)| ((*name).to_owned(), *verdict)).collect();
+    let desired = project(&config(settings), &links(), &[], &verdicts, &NextHops::new(), PORTS);
+    let flags = address(&desired, "10.1.0.100");
+    [address_flags::ICMP, address_flags::ARP].map(|bit| flags & bit != 0)
+}
+
+#[test]
+fn a_vip_answers_as_its_settings_and_the_states_of_its_vservers_say() {
+    const ONE: &str = "set ns ip 10.1.0.100 -icmpResponse ONE_VSERVER -arpResponse ONE_VSERVER\n";
+    const ALL: &str = "set ns ip 10.1.0.100 -icmpResponse ALL_VSERVERS -arpResponse ALL_VSERVERS\n";
+    const CONTROLLED: &str = "set ns ip 10.1.0.100 -icmpResponse VSVR_CNTRLD\nset lb vserver web -icmpVsrResponse ACTIVE\n";
+    let down = [("s1", Verdict::Down)];
+    let with = |settings: &str, more: &str| answers(&format!("{settings}{more}"), &down);
+    let web_down = "disable service s2\n";
+    let both_down = "disable service s2\ndisable service d1\n";
+    assert_eq!(with("", both_down), [true, true]);
+    assert_eq!(with(ONE, web_down), [true, true]);
+    assert_eq!(with(ONE, both_down), [false, false]);
+    assert_eq!(with(ALL, ""), [true, true], "one usable service of each is enough");
+    assert_eq!(with(ALL, web_down), [false, false]);
+    assert_eq!(with(CONTROLLED, ""), [true, true]);
+    assert_eq!(with(CONTROLLED, web_down), [false, true], "dns is up, and passive");
+    assert_eq!(with(CONTROLLED, "disable service d1\n"), [true, true]);
+    assert_eq!(answers(ALL, &[]), [true, true], "a service that was not judged yet is usable");
+}
+
+#[test]
+fn a_vserver_out_of_service_is_down_and_so_is_one_without_services() {
+    const ALL: &str = "set ns ip 10.1.0.100 -icmpResponse ALL_VSERVERS -arpResponse ALL_VSERVERS\n";
+    assert_eq!(answers(&format!("{ALL}disable lb vserver dns\n"), &[]), [false, false]);
+    assert_eq!(answers(&format!("{ALL}unbind lb vserver dns d1\n"), &[]), [false, false]);
+}
+
+#[test]
+fn what_is_switched_off_stays_silent_whatever_the_vservers() {
+    let set = |settings: &str| answers(&format!("set ns ip 10.1.0.100 {settings}\n"), &[]);
+    assert_eq!(set("-icmp DISABLED -icmpResponse ONE_VSERVER"), [false, true]);
+    assert_eq!(set("-arp DISABLED -arpResponse ONE_VSERVER"), [true, false]);
+    assert_eq!(set("-state DISABLED -icmpResponse ONE_VSERVER"), [false, false]);
+}
