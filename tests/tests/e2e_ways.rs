@@ -515,12 +515,12 @@ fn connections_of_hidden_clients_outlive_new_snips_and_the_death_of_the_daemon()
 }
 
 #[test]
-fn connections_outlive_that_a_service_hides_its_clients_from_now_on() -> Result<()> {
+fn connections_outlive_that_a_service_hides_its_clients_from_now_on_or_no_more() -> Result<()> {
     let Some((lab, _, _alone)) = pair(&services(PLAIN, "IP", "YES"), |_| Ok(()))? else { return Ok(()) };
     let claim = |family: Family| {
         let listener = listen(&lab, (family.backend(), PLAIN).into())?;
         let mut held = Vec::new();
-        for (usip, source) in [("YES", family.client()), ("NO", family.snip())] {
+        for (usip, source) in [("YES", family.client()), ("NO", family.snip()), ("YES", family.client())] {
             for host in Host::BOTH {
                 lab.node(host).command(&["set", "service", &format!("s-TCP-{PLAIN}-{family}"), "-usip", usip])?;
             }
