@@ -9,7 +9,7 @@
 //! | [`prober`], [`frame`], [`tally`], [`rt`] | does the VIP answer, once per millisecond, and from where? |
 //! | [`tap`], [`packet_socket`] | what did each node really send, as the switch saw it? |
 //! | [`connections`], [`echo`], [`transfer`] | do TCP connections through the VIP survive, byte for byte? |
-//! | [`exchange`], [`direct`], [`unwrapper`] | does all arrive both ways; how does a backend own the VIP, behind a tunnel or not? |
+//! | [`ways`], [`exchange`], [`direct`], [`unwrapper`] | does all arrive both ways; how does a backend own the VIP, behind a tunnel or not? |
 //! | [`node`], [`client`], [`process`], [`freezer`], [`disk`] | how is a daemon started, asked, stopped, killed, frozen, left without disk? |
 //! | [`keepalived`] | how does the same pair run under the daemon it is compared with? |
 //! | [`lab`], [`scenario`], [`report`], [`history`], [`screen`] | what happens when the pair is hurt in a chosen way? |
@@ -48,4 +48,5 @@ pub mod topology;
 pub mod transfer;
 pub mod trial;
 pub mod unwrapper;
+pub mod ways;
 pub mod wire;
