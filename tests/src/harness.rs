@@ -9,6 +9,7 @@
 //! | [`prober`], [`frame`], [`tally`], [`rt`] | does the VIP answer, once per millisecond, and from where? |
 //! | [`tap`], [`packet_socket`] | what did each node really send, as the switch saw it? |
 //! | [`connections`], [`echo`], [`transfer`] | do TCP connections through the VIP survive, byte for byte? |
+//! | [`ways`], [`exchange`], [`direct`], [`unwrapper`] | does all arrive both ways; how does a backend own the VIP, behind a tunnel or not? |
 //! | [`node`], [`client`], [`process`], [`freezer`], [`disk`] | how is a daemon started, asked, stopped, killed, frozen, left without disk? |
 //! | [`keepalived`] | how does the same pair run under the daemon it is compared with? |
 //! | [`lab`], [`scenario`], [`report`], [`history`], [`screen`] | what happens when the pair is hurt in a chosen way? |
@@ -19,8 +20,10 @@
 pub mod client;
 pub mod connections;
 pub mod counters;
+pub mod direct;
 pub mod disk;
 pub mod echo;
+pub mod exchange;
 pub mod frame;
 pub mod freezer;
 pub mod history;
@@ -44,4 +47,6 @@ pub mod tap;
 pub mod topology;
 pub mod transfer;
 pub mod trial;
+pub mod unwrapper;
+pub mod ways;
 pub mod wire;

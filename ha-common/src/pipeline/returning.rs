@@ -26,6 +26,14 @@ pub fn answer<'t, T: Tables>(
         look_up_reverse(tables, owner, &mut plan.key);
     }
     if !hit(tables, story, owner, plan)? {
+        if owner.vserver != AMBIGUOUS {
+            let found = hit_of_before(tables, story, owner, plan);
+            match found.action() {
+                Action::Transmit => return Ok(None),
+                Action::Drop => return Err(found),
+                _ => {}
+            }
+        }
         // What was looked up is a flow's, whatever address it is for.
         let known = owner.vserver == AMBIGUOUS && plan.key.vserver != NO_BACKEND;
         if !known && let Some(address) = tables.address(story.there.address()) {
@@ -42,6 +50,24 @@ pub fn answer<'t, T: Tables>(
     plan.step = Step::Return;
     plan.index = plan.key.vserver;
     Ok(None)
+}
+
+/// Plans the way of an answer whose flow began when its backend was shared, or did not see its clients: Transmit, if it is one.
+#[inline(never)]
+fn hit_of_before<T: Tables>(tables: &T, story: &Story, owner: &Owner, plan: &mut Plan) -> Verdict {
+    look_up_reverse(tables, owner, &mut plan.key);
+    match hit(tables, story, owner, plan) {
+        Ok(true) => {
+            plan.step = Step::Return;
+            plan.index = plan.key.vserver;
+            Verdict::transmit(plan.reason)
+        }
+        Ok(false) => {
+            plan.key = flow::key_of_server(owner.vserver, story);
+            Verdict::pass(Reason::BackendOwn)
+        }
+        Err(verdict) => verdict,
+    }
 }
 
 /// Makes `key`, that of a packet of a backend that several vservers share or that does not see its clients, the one of its flow; one that leads nowhere when nothing

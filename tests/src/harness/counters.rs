@@ -3,14 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use aya::maps::{Map, MapData, PerCpuArray};
-use ha_common::abi::Reason;
+use aya::maps::{HashMap, Map, MapData, PerCpuArray};
+use ha_common::abi::{FlowKey, Reason, ReverseKey};
 
 /// Packets by reason, those that are not zero, from the maps pinned below `pins`.
 pub fn read(pins: &Path) -> Result<Vec<(&'static str, u64)>> {
-    let path = pins.join(format!("v{}", ha_common::abi::ABI_VERSION)).join("maps").join("COUNTERS");
-    let data = MapData::from_pin(&path).with_context(|| format!("open {}", path.display()))?;
-    let counters: PerCpuArray<_, [u64; 2]> = Map::PerCpuArray(data).try_into()?;
+    let counters: PerCpuArray<_, [u64; 2]> = Map::PerCpuArray(open(pins, "COUNTERS")?).try_into()?;
     let mut found = Vec::new();
     for (number, reason) in Reason::ALL.iter().enumerate() {
         let packets = counters.get(&(number as u32), 0)?.iter().map(|[packets, _]| packets).sum();
@@ -19,4 +17,16 @@ pub fn read(pins: &Path) -> Result<Vec<(&'static str, u64)>> {
         }
     }
     Ok(found)
+}
+
+/// How many entries `REVERSE` has below `pins`: sources that are given out.
+pub fn sources(pins: &Path) -> Result<usize> {
+    let data = open(pins, "REVERSE")?;
+    let reverse: HashMap<_, [u8; size_of::<ReverseKey>()], [u8; size_of::<FlowKey>()]> = Map::HashMap(data).try_into()?;
+    reverse.keys().try_fold(0, |count, key| Ok(key.map(|_| count + 1)?))
+}
+
+fn open(pins: &Path, map: &str) -> Result<MapData> {
+    let path = pins.join(format!("v{}", ha_common::abi::ABI_VERSION)).join("maps").join(map);
+    MapData::from_pin(&path).with_context(|| format!("open {}", path.display()))
 }

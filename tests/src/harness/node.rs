@@ -179,6 +179,11 @@ impl Node {
         counters::read(&self.pins)
     }
 
+    /// Sources that the node has given out for clients.
+    pub fn sources(&self) -> Result<usize> {
+        counters::sources(&self.pins)
+    }
+
     /// The last lines of the daemon's log, and of what the kernel said of a program that it refused: the files vanish with the lab.
     pub fn log_tail(&self) -> String {
         const LINES: usize = 60;

@@ -1,6 +1,6 @@
 //! Backends that do not see their clients: what they see instead, and how their answers find back.
 
-use ha_common::abi::{FlowKey, Reason, tcp_seen};
+use ha_common::abi::{FlowKey, Reason, backend_flags, tcp_seen};
 use ha_common::pipeline::Action;
 use ha_common::tables::HostTables;
 
@@ -47,6 +47,12 @@ fn returned(answer: &Frame, port: u16) -> Frame {
 fn taken(tables: &HostTables, backend: u32, port: u16) {
     let other = flow_key(MASKED, STRANGER, port, 6);
     tables.reverse.borrow_mut().insert(reverse_key(backend, port, 6), other);
+}
+
+/// From now on the backend sees its clients.
+fn unmask(tables: &mut HostTables) {
+    tables.backends[HIDDEN as usize].flags &= !backend_flags::SNAT;
+    own(tables, HIDDEN, 6, MASKED);
 }
 
 /// The vectors of this theme.
@@ -180,6 +186,15 @@ fn back() -> Vec<Vector> {
                 tables.reverse_embryonic.borrow_mut().insert(reverse_key(HIDDEN, 2003, 6), key);
             })
             .leaves(TO_CLIENTS, Reason::ReturnSyn, returned(&syn_ack, 87).bytes()),
+        answers("source: a backend that sees its clients again answers those that it did not see as before", &segment)
+            .with(move |tables| {
+                record_masked(tables, key, HIDDEN, 2003);
+                unmask(tables);
+            })
+            .leaves(TO_CLIENTS, Reason::ReturnHit, returned(&segment, 87).bytes()),
+        answers("source: what a backend that sees its clients again says to the SNIP itself is the host's", &segment)
+            .with(unmask)
+            .passes(Reason::Local),
         answers("source: an answer to a port that nobody has is the host's own affair", &segment).passes(Reason::Local),
         answers("source: an answer to a port whose flow is forgotten is dropped", &segment)
             .with(move |tables| {
