@@ -12,7 +12,7 @@
 //! | [`records`] | how does a table look as bytes, on both sides? |
 //! | [`both`] | what did each side do? |
 //! | [`sums`] | is every checksum right? |
-//! | [`case`], [`shrink`] | what is the least that differs? |
+//! | [`case`], `shrink` | what is the least that differs? |
 //! | [`coverage`] | what was never reached? |
 
 mod between;

@@ -32,7 +32,7 @@ pub enum Amount {
     Time(Duration),
     /// At least this many frames.
     Sent(u64),
-    /// Until this many have arrived, but not for longer than [`PATIENCE`].
+    /// Until this many have arrived, but not for longer than `PATIENCE`.
     Arrived(u64),
 }
 
