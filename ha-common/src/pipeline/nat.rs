@@ -13,7 +13,7 @@ use super::hash::{client_hash, rehash};
 use super::parse::Story;
 use super::rewrite::Plan;
 
-/// Ports that are tried for a new flow. The first ones follow from the client; the others from the time as well, so that whoever asks again
+/// Ports that are tried for a new flow. The first of them follow from the client; the others from the time as well, so that whoever asks again
 /// where nearly all are taken is not refused for the same ones for ever.
 const TRIES: u32 = 3;
 /// How many follow from the client alone.

@@ -18,7 +18,7 @@ use super::table::Cursor;
 /// Entries looked at in one turn, per table.
 const SLICE: usize = 4096;
 
-/// Entries of `REVERSE` looked at in one turn: each takes two look-ups.
+/// Entries of `REVERSE` looked at in one turn: each takes a look-up or two.
 const REVERSE_SLICE: usize = 512;
 
 /// From one turn to the next.
@@ -123,9 +123,8 @@ impl Ageing {
         reverse_key(&self.maps, key, backend, nat)
     }
 
-    /// Forgets what is in `REVERSE` for flows that are not there any more, or have another source by now: what was left by one that began
-    /// anew. Whoever is found in two passes is one; a pass takes longer than a packet, but not than a connection may last whose
-    /// segments are still on their way, so that they are kept for that long.
+    /// Forgets what is in `REVERSE` for flows that are not there any more, or have another source by now (what was left by one that began
+    /// anew), [`TIME_WAIT`] after it was first found so: segments of it may still be on their way.
     fn look_for_orphans(&mut self) -> io::Result<()> {
         let mut found = Vec::new();
         let more = self.maps.reverse.walk(&mut self.reverse, REVERSE_SLICE, &mut found)?;
@@ -133,8 +132,11 @@ impl Ageing {
         let mut over = Vec::new();
         for (reverse, flow) in found {
             let known = self.maps.flows.get(&flow)?.map(|record| self.reverse_key(&flow, record.backend, record.nat));
+            if known == Some(reverse) {
+                continue;
+            }
             let excepted = self.maps.exceptions.get(&flow)?.map(|record| self.reverse_key(&flow, record.backend, Nat::NONE));
-            if known == Some(reverse) || excepted == Some(reverse) {
+            if excepted == Some(reverse) {
                 continue;
             }
             let since = *self.orphans.entry(reverse).or_insert(now);

@@ -193,7 +193,8 @@ impl Planner {
     pub fn plan(&mut self, now: Nanos, desired: &Desired) -> Result<Vec<Write>, PoolFull> {
         let mut desired = desired.clone();
         desired.place_sources(&self.present.snips);
-        let mut draft = Draft { next: self.clone(), writes: Vec::new() };
+        let (filters, owners) = (Filters::of(&desired), desired.owners());
+        let mut draft = Draft { next: self.clone(), writes: Vec::new(), filters, owners };
         draft.put(now, &desired)?;
         draft.remove(now, &desired);
         *self = draft.next;
@@ -216,6 +217,10 @@ fn has_slots(members: &[Member]) -> bool {
 struct Draft {
     next: Planner,
     writes: Vec<Write>,
+    /// What `FILTERS` shall hold.
+    filters: Filters,
+    /// What `BACKEND_INDEX` shall hold.
+    owners: HashMap<ServiceKey, Owner>,
 }
 
 impl Draft {
@@ -249,8 +254,7 @@ impl Draft {
             }
         }
         self.put_vrids(desired);
-        let wanted = Filters::of(desired);
-        for (kind, word, bits) in self.next.present.filters.with(&wanted) {
+        for (kind, word, bits) in self.next.present.filters.with(&self.filters) {
             self.write(Write::Filter(kind, word, bits));
         }
         for (&index, &snip) in &desired.snips {
@@ -260,7 +264,7 @@ impl Draft {
         }
         self.put_backends(desired, false);
         self.put_vservers(now, desired)?;
-        for (key, owner) in missing(&desired.owners(), &self.next.present.owners) {
+        for (key, owner) in missing(&self.owners, &self.next.present.owners) {
             self.write(Write::PutOwner(key, owner));
         }
         let keys = desired.vservers.iter().map(|(&index, vserver)| (vserver.key, index)).collect();
@@ -283,8 +287,7 @@ impl Draft {
         }
         // Only now: every vserver that can be reached must know of exceptions before a flow of it becomes one.
         self.put_backends(desired, true);
-        let owners = desired.owners();
-        for key in surplus(&self.next.present.owners, |key| owners.contains_key(key)) {
+        for key in surplus(&self.next.present.owners, |key| self.owners.contains_key(key)) {
             self.write(Write::DeleteOwner(key));
         }
         let gone: Vec<(u32, Vserver)> = self.next.present.vservers.iter().map(|(&index, &vserver)| (index, vserver)).collect();
@@ -304,8 +307,7 @@ impl Draft {
         for ifindex in surplus(&self.next.present.interfaces, |ifindex| desired.interfaces.contains_key(ifindex)) {
             self.write(Write::DeleteInterface(ifindex));
         }
-        let wanted = Filters::of(desired);
-        for (kind, word, bits) in self.next.present.filters.until(&wanted) {
+        for (kind, word, bits) in self.next.present.filters.until(&self.filters) {
             self.write(Write::Filter(kind, word, bits));
         }
     }

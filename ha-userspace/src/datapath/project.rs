@@ -53,9 +53,11 @@ pub fn project(
         desired.sources.insert(service.index, sources(config, service, ports));
     }
     let served = served(config);
+    let standings = standings(config, &desired);
     for address in config.addresses() {
         let key = AddressKey { addr: address.ip.into(), domain: UNTAGGED };
-        let flags = address_bits(address, &served, &standings(config, address.ip, &desired));
+        let vservers = standings.get(&address.ip).map_or(&[][..], Vec::as_slice);
+        let flags = address_bits(address, &served, vservers);
         desired.addresses.insert(key, Address { flags, group: 0 });
     }
     for vserver in config.vservers() {
@@ -165,13 +167,15 @@ pub fn is_local(address: &crate::config::Address, served: &HashSet<IpAddr>) -> b
     }
 }
 
-/// The virtual servers of a VIP: one is up while any service bound to it takes packets.
-fn standings(config: &Config, vip: IpAddr, desired: &Desired) -> Vec<Standing> {
-    let standing = |vserver: &Vserver| Standing {
-        up: vserver.enabled && config.bound(vserver).any(|(service, _)| desired.is_up(service.index)),
-        active: vserver.icmp_response == VserverResponse::Active,
-    };
-    config.vservers().filter(|vserver| vserver.ip == vip).map(standing).collect()
+/// The virtual servers of each VIP: one is up while any service bound to it takes packets.
+fn standings(config: &Config, desired: &Desired) -> HashMap<IpAddr, Vec<Standing>> {
+    let mut standings: HashMap<IpAddr, Vec<Standing>> = HashMap::new();
+    for vserver in config.vservers() {
+        let up = vserver.enabled && config.bound(vserver).any(|(service, _)| desired.is_up(service.index));
+        let active = vserver.icmp_response == VserverResponse::Active;
+        standings.entry(vserver.ip).or_default().push(Standing { up, active });
+    }
+    standings
 }
 
 /// A disabled address stays known, so that the host's stack does not answer for it, and is silent.
