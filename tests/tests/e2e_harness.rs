@@ -217,8 +217,10 @@ fn leftovers_of_a_dead_run_are_swept_by_the_next() -> Result<()> {
     std::fs::create_dir_all(&pins)?;
     nix::mount::mount(Some("bpf"), &pins, Some("bpf"), nix::mount::MsFlags::empty(), None::<&str>)?;
     let netns = Netns::create(&format!("{dead}-a"))?;
-    let mut sleeper = std::process::Command::new("nsenter");
-    let mut sleeper = sleeper.arg(format!("--net={}", netns.path().display())).args(["sleep", "60"]).spawn()?;
+    // It is inside before it is started: a process that only enters later would find the namespace gone, or outlive its name.
+    let mut sleeper = std::process::Command::new("sleep");
+    sleeper.arg("60");
+    let mut sleeper = netns.spawn(sleeper)?;
     assert_eq!(leftovers(dead)?.len(), 3);
     let next = Run::start()?;
     assert_eq!(leftovers(dead)?, Vec::<String>::new());
