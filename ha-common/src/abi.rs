@@ -40,7 +40,7 @@ pub use vrid::{VRIDS, vrid_flags};
 pub use vserver::{NO_BACKEND, Ring, ServiceKey, Vserver, hash_kind, mode, vserver_flags};
 
 /// Version of everything in this module. Maps are pinned under it; another version's maps are never adopted.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Number of failover groups in every array by group.
 pub const GROUPS: usize = 1;

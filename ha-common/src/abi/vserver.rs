@@ -141,11 +141,11 @@ pub struct Vserver {
     /// Zero.
     pub reserved: [u8; 3],
     /// Zero.
-    pub reserved_words: [u32; 2],
+    pub reserved_words: [u32; 18],
 }
 
 /// A slot, or a flow, without a backend.
 pub const NO_BACKEND: u32 = u32::MAX;
 
 const _: () = assert!(size_of::<ServiceKey>() == 24);
-const _: () = assert!(size_of::<Vserver>() == 64);
+const _: () = assert!(size_of::<Vserver>() == 128);
