@@ -216,7 +216,7 @@ fn vservers(rng: &mut Rng, tables: &mut HostTables) {
             },
             hash: if rng.chance(98) { pick(rng, &[hash_kind::SOURCE_PORT, hash_kind::SOURCE]) } else { rng.below(256) as u8 },
             reserved: [0; 3],
-            reserved_words: [0; 2],
+            ..Vserver::default()
         };
         let key = ServiceKey { addr: vserver.vip, domain: domain(rng), port: vserver.port, protocol: vserver.protocol.into() };
         tables.vserver_index.insert(key, if rng.chance(99) { index } else { 1_000 });
