@@ -12,7 +12,7 @@
 //!
 //! What a packet of an established flow runs through is one function after inlining. What is rare (answers in place, newcomers,
 //! strays, heartbeats) is not inlined: each has the kernel's small stack to itself, takes at most five arguments and returns at
-//! most eight bytes, because that is all that the kernel's functions can do.
+//! most eight bytes, because that is all that the kernel's functions can do. The longest of them are [`Steps`].
 
 mod classify;
 mod echo;
@@ -33,6 +33,7 @@ mod returning;
 mod rewrite;
 mod router;
 mod select;
+pub mod steps;
 mod stray;
 mod tunnel;
 mod verdict;
@@ -40,16 +41,17 @@ mod virtual_mac;
 
 pub use egress::{EGRESS_HEADERS, Egress, egress};
 pub use hash::{client_hash, rehash};
+pub use parse::Story;
+pub use rewrite::Plan;
+pub use steps::Steps;
 pub use verdict::{Action, Verdict};
 
 use crate::abi::Reason;
 use crate::packet::PacketMut;
-use crate::tables::Tables;
 use crate::wire::eth::ether_type;
 
 use classify::Concern;
-use parse::Story;
-use rewrite::{Plan, Step};
+use rewrite::Step;
 
 /// Where a frame came in.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +62,7 @@ pub struct Ingress {
 
 /// Where a packet came in, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Arrival {
+pub struct Arrival {
     /// Interface whose packet it is: a leg.
     ifindex: u32,
     /// HA link that it was carried over, as a stray of the peer; 0 when it came by itself.
@@ -76,7 +78,7 @@ impl Arrival {
 
 /// Decides about a received frame, and makes it look as it must to leave.
 #[inline(always)]
-pub fn process<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, ingress: Ingress) -> Verdict {
+pub fn process<P: PacketMut, T: Steps>(packet: &mut P, tables: &T, ingress: Ingress) -> Verdict {
     let mut arrival = nodes::by_itself(ingress);
     if nodes::may_speak(packet)
         && let Some(verdict) = nodes::listen(packet, tables, ingress, &mut arrival)
@@ -101,7 +103,7 @@ pub fn process<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, ingress: Ing
 
 /// A packet's whole story.
 #[inline(always)]
-fn tell<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arrival) -> Verdict {
+fn tell<P: PacketMut, T: Steps>(packet: &mut P, tables: &T, arrival: Arrival) -> Verdict {
     let frame = match parse::frame(packet) {
         Ok(frame) => frame,
         Err(verdict) => return verdict,
@@ -130,8 +132,9 @@ fn tell<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, arrival: Arrival) -
         Concern::Nobody => return Verdict::pass(Reason::NotOurs),
     };
     match planned {
-        Ok(()) if plan.step == Step::Refuse => refuse::tell(packet, tables, &story, plan.room),
-        Ok(()) => rewrite::carry_out(packet, tables, &story, &plan),
-        Err(verdict) => verdict,
+        Ok(()) if plan.step == Step::Refuse => tables.refuse(packet, &story, &mut plan),
+        Ok(()) => tables.carry_out(packet, &story, &mut plan),
+        Err(verdict) => return verdict,
     }
+    plan.verdict
 }

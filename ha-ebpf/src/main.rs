@@ -10,6 +10,8 @@ mod packet;
 #[cfg(target_arch = "bpf")]
 mod programs;
 #[cfg(target_arch = "bpf")]
+mod steps;
+#[cfg(target_arch = "bpf")]
 mod tables;
 
 #[cfg(not(target_arch = "bpf"))]

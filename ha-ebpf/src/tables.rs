@@ -29,6 +29,12 @@ impl Maps {
     pub fn new(context: *mut xdp_md) -> Self {
         Maps { context }
     }
+
+    /// The program's context.
+    #[inline(always)]
+    pub fn context(&self) -> *mut xdp_md {
+        self.context
+    }
 }
 
 /// `errno` of an insertion into a table where the key is already.

@@ -15,17 +15,27 @@ use super::rewrite::Plan;
 
 /// Ports that are tried for a new flow. The first of them follow from the client; the others from the time as well, so that whoever asks again
 /// where nearly all are taken is not refused for the same ones for ever.
-const TRIES: u32 = 3;
+const TRIES: u32 = 8;
 /// How many follow from the client alone.
 const FIRST_TRIES: u32 = 2;
 
 /// Gives the flow of `plan` a source towards its backend, unless it has one already that is still its own: to keep, or, if it begins now, until
 /// it is needed elsewhere. What it had before stays when there is none.
 ///
-/// # Errors
-/// Why its packet cannot go on.
-#[inline(never)]
-pub fn allot<T: Tables>(tables: &T, story: &Story, plan: &mut Plan) -> Result<(), Reason> {
+/// Whether it has one; if not, the plan's reason is why its packet cannot go on.
+#[inline(always)]
+pub fn allot<T: Tables>(tables: &T, story: &Story, plan: &mut Plan) -> bool {
+    match try_allot(tables, story, plan) {
+        Ok(()) => true,
+        Err(reason) => {
+            plan.reason = reason;
+            false
+        }
+    }
+}
+
+#[inline(always)]
+fn try_allot<T: Tables>(tables: &T, story: &Story, plan: &mut Plan) -> Result<(), Reason> {
     let backend = tables.backend(plan.index).ok_or(Reason::NoBackend)?;
     if backend.snip_count == 0 {
         return Err(Reason::NoSnip);

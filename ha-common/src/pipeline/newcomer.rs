@@ -20,8 +20,13 @@ pub fn plain<T: Tables>(tables: &T, vserver: &Vserver, story: &Story) -> u32 {
 }
 
 /// Places a flow without a record: by an exception that was made for it, by what its SYN left, else by the ring.
-#[inline(never)]
-pub fn place<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &mut Plan) -> Placement {
+#[inline(always)]
+pub fn place<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &mut Plan) {
+    plan.placement = placed(tables, vserver, story, plan);
+}
+
+#[inline(always)]
+fn placed<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &mut Plan) -> Placement {
     let key = &plan.key;
     let hash_only = vserver.flags & vserver_flags::HASH_ONLY != 0;
     // A new connection from the same port owes nothing to a former one.
@@ -58,9 +63,15 @@ fn excepted<T: Tables>(tables: &T, vserver: &Vserver, key: &FlowKey) -> Option<P
     placement::up(tables, backend).map(|_| Placement { backend, exception: true, older, kept: true })
 }
 
-/// Remembers what has to be of a flow that was just placed; why its packet leaves.
-#[inline(never)]
-pub fn remember<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &mut Plan, placement: Placement) -> Reason {
+/// Remembers what has to be of a flow that was just placed, and why its packet leaves.
+#[inline(always)]
+pub fn remember<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &mut Plan) {
+    plan.reason = remembered(tables, vserver, story, plan);
+}
+
+#[inline(always)]
+fn remembered<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &Plan) -> Reason {
+    let placement = plan.placement;
     if placement.backend == NO_BACKEND {
         return Reason::NoBackend;
     }

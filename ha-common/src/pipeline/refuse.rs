@@ -15,15 +15,21 @@ use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::vlan;
 
 use super::parse::Story;
+use super::rewrite::Plan;
 use super::{Verdict, limit};
 
 const TTL: u8 = 64;
 /// Bytes of the payload that are quoted.
 const QUOTED: usize = 8;
 
-/// Turns the packet into the error about it: too big for `room` bytes, or, if that is zero, out of time. Errors are few (RFC 1812, 4.3.2.8).
-#[inline(never)]
-pub fn tell<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, room: u32) -> Verdict {
+/// Turns the packet into the error about it: too big for the plan's room, or, if that is zero, out of time. Errors are few (RFC 1812, 4.3.2.8).
+#[inline(always)]
+pub fn tell<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, plan: &mut Plan) {
+    plan.verdict = told(packet, tables, story, plan.room);
+}
+
+#[inline(always)]
+fn told<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, room: u32) -> Verdict {
     if !limit::draw(tables) {
         return Verdict::drop(Reason::IcmpLimited);
     }

@@ -8,6 +8,7 @@ use crate::wire::eth::{self, ether_type};
 use crate::wire::{Be16, ipv4, ipv6, tcp, udp, vlan};
 
 use super::parse::{Frame, Story, Transport};
+use super::placement::Placement;
 use super::verdict::end;
 use super::{Verdict, tunnel};
 
@@ -35,6 +36,10 @@ pub struct Plan {
     pub room: u32,
     /// Where an answer leaves, and how.
     pub hop: NextHop,
+    /// Where a flow without a record goes.
+    pub placement: Placement,
+    /// What came of the packet once all this was carried out.
+    pub verdict: Verdict,
 }
 
 /// What is to be done with a packet.
@@ -66,6 +71,8 @@ impl Plan {
             index: NO_BACKEND,
             room: 0,
             hop: NextHop::default(),
+            placement: Placement::NONE,
+            verdict: Verdict::drop(Reason::NotConfigured),
         }
     }
 }
@@ -86,9 +93,9 @@ pub fn lives_on(story: &Story) -> Result<(), Verdict> {
 }
 
 /// Does what `plan` says. What it says by index is read here: the caller's stack is full.
-#[inline(never)]
-pub fn carry_out<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, plan: &Plan) -> Verdict {
-    end(try_carry_out(packet, tables, story, plan))
+#[inline(always)]
+pub fn carry_out<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, plan: &mut Plan) {
+    plan.verdict = end(try_carry_out(packet, tables, story, plan));
 }
 
 #[inline(always)]

@@ -6,7 +6,7 @@ use crate::wire::{eth, ipv6};
 
 use super::parse::Story;
 use super::rewrite::{Plan, Step};
-use super::{Arrival, Verdict, flow, gate, nat, newcomer, placement};
+use super::{Arrival, Steps, Verdict, flow, gate, newcomer, placement};
 
 /// The smallest MTU that IPv4 knows (RFC 791): no way is narrower.
 const ROOM_MIN: u32 = 68;
@@ -16,7 +16,7 @@ const TUNNEL_OVERHEAD: u32 = ipv6::LEN as u32;
 
 /// Plans how a client's packet gets to a backend of vserver `index`.
 #[inline(always)]
-pub fn forward<T: Tables>(tables: &T, story: &Story, index: u32, plan: &mut Plan) -> Result<(), Verdict> {
+pub fn forward<T: Steps>(tables: &T, story: &Story, index: u32, plan: &mut Plan) -> Result<(), Verdict> {
     let vserver = tables.vserver(index).ok_or(Verdict::drop(Reason::NotConfigured))?;
     gate::enter(tables, story.arrival, vserver.group)?;
     acceptable(story, vserver)?;
@@ -70,7 +70,7 @@ fn acceptable(story: &Story, vserver: &Vserver) -> Result<(), Verdict> {
 
 /// The backend of a client's packet: by the flow's record, or by the ring.
 #[inline(always)]
-fn choose<'t, T: Tables>(tables: &'t T, vserver: &Vserver, story: &Story, plan: &mut Plan) -> Result<&'t Backend, Verdict> {
+fn choose<'t, T: Steps>(tables: &'t T, vserver: &Vserver, story: &Story, plan: &mut Plan) -> Result<&'t Backend, Verdict> {
     if vserver.flags & vserver_flags::HASH_ONLY != 0 {
         let index = newcomer::plain(tables, vserver, story);
         if let Some(backend) = placement::up(tables, index) {
@@ -81,21 +81,18 @@ fn choose<'t, T: Tables>(tables: &'t T, vserver: &Vserver, story: &Story, plan: 
         plan.reason = Reason::ForwardHit;
         return Ok(backend);
     }
-    let placement = newcomer::place(tables, vserver, story, plan);
-    plan.index = placement.backend;
-    let hidden = tables.backend(placement.backend).is_some_and(|backend| backend.flags & backend_flags::SNAT != 0);
-    if hidden
-        && vserver.mode == mode::NAT
-        && let Err(reason) = nat::allot(tables, story, plan)
-    {
-        return Err(Verdict::drop(reason));
+    tables.place(vserver, story, plan);
+    plan.index = plan.placement.backend;
+    let hidden = tables.backend(plan.index).is_some_and(|backend| backend.flags & backend_flags::SNAT != 0);
+    if hidden && vserver.mode == mode::NAT && !tables.allot(story, plan) {
+        return Err(Verdict::drop(plan.reason));
     }
-    plan.reason = newcomer::remember(tables, vserver, story, plan, placement);
+    tables.remember(vserver, story, plan);
     let refused = Verdict::drop(plan.reason);
     if plan.reason == Reason::NoRoom {
         return Err(refused);
     }
-    tables.backend(placement.backend).ok_or(refused)
+    tables.backend(plan.index).ok_or(refused)
 }
 
 /// The backend that the flow's record names, if it goes on.

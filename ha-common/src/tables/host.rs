@@ -10,6 +10,7 @@ use crate::abi::{
     Interface, Ip, Link, MAX_LEGS, MAX_LINKS, NO_BACKEND, Node, Owner, Reason, ReverseKey, ServiceKey, Snip, StrayBudget,
     Vserver,
 };
+use crate::pipeline::Steps;
 use crate::time::{Nanos, Ticks};
 use crate::wire::heartbeat::Extension;
 
@@ -140,6 +141,8 @@ fn claim(map: &RefCell<HashMap<ReverseKey, FlowKey>>, max: usize, key: &ReverseK
     }
     if put(map, max, *key, *flow).is_ok() { Claimed::Yes } else { Claimed::Full }
 }
+
+impl Steps for HostTables {}
 
 impl Tables for HostTables {
     type Mut<'a, T: 'a> = RefMut<'a, T>;

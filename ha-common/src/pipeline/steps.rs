@@ -1,0 +1,50 @@
+//! The steps of a story that are taken out of line.
+//!
+//! In the kernel each of them is a function that the verifier walks once, by itself, whoever calls it and with what: what a story can have
+//! come to so far does not multiply with all that may become of it. Such a function takes the context of its program, pointers to whole
+//! records and integers, and returns no more than one integer; so what a step finds out it writes into the [`Plan`].
+
+use crate::abi::Vserver;
+use crate::packet::PacketMut;
+use crate::tables::Tables;
+
+use super::parse::Story;
+use super::rewrite::Plan;
+
+pub use super::nat::allot;
+pub use super::newcomer::{place, remember};
+pub use super::refuse::tell as refuse;
+pub use super::rewrite::carry_out;
+
+/// Tables, and how the long steps are called over them.
+pub trait Steps: Tables + Sized {
+    /// Places a flow without a record: [`Plan::placement`].
+    #[inline(always)]
+    fn place(&self, vserver: &Vserver, story: &Story, plan: &mut Plan) {
+        place(self, vserver, story, plan);
+    }
+
+    /// Gives the flow a source towards its backend, [`Plan::nat`]; whether it has one. If not, [`Plan::reason`] says why.
+    #[inline(always)]
+    fn allot(&self, story: &Story, plan: &mut Plan) -> bool {
+        allot(self, story, plan)
+    }
+
+    /// Remembers what has to be of a flow that was just placed; why its packet leaves: [`Plan::reason`].
+    #[inline(always)]
+    fn remember(&self, vserver: &Vserver, story: &Story, plan: &mut Plan) {
+        remember(self, vserver, story, plan);
+    }
+
+    /// Makes the packet look as the plan says: [`Plan::verdict`].
+    #[inline(always)]
+    fn carry_out<P: PacketMut>(&self, packet: &mut P, story: &Story, plan: &mut Plan) {
+        carry_out(packet, self, story, plan);
+    }
+
+    /// Turns the packet into an error about itself: [`Plan::verdict`].
+    #[inline(always)]
+    fn refuse<P: PacketMut>(&self, packet: &mut P, story: &Story, plan: &mut Plan) {
+        refuse(packet, self, story, plan);
+    }
+}

@@ -1,0 +1,93 @@
+//! [`Steps`] as functions of their own: global ones, which the verifier walks once each instead of once for every state of every caller.
+#![allow(unsafe_code)] // what such a function gets are pointers
+
+use core::ptr::null_mut;
+
+use aya_ebpf::bindings::xdp_md;
+use ha_common::abi::Vserver;
+use ha_common::packet::PacketMut;
+use ha_common::pipeline::{Plan, Steps, Story, steps};
+
+use crate::packet::XdpFrame;
+use crate::tables::Maps;
+
+impl Steps for Maps {
+    #[inline(always)]
+    fn place(&self, vserver: &Vserver, story: &Story, plan: &mut Plan) {
+        place(vserver, story, plan);
+    }
+
+    #[inline(always)]
+    fn allot(&self, story: &Story, plan: &mut Plan) -> bool {
+        allot(story, plan) != 0
+    }
+
+    #[inline(always)]
+    fn remember(&self, vserver: &Vserver, story: &Story, plan: &mut Plan) {
+        remember(vserver, story, plan);
+    }
+
+    #[inline(always)]
+    fn carry_out<P: PacketMut>(&self, _packet: &mut P, story: &Story, plan: &mut Plan) {
+        carry_out(self.context(), story, plan);
+    }
+
+    #[inline(always)]
+    fn refuse<P: PacketMut>(&self, _packet: &mut P, story: &Story, plan: &mut Plan) {
+        refuse(self.context(), story, plan);
+    }
+}
+
+// The functions themselves. Nobody inlines them, and for all that the verifier knows of a caller each pointer may be null.
+//
+// SAFETY of each: the methods above pass references, valid as long as the call lasts, and the only ones to what is changed.
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn place(vserver: *const Vserver, story: *const Story, plan: *mut Plan) -> u32 {
+    // SAFETY: as said above.
+    if let (Some(vserver), Some(story), Some(plan)) = unsafe { (vserver.as_ref(), story.as_ref(), plan.as_mut()) } {
+        steps::place(&Maps::new(null_mut()), vserver, story, plan);
+    }
+    0
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn allot(story: *const Story, plan: *mut Plan) -> u32 {
+    // SAFETY: as said above.
+    match unsafe { (story.as_ref(), plan.as_mut()) } {
+        (Some(story), Some(plan)) => steps::allot(&Maps::new(null_mut()), story, plan).into(),
+        _ => 0,
+    }
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn remember(vserver: *const Vserver, story: *const Story, plan: *mut Plan) -> u32 {
+    // SAFETY: as said above.
+    if let (Some(vserver), Some(story), Some(plan)) = unsafe { (vserver.as_ref(), story.as_ref(), plan.as_mut()) } {
+        steps::remember(&Maps::new(null_mut()), vserver, story, plan);
+    }
+    0
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn carry_out(context: *mut xdp_md, story: *const Story, plan: *mut Plan) -> u32 {
+    // SAFETY: as said above.
+    if let (Some(story), Some(plan)) = unsafe { (story.as_ref(), plan.as_mut()) } {
+        steps::carry_out(&mut XdpFrame::new(context), &Maps::new(context), story, plan);
+    }
+    0
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn refuse(context: *mut xdp_md, story: *const Story, plan: *mut Plan) -> u32 {
+    // SAFETY: as said above.
+    if let (Some(story), Some(plan)) = unsafe { (story.as_ref(), plan.as_mut()) } {
+        steps::refuse(&mut XdpFrame::new(context), &Maps::new(context), story, plan);
+    }
+    0
+}
