@@ -7,6 +7,7 @@
 
 mod address;
 mod backend;
+mod directory;
 mod event;
 mod fence;
 mod filter;
@@ -24,6 +25,7 @@ mod vserver;
 
 pub use address::{Address, AddressKey, Ip, address_flags};
 pub use backend::{AMBIGUOUS, Backend, NextHop, Owner, backend_flags};
+pub use directory::{BUCKETS, Bucket, DirectoryKey, SLOTS, Slot};
 pub use event::{Event, event_kind};
 pub use fence::Fence;
 pub use filter::{FILTER_WORDS, Filter, FilterBit, FilterKind};

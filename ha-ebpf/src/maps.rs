@@ -8,9 +8,9 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use ha_common::abi::{
-    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Filter, FilterKind, Flow, FlowKey, IcmpBudget,
-    Interface, Link, MAX_LEGS, MAX_LINKS, Node, Owner, Reason, ReverseKey, SNIPS as SNIPS_LEN, ServiceKey, Snip, StrayBudget,
-    VRIDS as VRIDS_LEN, Vserver,
+    Address, AddressKey, BUCKETS, Backend, Bucket, Counter, Embryo, Event, Exception, Fence, Filter, FilterKind, Flow, FlowKey,
+    IcmpBudget, Interface, Link, MAX_LEGS, MAX_LINKS, Node, Owner, Reason, ReverseKey, SNIPS as SNIPS_LEN, ServiceKey, Snip,
+    StrayBudget, VRIDS as VRIDS_LEN, Vserver,
 };
 use ha_common::wire::heartbeat::Extension;
 
@@ -32,6 +32,8 @@ pub static LINK_IFINDEX: Array<u32, MAX_LINKS> = Array::new();
 
 #[btf_map]
 pub static FILTERS: Array<Filter, { FilterKind::ALL.len() }, MMAPABLE> = Array::new();
+#[btf_map]
+pub static DIRECTORY: Array<Bucket, BUCKETS, MMAPABLE> = Array::new();
 #[btf_map]
 pub static ADDRESSES: HashMap<AddressKey, Address, 16_384> = HashMap::new();
 #[btf_map]

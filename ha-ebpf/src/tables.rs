@@ -9,8 +9,9 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_jiffies64, bpf_ktime_get_ns};
 use ha_common::abi::{
-    Address, AddressKey, Backend, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, IcmpBudget, Interface,
-    Ip, Link, NO_BACKEND, NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Snip, StrayBudget, Vserver, event_kind,
+    Address, AddressKey, Backend, DirectoryKey, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey,
+    IcmpBudget, Interface, Ip, Link, NO_BACKEND, NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Slot, Snip, StrayBudget,
+    Vserver, event_kind,
 };
 use ha_common::tables::{Claimed, Full, Route, Tables};
 use ha_common::time::{Nanos, Ticks};
@@ -62,6 +63,12 @@ fn claimed(inserted: Result<(), i32>) -> Claimed {
     }
 }
 
+/// The directory's slot of `key`, whose hash is `bit`.
+#[inline(always)]
+fn directory(bit: FilterBit, key: &DirectoryKey) -> Option<&'static Slot> {
+    maps::DIRECTORY.get(bit.bucket())?.find(key)
+}
+
 impl Tables for Maps {
     type Mut<'a, T: 'a> = &'a mut T;
 
@@ -97,10 +104,16 @@ impl Tables for Maps {
     }
     #[inline(always)]
     fn address(&self, key: &AddressKey) -> Option<&Address> {
+        if let Some(slot) = directory(FilterBit::address(key), &DirectoryKey::address(key)) {
+            return Some(slot.to_address());
+        }
         record(maps::ADDRESSES.get_ptr_mut(key)).map(|address| &*address)
     }
     #[inline(always)]
     fn vserver_index(&self, key: &ServiceKey) -> Option<u32> {
+        if let Some(slot) = directory(FilterBit::service(key), &DirectoryKey::service(FilterKind::Vserver, key)) {
+            return Some(slot.value[0]);
+        }
         record(maps::VSERVER_INDEX.get_ptr_mut(key)).map(|index| *index)
     }
     #[inline(always)]
@@ -121,6 +134,9 @@ impl Tables for Maps {
     }
     #[inline(always)]
     fn owner(&self, key: &ServiceKey) -> Option<&Owner> {
+        if let Some(slot) = directory(FilterBit::service(key), &DirectoryKey::service(FilterKind::Owner, key)) {
+            return Some(slot.to_owner());
+        }
         record(maps::BACKEND_INDEX.get_ptr_mut(key)).map(|owner| &*owner)
     }
 

@@ -9,6 +9,7 @@ mod attach;
 mod clocks;
 mod desired;
 mod detach;
+mod directory;
 mod events;
 mod filter;
 mod loader;

@@ -68,6 +68,13 @@ impl FilterBit {
         Self::of(&key.addr, key.domain, 0)
     }
 
+    /// All that it was made from.
+    #[inline(always)]
+    #[must_use]
+    pub(super) const fn raw(self) -> u64 {
+        self.0
+    }
+
     /// Index of its word.
     #[inline(always)]
     #[must_use]

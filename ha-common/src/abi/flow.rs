@@ -24,6 +24,15 @@ pub struct FlowKey {
 }
 
 impl FlowKey {
+    /// A copy in the caller's own frame: before Linux 6.4 tables take their keys from there, and not from a record that a step of the
+    /// pipeline was given ([`crate::pipeline::Steps`]).
+    #[inline(always)]
+    #[must_use]
+    pub fn here(&self) -> FlowKey {
+        // The compiler must not see that it is the same: it would pass the one that was given.
+        FlowKey { vserver: crate::word::opaque(self.vserver.into()) as u32, ..*self }
+    }
+
     /// Whether it is `other`, without a branch per field: the verifier would walk what follows once for each.
     #[inline(always)]
     #[must_use]

@@ -80,14 +80,15 @@ fn claim<T: Tables>(tables: &T, plan: &Plan, keep: bool) -> Claimed {
     let Some(key) = key_of(tables, plan) else {
         return Claimed::Taken;
     };
+    let flow = plan.key.here();
     let holder = tables.reverse(&key);
-    if holder.is_some_and(|holder| !holder.is(&plan.key)) {
+    if holder.is_some_and(|holder| !holder.is(&flow)) {
         return Claimed::Taken;
     }
     if !keep {
-        return if holder.is_some() { Claimed::Yes } else { tables.reverse_embryo_claim(&key, &plan.key) };
+        return if holder.is_some() { Claimed::Yes } else { tables.reverse_embryo_claim(&key, &flow) };
     }
-    match tables.reverse_claim(&key, &plan.key) {
+    match tables.reverse_claim(&key, &flow) {
         // Its own, of a flow whose record was lost.
         Claimed::Taken if holder.is_some() => Claimed::Yes,
         claimed => claimed,

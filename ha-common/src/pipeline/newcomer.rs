@@ -27,7 +27,7 @@ pub fn place<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &mut
 
 #[inline(always)]
 fn placed<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &mut Plan) -> Placement {
-    let key = &plan.key;
+    let key = &plan.key.here();
     let hash_only = vserver.flags & vserver_flags::HASH_ONLY != 0;
     // A new connection from the same port owes nothing to a former one.
     if !story.opens()
@@ -72,6 +72,7 @@ pub fn remember<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &
 #[inline(always)]
 fn remembered<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &Plan) -> Reason {
     let placement = plan.placement;
+    let key = &plan.key.here();
     if placement.backend == NO_BACKEND {
         return Reason::NoBackend;
     }
@@ -79,21 +80,21 @@ fn remembered<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &Pl
         if !placement.exception {
             return Reason::ForwardHash;
         }
-        let kept = placement.kept || except(tables, vserver, &plan.key, placement).is_ok();
+        let kept = placement.kept || except(tables, vserver, key, placement).is_ok();
         return if kept { Reason::ForwardException } else { Reason::ForwardTableFull };
     }
     let flags = tables.backend(placement.backend).map_or(0, |backend| backend.flags);
-    if let Some(mut recorded) = tables.flow_mut(&plan.key) {
+    if let Some(mut recorded) = tables.flow_mut(key) {
         // Over, or its backend is down: the record begins anew.
         flow::begin_by_client(tables, &mut recorded, vserver, placement, story);
         recorded.nat = plan.nat;
         return Reason::ForwardNew;
     }
     if flags & backend_flags::SHARED != 0 && plan.nat.is_none() && vserver.mode == mode::NAT {
-        nat::note(tables, story, &plan.key, placement.backend);
+        nat::note(tables, story, key, placement.backend);
     }
     if story.opens() {
-        flow::conceive(tables, &plan.key, placement, story, plan.nat);
+        flow::conceive(tables, key, placement, story, plan.nat);
         return Reason::ForwardSyn;
     }
     if flow::tcp_marks(story) & tcp_seen::RST != 0 {
@@ -102,7 +103,7 @@ fn remembered<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &Pl
     if let Some(mut room) = tables.flow_room() {
         flow::begin_by_client(tables, &mut room, vserver, placement, story);
         room.nat = plan.nat;
-        if flow::record(tables, vserver, &plan.key, &room).is_ok() {
+        if flow::record(tables, vserver, key, &room).is_ok() {
             return Reason::ForwardNew;
         }
     }
@@ -112,7 +113,7 @@ fn remembered<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &Pl
     }
     if placement.exception && !placement.kept {
         // Without room for that either the ring decides, and is wrong about this one: counted all the same.
-        let _ = except(tables, vserver, &plan.key, placement);
+        let _ = except(tables, vserver, key, placement);
     }
     Reason::ForwardTableFull
 }

@@ -11,13 +11,14 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 
 use aya::maps::{MapData, MapError, PerCpuArray};
 use ha_common::abi::{
-    AMBIGUOUS, Address, AddressKey, Backend, Counter, Exception, Filter, FilterKind, Flow, FlowKey, Interface, NextHop, Owner,
-    Reason, ReverseKey, Ring, ServiceKey, Snip, Vserver, vserver_flags,
+    AMBIGUOUS, Address, AddressKey, Backend, Bucket, Counter, Exception, Filter, FilterKind, Flow, FlowKey, Interface, NextHop,
+    Owner, Reason, ReverseKey, Ring, ServiceKey, Slot, Snip, Vserver, vserver_flags,
 };
 use thiserror::Error;
 
 use super::ageing::reverse_key;
 use super::array::Array;
+use super::directory::{Directory, Place};
 use super::filter::Filters;
 use super::plain::Plain;
 use super::plan::{Present, Write};
@@ -71,6 +72,7 @@ pub struct Maps {
     /// `REVERSE`.
     pub reverse: Table<ReverseKey, FlowKey>,
     filters: Array<Filter>,
+    directory: Array<Bucket>,
     snips: Array<Snip>,
     interfaces: Table<u32, Interface>,
     legs: Table<u32, u32>,
@@ -104,6 +106,7 @@ impl Maps {
             exceptions: table(dir, "EXCEPTIONS")?,
             reverse: table(dir, "REVERSE")?,
             filters: array(dir, "FILTERS", true)?,
+            directory: array(dir, "DIRECTORY", true)?,
             snips: array(dir, "SNIPS", true)?,
             interfaces: table(dir, "INTERFACES")?,
             legs: table(dir, "LEG_IFINDEX")?,
@@ -161,6 +164,7 @@ impl Maps {
             vserver_keys: self.vserver_keys.entries()?.into_iter().collect(),
             owners: self.owners.entries()?.into_iter().collect(),
             filters: Filters::of_words(|kind, word| self.filter_word(kind, word as u32).load(Acquire)),
+            directory: Directory::of_buckets((0..self.directory.len()).map(|bucket| self.directory.get(bucket))),
             snips: records(&self.snips),
             vservers: records(&self.vservers),
             backends: records(&self.backends),
@@ -225,7 +229,12 @@ impl Maps {
                 ("ADDRESSES", self.addresses.put(&collect!(Write::PutAddress(key, value) => (*key, *value))))
             }
             Write::DeleteAddress(_) => ("ADDRESSES", self.addresses.delete(&collect!(Write::DeleteAddress(key) => *key))),
-            Write::Backend(..) | Write::Ring(..) | Write::Vserver(..) | Write::Filter(..) | Write::Snip(..) => {
+            Write::Backend(..)
+            | Write::Ring(..)
+            | Write::Vserver(..)
+            | Write::Filter(..)
+            | Write::Directory(..)
+            | Write::Snip(..) => {
                 run.iter().for_each(|write| self.store(write));
                 return Ok(());
             }
@@ -270,6 +279,7 @@ impl Maps {
     fn store(&self, write: &Write) {
         match write {
             Write::Filter(kind, word, bits) => self.filter_word(*kind, *word).store(*bits, Release),
+            Write::Directory(place, slot) => self.store_slot(*place, slot),
             Write::Snip(index, snip) => self.snips.set(*index as usize, snip),
             Write::Backend(index, backend) => self.store_backend(*index as usize, backend),
             Write::Vserver(index, vserver) => self.store_vserver(*index as usize, vserver),
@@ -280,6 +290,23 @@ impl Maps {
             }
             _ => {}
         }
+    }
+
+    /// A slot is filled from its address to its mark, emptied by its mark alone, and its value changes by one store.
+    fn store_slot(&self, (bucket, slot): Place, content: &Slot) {
+        let (bucket, base) = (bucket as usize, slot * size_of::<Slot>());
+        let word = |offset: usize| self.directory.word32(bucket, base + offset);
+        let mark = word(offset_of!(Slot, mark));
+        if content.mark != 0 {
+            let [first, second] = content.value;
+            let value = self.directory.word64(bucket, base + offset_of!(Slot, value));
+            for (number, part) in content.addr.0.into_iter().enumerate() {
+                word(offset_of!(Slot, addr) + 4 * number).store(part, Release);
+            }
+            word(offset_of!(Slot, domain)).store(content.domain, Release);
+            value.store(u64::from_ne_bytes(pair(first, second)), Release);
+        }
+        mark.store(content.mark, Release);
     }
 
     /// While it changes its station it is down, and while its next hop changes it has none: a packet that was built from one
@@ -327,6 +354,12 @@ pub struct Capacity {
     pub backends: usize,
     /// Slots of all rings together.
     pub ring_slots: usize,
+}
+
+/// Two words side by side, as they lie in memory.
+fn pair(first: u32, second: u32) -> [u8; 8] {
+    let ([a, b, c, d], [e, f, g, h]) = (first.to_ne_bytes(), second.to_ne_bytes());
+    [a, b, c, d, e, f, g, h]
 }
 
 fn records<T: Plain + Default + PartialEq>(array: &Array<T>) -> BTreeMap<u32, T> {

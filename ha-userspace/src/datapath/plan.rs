@@ -12,18 +12,22 @@ use std::time::Duration;
 
 use ha_common::abi::FilterKind;
 use ha_common::abi::{
-    Address, AddressKey, Backend, Interface, MAX_LEGS, MAX_LINKS, Owner, Ring, ServiceKey, Snip, Vserver, backend_flags,
+    Address, AddressKey, Backend, Interface, MAX_LEGS, MAX_LINKS, Owner, Ring, ServiceKey, Slot, Snip, Vserver, backend_flags,
     vserver_flags,
 };
 use ha_common::maglev::{self, Member};
 use ha_common::time::Nanos;
 
 use super::desired::{Desired, DesiredVserver};
+use super::directory::{self, Directory, Place, Wanted};
 use super::filter::Filters;
 use super::rings::{PoolFull, RingPool};
 
 /// How long the ring before the present one is kept for flows that have no entry.
 const PREVIOUS_HOLD: Duration = Duration::from_secs(120);
+
+/// How long a slot of `DIRECTORY` rests after it was emptied: far longer than any packet takes that has just read it.
+const SLOT_REST: Duration = Duration::from_secs(1);
 
 /// One change of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub enum Write {
     Vrid(u32, u32),
     /// Word `1` of the filter for `0`.
     Filter(FilterKind, u32, u64),
+    /// A slot of `DIRECTORY`; all zero to empty it.
+    Directory(Place, Slot),
     /// `SNIPS[index]`.
     Snip(u32, Snip),
     /// `BACKENDS[index]`; all zero to remove it.
@@ -75,6 +81,8 @@ pub struct Present {
     pub vrids: BTreeMap<u32, u32>,
     /// `FILTERS`.
     pub filters: Filters,
+    /// `DIRECTORY`.
+    pub directory: Directory,
     /// `SNIPS`, those that are not all zero.
     pub snips: BTreeMap<u32, Snip>,
     /// `ADDRESSES`.
@@ -97,6 +105,7 @@ impl Default for Present {
             links: [0; MAX_LINKS],
             vrids: BTreeMap::new(),
             filters: Filters::default(),
+            directory: Directory::default(),
             snips: BTreeMap::new(),
             addresses: HashMap::new(),
             vserver_keys: HashMap::new(),
@@ -118,6 +127,7 @@ impl Present {
             Write::Vrid(id, 0) => drop(self.vrids.remove(&id)),
             Write::Vrid(id, flags) => drop(self.vrids.insert(id, flags)),
             Write::Filter(kind, word, bits) => self.filters.set(kind, word, bits),
+            Write::Directory(place, slot) => self.directory.set(place, slot),
             Write::Snip(index, snip) => drop(self.snips.insert(index, snip)),
             Write::Backend(index, backend) if backend == Backend::default() => drop(self.backends.remove(&index)),
             Write::Backend(index, backend) => drop(self.backends.insert(index, backend)),
@@ -145,6 +155,8 @@ pub struct Planner {
     previous_until: BTreeMap<u32, Nanos>,
     /// Vservers that have entries in `EXCEPTIONS`, as far as somebody has looked.
     with_exceptions: Option<HashSet<u32>>,
+    /// Slots of `DIRECTORY` that were emptied lately, and when they may be filled again.
+    resting: HashMap<Place, Nanos>,
 }
 
 impl Planner {
@@ -160,7 +172,7 @@ impl Planner {
                 previous_until.insert(index, now + PREVIOUS_HOLD);
             }
         }
-        Planner { present, pool, made_of: BTreeMap::new(), previous_until, with_exceptions: None }
+        Planner { present, pool, made_of: BTreeMap::new(), previous_until, with_exceptions: None, resting: HashMap::new() }
     }
 
     /// What the maps hold.
@@ -194,7 +206,9 @@ impl Planner {
         let mut desired = desired.clone();
         desired.place_sources(&self.present.snips);
         let (filters, owners) = (Filters::of(&desired), desired.owners());
-        let mut draft = Draft { next: self.clone(), writes: Vec::new(), filters, owners };
+        let wanted = directory::wanted(&desired, &owners);
+        let mut draft = Draft { next: self.clone(), writes: Vec::new(), filters, owners, wanted };
+        draft.next.resting.retain(|_, until| *until > now);
         draft.put(now, &desired)?;
         draft.remove(now, &desired);
         *self = draft.next;
@@ -221,6 +235,8 @@ struct Draft {
     filters: Filters,
     /// What `BACKEND_INDEX` shall hold.
     owners: HashMap<ServiceKey, Owner>,
+    /// What `DIRECTORY` shall hold, as far as it has room.
+    wanted: Wanted,
 }
 
 impl Draft {
@@ -274,10 +290,17 @@ impl Draft {
         for (key, address) in missing(&desired.addresses, &self.next.present.addresses) {
             self.write(Write::PutAddress(key, address));
         }
+        for (place, slot) in self.next.present.directory.with(&self.wanted, |place| !self.next.resting.contains_key(place)) {
+            self.write(Write::Directory(place, slot));
+        }
         Ok(())
     }
 
     fn remove(&mut self, now: Nanos, desired: &Desired) {
+        for place in self.next.present.directory.surplus(&self.wanted) {
+            self.write(Write::Directory(place, Slot::default()));
+            self.next.resting.insert(place, now + SLOT_REST);
+        }
         for key in surplus(&self.next.present.addresses, |key| desired.addresses.contains_key(key)) {
             self.write(Write::DeleteAddress(key));
         }

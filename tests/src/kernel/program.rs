@@ -1,13 +1,17 @@
 //! The loaded object.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::{Context, Result};
 use aya::maps::{Map, MapData, RingBuf};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use ha_common::abi::{Counter, Event, FILTER_WORDS, FilterBit, FilterKind, MAX_LEGS, MAX_LINKS, Reason};
+use ha_common::abi::{
+    Bucket, Counter, DirectoryKey, Event, FILTER_WORDS, FilterBit, FilterKind, MAX_LEGS, MAX_LINKS, Reason, Slot,
+};
 use ha_common::tables::HostTables;
 use ha_common::time::{Nanos, Ticks};
 
@@ -27,6 +31,8 @@ pub struct Sizes {
 /// The programs and maps of one object.
 pub struct Kernel {
     ebpf: Ebpf,
+    /// Elements of `DIRECTORY` that are not empty.
+    buckets: RefCell<Vec<u32>>,
 }
 
 /// What a program did with a frame.
@@ -70,7 +76,7 @@ impl Kernel {
         }
         let guard: &mut SchedClassifier = ebpf.program_mut("egress_guard").context("program egress_guard")?.try_into()?;
         guard.load().context("load egress_guard")?;
-        Ok(Kernel { ebpf })
+        Ok(Kernel { ebpf, buckets: RefCell::default() })
     }
 
     /// Everything of the object, for what only one caller needs.
@@ -160,6 +166,32 @@ impl Kernel {
             let words: &[u64; FILTER_WORDS] = words.as_slice().try_into()?;
             map::put(self.map("FILTERS")?, &(kind as u32), words).context("fill FILTERS")?;
         }
+        self.fill_directory(tables)
+    }
+
+    /// Puts every key into its bucket, as far as there is room: as the daemon does.
+    fn fill_directory(&self, tables: &HostTables) -> Result<()> {
+        let mut buckets: BTreeMap<u32, Bucket> =
+            self.buckets.take().into_iter().map(|index| (index, Bucket::default())).collect();
+        let mut add = |bit: FilterBit, key: DirectoryKey, value: [u32; 2]| {
+            let bucket = buckets.entry(bit.bucket()).or_default();
+            if let Some(slot) = bucket.slots.iter_mut().find(|slot| slot.mark == 0) {
+                *slot = Slot { addr: key.addr, value, domain: key.domain, mark: key.mark };
+            }
+        };
+        for (key, &index) in &tables.vserver_index {
+            add(FilterBit::service(key), DirectoryKey::service(FilterKind::Vserver, key), [index, 0]);
+        }
+        for (key, owner) in &tables.owners {
+            add(FilterBit::service(key), DirectoryKey::service(FilterKind::Owner, key), [owner.backend, owner.vserver]);
+        }
+        for (key, address) in &tables.addresses {
+            add(FilterBit::address(key), DirectoryKey::address(key), [address.flags, address.group]);
+        }
+        for (index, bucket) in &buckets {
+            map::put(self.map("DIRECTORY")?, index, bucket).context("fill DIRECTORY")?;
+        }
+        *self.buckets.borrow_mut() = buckets.into_keys().collect();
         Ok(())
     }
 
