@@ -60,7 +60,7 @@ pub enum Step {
 impl Plan {
     /// Nothing is planned.
     #[inline(always)]
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Plan {
             key: FlowKey::default(),
             step: Step::Link,
