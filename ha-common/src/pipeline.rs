@@ -117,10 +117,14 @@ fn tell<P: PacketMut, T: Steps>(packet: &mut P, tables: &T, arrival: Arrival) ->
     if let Err(fault) = parse::packet(packet, &mut story) {
         return classify::faulty(tables, &story, fault);
     }
-    let mut plan = Plan::new();
+    let Some(mut room) = tables.plan_room() else {
+        return Verdict::pass(Reason::NotConfigured);
+    };
+    let plan = &mut *room;
+    *plan = Plan::default();
     let planned = match classify::concern(tables, &story) {
-        Concern::Vserver(index) => select::forward(tables, &story, index, &mut plan),
-        Concern::Owner(owner) => match returning::answer(tables, &story, owner, &mut plan) {
+        Concern::Vserver(index) => select::forward(tables, &story, index, plan),
+        Concern::Owner(owner) => match returning::answer(tables, &story, owner, plan) {
             Ok(None) => Ok(()),
             Ok(Some(address)) => return echo::address(packet, tables, &story, address),
             Err(verdict) => Err(verdict),
@@ -132,8 +136,8 @@ fn tell<P: PacketMut, T: Steps>(packet: &mut P, tables: &T, arrival: Arrival) ->
         Concern::Nobody => return Verdict::pass(Reason::NotOurs),
     };
     match planned {
-        Ok(()) if plan.step == Step::Refuse => tables.refuse(packet, &story, &mut plan),
-        Ok(()) => tables.carry_out(packet, &story, &mut plan),
+        Ok(()) if plan.step == Step::Refuse => tables.refuse(packet, &story, plan),
+        Ok(()) => tables.carry_out(packet, &story, plan),
         Err(verdict) => return verdict,
     }
     plan.verdict

@@ -9,6 +9,7 @@ use crate::abi::{
     Address, AddressKey, Backend, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, IcmpBudget, Interface,
     Ip, Link, NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Snip, StrayBudget, Vserver,
 };
+use crate::pipeline::Plan;
 use crate::time::{Nanos, Ticks};
 use crate::wire::heartbeat::Extension;
 
@@ -106,6 +107,8 @@ pub trait Tables {
     /// Removes an entry of `REVERSE`.
     fn reverse_remove(&self, key: &ReverseKey);
 
+    /// Room for what is to be done with a packet, with whatever was in it: `PLAN_ROOM[0]` of this CPU. The stack is small.
+    fn plan_room(&self) -> Option<Self::Mut<'_, Plan>>;
     /// Room for a flow that is about to be recorded, with whatever was in it: `FLOW_ROOM[0]` of this CPU. The stack is small.
     fn flow_room(&self) -> Option<Self::Mut<'_, Flow>>;
     /// Room for the heartbeat that is being read, with whatever was in it: `FRAME_ROOM[0]` of this CPU.

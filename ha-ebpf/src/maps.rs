@@ -12,6 +12,7 @@ use ha_common::abi::{
     IcmpBudget, Interface, Link, MAX_LEGS, MAX_LINKS, Node, Owner, Reason, ReverseKey, SNIPS as SNIPS_LEN, ServiceKey, Snip,
     StrayBudget, VRIDS as VRIDS_LEN, Vserver,
 };
+use ha_common::pipeline::Plan;
 use ha_common::wire::heartbeat::Extension;
 
 /// `BPF_F_MMAPABLE`: userspace reads and writes single words of it.
@@ -60,6 +61,8 @@ pub static REVERSE: HashMap<ReverseKey, FlowKey, 65_536> = HashMap::new();
 #[btf_map]
 pub static REVERSE_EMBRYONIC: LruHashMap<ReverseKey, FlowKey, 16_384> = LruHashMap::new();
 
+#[btf_map]
+pub static PLAN_ROOM: PerCpuArray<Plan, 1> = PerCpuArray::new();
 #[btf_map]
 pub static FLOW_ROOM: PerCpuArray<Flow, 1> = PerCpuArray::new();
 #[btf_map]

@@ -13,6 +13,7 @@ use ha_common::abi::{
     IcmpBudget, Interface, Ip, Link, NO_BACKEND, NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Slot, Snip, StrayBudget,
     Vserver, event_kind,
 };
+use ha_common::pipeline::Plan;
 use ha_common::tables::{Claimed, Full, Route, Tables};
 use ha_common::time::{Nanos, Ticks};
 use ha_common::wire::heartbeat::Extension;
@@ -195,6 +196,10 @@ impl Tables for Maps {
         let _ = maps::REVERSE.remove(key);
     }
 
+    #[inline(always)]
+    fn plan_room(&self) -> Option<&mut Plan> {
+        record(maps::PLAN_ROOM.get_ptr_mut(0))
+    }
     #[inline(always)]
     fn flow_room(&self) -> Option<&mut Flow> {
         record(maps::FLOW_ROOM.get_ptr_mut(0))

@@ -15,8 +15,9 @@ use super::{Verdict, tunnel};
 /// What is to be done with a packet that is forwarded.
 ///
 /// Filled in by reference and not returned: the compiler takes what functions return apart and puts it together again, which the
-/// verifier does not let it do with pointers, and copies of it do not fit the stack.
-#[derive(Debug)]
+/// verifier does not let it do with pointers. It has a place of its own, because it does not fit the kernel's stack together with
+/// what the steps need there.
+#[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// The flow that the packet belongs to.
     pub key: FlowKey,
@@ -57,10 +58,10 @@ pub enum Step {
     Refuse,
 }
 
-impl Plan {
+impl Default for Plan {
     /// Nothing is planned.
     #[inline(always)]
-    pub(super) fn new() -> Self {
+    fn default() -> Self {
         Plan {
             key: FlowKey::default(),
             step: Step::Link,

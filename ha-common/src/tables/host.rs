@@ -10,7 +10,7 @@ use crate::abi::{
     Interface, Ip, Link, MAX_LEGS, MAX_LINKS, NO_BACKEND, Node, Owner, Reason, ReverseKey, ServiceKey, Snip, StrayBudget,
     Vserver,
 };
-use crate::pipeline::Steps;
+use crate::pipeline::{Plan, Steps};
 use crate::time::{Nanos, Ticks};
 use crate::wire::heartbeat::Extension;
 
@@ -59,6 +59,8 @@ pub struct HostTables {
     pub reverse_embryonic: RefCell<HashMap<ReverseKey, FlowKey>>,
     /// Room in `REVERSE`.
     pub reverse_max: usize,
+    /// `PLAN_ROOM[0]`.
+    pub plan_room: RefCell<Plan>,
     /// `FLOW_ROOM[0]`.
     pub flow_room: RefCell<Flow>,
     /// `FRAME_ROOM[0]`.
@@ -107,6 +109,7 @@ impl Default for HostTables {
             reverse: RefCell::default(),
             reverse_embryonic: RefCell::default(),
             reverse_max: usize::MAX,
+            plan_room: RefCell::default(),
             flow_room: RefCell::default(),
             frame_room: RefCell::default(),
             icmp_budget: RefCell::default(),
@@ -233,6 +236,9 @@ impl Tables for HostTables {
         self.reverse.borrow_mut().remove(key);
     }
 
+    fn plan_room(&self) -> Option<RefMut<'_, Plan>> {
+        Some(self.plan_room.borrow_mut())
+    }
     fn flow_room(&self) -> Option<RefMut<'_, Flow>> {
         Some(self.flow_room.borrow_mut())
     }
