@@ -164,7 +164,6 @@ impl Planner {
     }
 
     /// What the maps hold.
-    #[cfg(test)]
     pub fn present(&self) -> &Present {
         &self.present
     }
