@@ -26,7 +26,7 @@ mod vserver;
 pub use address::{Address, AddressKey, Ip, address_flags};
 pub use backend::{AMBIGUOUS, Backend, NextHop, Owner, backend_flags};
 pub use directory::{BUCKETS, Bucket, DirectoryKey, SLOTS, Slot};
-pub use event::{Event, event_kind};
+pub use event::{Event, event_kind, lost};
 pub use fence::Fence;
 pub use filter::{FILTER_WORDS, Filter, FilterBit, FilterKind};
 pub use flow::{CloseReason, Embryo, Exception, Flow, FlowKey, ReverseKey, flow_flags, tcp_seen};

@@ -10,7 +10,7 @@ use aya_ebpf::{
 use ha_common::abi::{
     Address, AddressKey, BUCKETS, Backend, Bucket, Counter, Embryo, Event, Exception, Fence, Filter, FilterKind, Flow, FlowKey,
     IcmpBudget, Interface, Link, MAX_LEGS, MAX_LINKS, Node, Owner, Reason, ReverseKey, SNIPS as SNIPS_LEN, ServiceKey, Snip,
-    StrayBudget, VRIDS as VRIDS_LEN, Vserver,
+    StrayBudget, VRIDS as VRIDS_LEN, Vserver, lost,
 };
 use ha_common::pipeline::Plan;
 use ha_common::wire::heartbeat::Extension;
@@ -77,6 +77,8 @@ pub static STRAY_LEGS: PerCpuArray<u64, MAX_LEGS> = PerCpuArray::new();
 pub static VRIDS: Array<u32, VRIDS_LEN> = Array::new();
 #[btf_map]
 pub static COUNTERS: PerCpuArray<Counter, { Reason::ALL.len() }> = PerCpuArray::new();
+#[btf_map]
+pub static LOST: PerCpuArray<u64, { lost::LEN }> = PerCpuArray::new();
 #[btf_map]
 pub static RULINGS: RingBuf<Event, 65_536> = RingBuf::new();
 #[btf_map]

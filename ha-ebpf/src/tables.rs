@@ -11,7 +11,7 @@ use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_jiffies64, bpf_ktime_get_
 use ha_common::abi::{
     Address, AddressKey, Backend, DirectoryKey, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey,
     IcmpBudget, Interface, Ip, Link, NO_BACKEND, NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Slot, Snip, StrayBudget,
-    Vserver, event_kind,
+    Vserver, event_kind, lost,
 };
 use ha_common::pipeline::Plan;
 use ha_common::tables::{Claimed, Full, Route, Tables};
@@ -252,19 +252,33 @@ impl Tables for Maps {
     fn emit(&self, event: &Event) {
         // Written in place: it would not fit the stack. What finds no room is lost; the daemon knows the rest by reading the tables.
         if event_kind::is_ruling(event.kind) {
-            if let Some(mut entry) = maps::RULINGS.reserve(0) {
-                entry.write(*event);
-                entry.submit(0);
+            match maps::RULINGS.reserve(0) {
+                Some(mut entry) => {
+                    entry.write(*event);
+                    entry.submit(0);
+                }
+                None => lose(lost::RULINGS),
             }
             return;
         }
         // A wakeup costs five times the event, and strangers cause some of them: the daemon drains these by the clock, and sleeps
         // for a way that is wanted.
         let flags = if event.kind == event_kind::NEXT_HOP_WANTED { 0 } else { BPF_RB_NO_WAKEUP };
-        if let Some(mut entry) = maps::EVENTS.reserve(0) {
-            entry.write(*event);
-            entry.submit(flags.into());
+        match maps::EVENTS.reserve(0) {
+            Some(mut entry) => {
+                entry.write(*event);
+                entry.submit(flags.into());
+            }
+            None => lose(lost::EVENTS),
         }
+    }
+}
+
+/// Counts an event that found no room in ring buffer `number` of [`lost`].
+#[inline(never)]
+fn lose(number: u32) {
+    if let Some(count) = record(maps::LOST.get_ptr_mut(number)) {
+        *count += 1;
     }
 }
 

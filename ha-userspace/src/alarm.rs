@@ -32,6 +32,10 @@ pub enum Kind {
     LinkSilent,
     /// A floating address does not reach its gateway after a takeover.
     GatewayUnreached,
+    /// A table, or the source ports towards a service, are nearly used up.
+    LimitNear,
+    /// The kernel had no room for what it wanted to tell.
+    EventsLost,
     /// Terms cannot be written to disk.
     DiskFailed,
 }

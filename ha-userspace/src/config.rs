@@ -14,6 +14,7 @@ mod identity;
 pub mod indices;
 mod interface;
 mod l2_param;
+mod limits;
 mod node;
 mod rate_control;
 mod record;
@@ -41,6 +42,7 @@ pub use hook::Hook;
 pub use indices::Indices;
 pub use interface::Interface;
 pub use l2_param::L2Param;
+pub use limits::Limits;
 pub use node::NodeConfig;
 pub use rate_control::RateControl;
 pub use record::Record;
@@ -64,6 +66,7 @@ pub struct Config {
     vrids: BTreeMap<VridKey, Vrid>,
     l2_param: L2Param,
     rate_control: RateControl,
+    limits: Limits,
     rpc_nodes: BTreeMap<IpAddr, RpcNode>,
     addresses: BTreeMap<IpAddr, Address>,
     vservers: BTreeMap<String, Vserver>,
@@ -92,6 +95,7 @@ impl Config {
             vrids: BTreeMap::new(),
             l2_param: L2Param::of_defaults(),
             rate_control: RateControl::of_defaults(),
+            limits: Limits::of_defaults(),
             rpc_nodes: BTreeMap::new(),
             addresses: BTreeMap::new(),
             vservers: BTreeMap::new(),
@@ -148,6 +152,7 @@ impl Config {
             _ if entity == &schema::network::REMOVAL || entity == &schema::network::REMOVAL6 => return self.rm_vrid(command),
             _ if entity == &schema::network::L2_PARAM => return self.apply_l2_param(command),
             _ if entity == &schema::ns::RATE_CONTROL => return self.apply_rate_control(command),
+            _ if entity == &schema::ns::LIMITS => return self.apply_limits(command),
             _ if entity == &schema::ns::RPC_NODE => return self.apply_rpc_node(command),
             _ if entity == &schema::ns::IP || entity == &schema::ns::IP6 => return self.apply_address(command),
             _ if entity == &schema::ha::NODE => return self.apply_ha_node(command),
@@ -174,6 +179,7 @@ impl Config {
         list.extend(self.vrids.values().filter_map(Vrid::binding_command));
         list.extend(self.l2_param.command(Verb::Set));
         list.extend(self.rate_control.command(Verb::Set));
+        list.extend(self.limits.command(Verb::Set));
         list.extend(self.peer.iter().filter_map(|peer| peer.command(Verb::Add)));
         list.extend(self.ha.command(Verb::Set));
         list.extend(self.route_monitors.iter().map(|route| route_monitor::bind_command(*route)));

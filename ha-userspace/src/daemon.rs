@@ -24,6 +24,7 @@ mod conflicts;
 mod floating;
 mod gateway;
 mod helpers;
+mod limits;
 mod live;
 mod local;
 mod log;
@@ -98,7 +99,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let state = StateFile::in_dir(&options.state)?;
     let _alone = alone(options)?;
     realtime::lock_memory();
-    let settings = datapath::Settings { pins: options.pins.clone(), logs: options.state.clone(), flows: None };
+    let settings =
+        datapath::Settings { pins: options.pins.clone(), logs: options.state.clone(), sizes: config.limits().sizes() };
     let datapath = Datapath::open(&settings)?;
     for warning in config.warnings() {
         warn!("{warning}");

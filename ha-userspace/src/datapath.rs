@@ -6,12 +6,14 @@
 mod ageing;
 mod array;
 mod attach;
+mod census;
 mod clocks;
 mod desired;
 mod detach;
 mod directory;
 mod events;
 mod filter;
+mod limits;
 mod loader;
 mod maps;
 mod pins;
@@ -37,6 +39,7 @@ pub use attach::{AttachError, Mode};
 pub use clocks::Clocks;
 pub use desired::{Desired, DesiredVserver};
 pub use events::Events;
+pub use limits::{Limits, Pool, Ring, Table as LimitedTable};
 pub use loader::{LoadError, Settings};
 pub use maps::{Capacity, Maps, WriteError};
 pub use plan::Present;
@@ -221,10 +224,10 @@ impl Datapath {
         }
     }
 
-    /// Slots of the ring pool that are taken, and all.
+    /// How full every table, pool of ports and ring buffer is.
     #[must_use]
-    pub fn ring_usage(&self) -> Option<(u32, u32)> {
-        self.planner.as_ref().map(Planner::ring_usage)
+    pub fn limits(&self) -> Limits {
+        Limits::of(&self.maps, self.planner.as_ref())
     }
 
     /// Detaches everything and frees programs and maps, flows included: `understudy stop`.

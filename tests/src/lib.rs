@@ -10,5 +10,6 @@ pub mod harness;
 pub mod kernel;
 pub mod model;
 pub mod rate;
+pub mod room;
 pub mod sim;
 pub mod vectors;

@@ -21,7 +21,7 @@ use understudy::datapath::{self, AttachError, Datapath, Desired, DesiredVserver,
 use understudy::net::link::{self, XdpProgram};
 
 fn settings() -> Settings {
-    Settings { pins: "/mnt/bpf/node".into(), logs: "/mnt/logs".into(), flows: Some(4096) }
+    Settings { pins: "/mnt/bpf/node".into(), logs: "/mnt/logs".into(), sizes: [("FLOWS", 4096)].into() }
 }
 
 fn open() -> Datapath {
@@ -135,7 +135,7 @@ fn a_foreign_program_is_named_and_stays() {
 fn maps_of_another_layout_are_refused_in_one_line() {
     alone(|| {
         drop(open());
-        let error = Datapath::open(&Settings { flows: Some(8192), ..settings() }).unwrap_err();
+        let error = Datapath::open(&Settings { sizes: [("FLOWS", 8192)].into(), ..settings() }).unwrap_err();
         assert!(matches!(error, LoadError::Layout { .. }));
         let text = error.to_string();
         assert!(text.contains("4096 entries") && text.contains("8192 entries") && text.contains("understudy stop"), "{text}");

@@ -52,4 +52,14 @@ pub struct Event {
     pub words: [u64; 4],
 }
 
+/// Events that found no room, a number for each ring buffer: `LOST`. Per-CPU array. Writer: XDP. Reader: daemon.
+pub mod lost {
+    /// Of `EVENTS`.
+    pub const EVENTS: u32 = 0;
+    /// Of `RULINGS`.
+    pub const RULINGS: u32 = 1;
+    /// How many numbers there are.
+    pub const LEN: usize = 2;
+}
+
 const _: () = assert!(size_of::<Event>() == 80);

@@ -173,8 +173,8 @@ impl<R: Runtime> Executor<R> {
         let old = self.config.clone();
         let change = self.config.apply(command)?;
         self.reconcile(old, &change)?;
-        let news: Vec<String> =
-            self.config.warnings().into_iter().filter(|warning| !known_warnings.contains(warning)).collect();
+        let news = self.config.warnings().into_iter().filter(|warning| !known_warnings.contains(warning));
+        let news: Vec<String> = news.chain(self.runtime.pending(&self.config, &change)).collect();
         Ok(Reply::done(&news))
     }
 

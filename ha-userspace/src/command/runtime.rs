@@ -17,6 +17,7 @@ use super::CommandError;
 use super::value::Route;
 use super::words::HaStatus;
 use crate::config::{Change, Config, SavedForm};
+use crate::datapath::Limits;
 use crate::ha::public;
 use crate::net::link::Traffic;
 use crate::net::media::Media;
@@ -52,6 +53,16 @@ pub trait Runtime {
         crate::hook::Status::default()
     }
 
+    /// Returns how full the data plane's tables, source ports and ring buffers are.
+    fn limits(&self) -> LimitsStatus {
+        LimitsStatus::default()
+    }
+
+    /// Returns what of `change`, which was made, takes more than that to be in force.
+    fn pending(&self, _config: &Config, _change: &Change) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Returns every alarm that stands.
     fn alarms(&self) -> Vec<AlarmStatus>;
 
@@ -60,6 +71,15 @@ pub trait Runtime {
 
     /// Begins to hand over and to end the daemon.
     fn stop(&mut self, force: bool) -> Outcome;
+}
+
+/// What `show ns limits` prints.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LimitsStatus {
+    /// How full everything is.
+    pub limits: Limits,
+    /// Packets that found no room, by the name of the reason.
+    pub refused: Vec<(&'static str, u64)>,
 }
 
 /// Health of a node.

@@ -39,6 +39,7 @@ pub static ENTITIES: &[&Entity] = &[
     &fis::CRITICAL,
     &ns::ALARMS,
     &ns::RATE_CONTROL,
+    &ns::LIMITS,
     &network::VRID,
     &network::VRID6,
     &network::BINDING,

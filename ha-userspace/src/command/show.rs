@@ -7,6 +7,7 @@ mod ha_stat;
 mod hook;
 mod interface;
 mod lb;
+mod limits;
 mod network;
 mod node;
 mod text;
@@ -43,6 +44,7 @@ pub(super) fn show(command: &Command, config: &Config, runtime: &impl Runtime, i
         _ if entity == &ns::HOST_NAME => node::host_name(config),
         _ if entity == &ns::VERSION => node::version(),
         _ if entity == &ns::RATE_CONTROL => node::rate_control(config),
+        _ if entity == &ns::LIMITS => limits::show(config, &runtime.limits()),
         _ if entity == &ns::INTERFACE => interface::show(command, config, runtime),
         _ if entity == &network_table::VRID || entity == &network_table::VRID6 => network::vrids(command, config, runtime),
         _ if entity == &network_table::L2_PARAM => network::l2_param(config),

@@ -24,6 +24,8 @@ pub enum Touched {
     L2Param,
     /// How much a node answers strangers.
     RateControl,
+    /// The sizes of tables.
+    Limits,
     /// A VIP or SNIP.
     Address(IpAddr),
     /// A virtual server or its bindings.

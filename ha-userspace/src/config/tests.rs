@@ -23,6 +23,7 @@ bind vrid 60 -ifnum client0 spare0
 bind vrid6 7 -ifnum client0
 set L2Param -garpOnVridIntf DISABLED -garpReply ENABLED
 set ns rateControl -icmpThreshold 20
+set ns limits -flows 1000 -embryonic 2000 -exceptions 3000 -reverse 4000 -reverseEmbryonic 5000
 add ha node 1 10.9.0.2
 set ha node -haStatus STAYPRIMARY -helloInterval 10 -deadInterval 30ms -witness 10.9.9.9:3005 -witnessPassword s3cret -maxFlips 3 -syncvlan 7 -isolationHold 90ms
 bind ha node -routeMonitor *

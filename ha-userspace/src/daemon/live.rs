@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use super::floating::Floating;
 use super::helpers::Helpers;
+use super::limits::Watermarks;
 use super::lookout::Lookout;
 use super::probing::targets;
 use super::watched::{Host, Seen, watched};
@@ -86,6 +87,7 @@ pub struct Live {
     status: Option<words::HaStatus>,
     commits: u64,
     lookout: Lookout,
+    watermarks: Watermarks,
     /// What is wrong.
     board: Board,
 }
@@ -178,6 +180,7 @@ impl Live {
             status: None,
             commits: 0,
             lookout: Lookout::default(),
+            watermarks: Watermarks::default(),
             board,
         }
     }
@@ -185,6 +188,7 @@ impl Live {
     /// It is time to look around.
     pub fn look_out(&mut self, config: &Config) {
         self.lookout.look(config, &self.requests, &self.driver.snapshot(), &self.board);
+        self.watermarks.look(config, &self.datapath.limits(), Instant::now(), &self.board);
     }
 
     /// A monitor has decided.

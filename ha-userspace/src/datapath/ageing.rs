@@ -21,6 +21,9 @@ const SLICE: usize = 4096;
 /// Entries of `REVERSE` looked at in one turn: each takes a look-up or two.
 const REVERSE_SLICE: usize = 512;
 
+/// Entries counted in one turn of each table that evicts by itself.
+const COUNT_SLICE: usize = 1024;
+
 /// From one turn to the next.
 const TURN: Duration = Duration::from_millis(100);
 
@@ -42,6 +45,8 @@ pub struct Ageing {
     flows: Cursor,
     exceptions: Cursor,
     reverse: Cursor,
+    embryonic: Cursor,
+    reverse_embryonic: Cursor,
     /// Entries of `REVERSE` without a flow, and since when.
     orphans: HashMap<ReverseKey, Instant>,
     /// Those that this pass has met.
@@ -59,6 +64,8 @@ impl Ageing {
             flows: Cursor::default(),
             exceptions: Cursor::default(),
             reverse: Cursor::default(),
+            embryonic: Cursor::default(),
+            reverse_embryonic: Cursor::default(),
             orphans: HashMap::new(),
             met_orphans: HashSet::new(),
             met: HashSet::new(),
@@ -93,18 +100,22 @@ impl Ageing {
             return Ok(None);
         };
         let mut flows = Vec::new();
-        self.maps.flows.walk(&mut self.flows, SLICE, &mut flows)?;
+        let more = self.maps.flows.walk(&mut self.flows, SLICE, &mut flows)?;
+        let met = flows.len();
         flows.retain(|(key, flow)| rule.is_over(key, flow));
+        self.maps.census.flows.met(met - flows.len(), more);
         let reverse: Vec<ReverseKey> = flows.iter().map(|(key, flow)| self.reverse_key(key, flow.backend, flow.nat)).collect();
         self.maps.flows.delete(&keys(&flows))?;
         self.maps.reverse.delete(&reverse)?;
         self.look_for_orphans()?;
+        self.count_embryos()?;
 
         let mut found = Vec::new();
         let more = self.maps.exceptions.walk(&mut self.exceptions, SLICE, &mut found)?;
         let (over, alive): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|(key, exception): &(FlowKey, Exception)| rule.is_idle(key, exception.seen.low()));
         self.met.extend(alive.iter().map(|(key, _)| key.vserver));
+        self.maps.census.exceptions.met(alive.len(), more);
         let reverse: Vec<ReverseKey> =
             over.iter().map(|(key, exception)| self.reverse_key(key, exception.backend, Nat::NONE)).collect();
         self.maps.exceptions.delete(&keys(&over))?;
@@ -123,11 +134,24 @@ impl Ageing {
         reverse_key(&self.maps, key, backend, nat)
     }
 
+    /// Counts what is in the tables that evict by themselves.
+    fn count_embryos(&mut self) -> io::Result<()> {
+        let mut found = Vec::new();
+        let more = self.maps.embryonic.walk(&mut self.embryonic, COUNT_SLICE, &mut found)?;
+        self.maps.census.embryonic.met(found.len(), more);
+        let mut found = Vec::new();
+        let more = self.maps.reverse_embryonic.walk(&mut self.reverse_embryonic, COUNT_SLICE, &mut found)?;
+        self.maps.census.reverse_embryonic.met(found.len(), more);
+        Ok(())
+    }
+
     /// Forgets what is in `REVERSE` for flows that are not there any more, or have another source by now (what was left by one that began
     /// anew), [`TIME_WAIT`] after it was first found so: segments of it may still be on their way.
     fn look_for_orphans(&mut self) -> io::Result<()> {
         let mut found = Vec::new();
         let more = self.maps.reverse.walk(&mut self.reverse, REVERSE_SLICE, &mut found)?;
+        let sources = if more { HashSet::new() } else { self.maps.sources() };
+        self.maps.census.met_sources(&found, more, |addr| sources.contains(&addr));
         let now = Instant::now();
         let mut over = Vec::new();
         for (reverse, flow) in found {

@@ -3,6 +3,7 @@
 //! Nothing here touches a packet: maps that are pinned are kept as they are, programs that came from the same object are
 //! neither loaded nor verified again (verifying stalls a CPU), and what is attached is replaced atomically, if at all.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use aya_obj::programs::XdpAttachType;
 use aya_obj::{EbpfSectionKind, Object, ParseError};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::clocks::Clocks;
 use super::maps::{Maps, OpenError};
@@ -86,8 +87,8 @@ pub struct Settings {
     pub pins: PathBuf,
     /// Where the verifier's log goes when it refuses a program.
     pub logs: PathBuf,
-    /// Entries of `FLOWS`; otherwise as many as the object says.
-    pub flows: Option<u32>,
+    /// Entries of maps by name; those of others are as many as the object says.
+    pub sizes: BTreeMap<&'static str, u32>,
 }
 
 /// The programs, loaded and pinned.
@@ -131,15 +132,29 @@ fn make_maps(settings: &Settings, pins: &Pins, object: &[u8]) -> Result<Ebpf, Lo
             continue;
         }
         let mut wanted = Layout::of_object(map);
-        if let (Some(flows), "FLOWS") = (settings.flows, name.as_str()) {
-            wanted.max_entries = flows;
-            loader.map_max_entries("FLOWS", flows);
-        }
         let path = pins.maps().join(name);
+        if let Some((sized, &entries)) = settings.sizes.get_key_value(name.as_str()) {
+            wanted.max_entries = size_to_have(&path, name, entries);
+            loader.map_max_entries(sized, wanted.max_entries);
+        }
         check(&path, &wanted)?;
         loader.map_pin_path(name, path);
     }
     loader.load(object).map_err(LoadError::Maps)
+}
+
+/// The size that a map shall have now: that of the one that is pinned, whatever is configured, because what is in it is worth more.
+fn size_to_have(path: &Path, name: &str, configured: u32) -> u32 {
+    let Ok(Some(present)) = Layout::of_pin(path) else { return configured };
+    if present.max_entries != configured {
+        warn!(
+            table = name,
+            present = present.max_entries,
+            configured,
+            "a table keeps its size until the kernel's tables are made anew: `understudy stop` this node, then start it"
+        );
+    }
+    present.max_entries
 }
 
 /// What two maps must have in common to hold the same records.

@@ -11,13 +11,14 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 
 use aya::maps::{MapData, MapError, PerCpuArray};
 use ha_common::abi::{
-    AMBIGUOUS, Address, AddressKey, Backend, Bucket, Counter, Exception, Filter, FilterKind, Flow, FlowKey, Interface, NextHop,
-    Owner, Reason, ReverseKey, Ring, ServiceKey, Slot, Snip, Vserver, vserver_flags,
+    AMBIGUOUS, Address, AddressKey, Backend, Bucket, Counter, Embryo, Exception, Filter, FilterKind, Flow, FlowKey, Interface,
+    Ip, NextHop, Owner, Reason, ReverseKey, Ring, ServiceKey, Slot, Snip, Vserver, vserver_flags,
 };
 use thiserror::Error;
 
 use super::ageing::reverse_key;
 use super::array::Array;
+use super::census::Census;
 use super::directory::{Directory, Place};
 use super::filter::Filters;
 use super::plain::Plain;
@@ -71,6 +72,14 @@ pub struct Maps {
     pub exceptions: Table<FlowKey, Exception>,
     /// `REVERSE`.
     pub reverse: Table<ReverseKey, FlowKey>,
+    /// `EMBRYONIC`.
+    pub embryonic: Table<FlowKey, Embryo>,
+    /// `REVERSE_EMBRYONIC`.
+    pub reverse_embryonic: Table<ReverseKey, FlowKey>,
+    /// How full those are.
+    pub census: Census,
+    /// Room in every map, by its name.
+    sizes: BTreeMap<String, u32>,
     filters: Array<Filter>,
     directory: Array<Bucket>,
     snips: Array<Snip>,
@@ -86,6 +95,7 @@ pub struct Maps {
     vrids: Table<u32, u32>,
     counters: PerCpuArray<MapData, [u64; 2]>,
     stray_legs: PerCpuArray<MapData, u64>,
+    lost: PerCpuArray<MapData, u64>,
 }
 
 impl std::fmt::Debug for Maps {
@@ -105,6 +115,10 @@ impl Maps {
             flows: table(dir, "FLOWS")?,
             exceptions: table(dir, "EXCEPTIONS")?,
             reverse: table(dir, "REVERSE")?,
+            embryonic: table(dir, "EMBRYONIC")?,
+            reverse_embryonic: table(dir, "REVERSE_EMBRYONIC")?,
+            census: Census::default(),
+            sizes: sizes(dir),
             filters: array(dir, "FILTERS", true)?,
             directory: array(dir, "DIRECTORY", true)?,
             snips: array(dir, "SNIPS", true)?,
@@ -120,6 +134,7 @@ impl Maps {
             vrids: table(dir, "VRIDS")?,
             counters: per_cpu(dir, "COUNTERS")?,
             stray_legs: per_cpu(dir, "STRAY_LEGS")?,
+            lost: per_cpu(dir, "LOST")?,
         })
     }
 
@@ -127,6 +142,26 @@ impl Maps {
     #[must_use]
     pub fn capacity(&self) -> Capacity {
         Capacity { vservers: self.vservers.len(), backends: self.backends.len(), ring_slots: self.rings.len() }
+    }
+
+    /// Room in map `name`, in entries; bytes, for a ring buffer.
+    #[must_use]
+    pub fn size(&self, name: &str) -> u64 {
+        self.sizes.get(name).copied().unwrap_or(0).into()
+    }
+
+    /// Events that found no room in the ring buffer of this number in `ha_common::abi::lost`.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn lost(&self, number: u32) -> Result<u64, MapError> {
+        Ok(self.lost.get(&number, 0)?.iter().sum())
+    }
+
+    /// The addresses that this pair speaks to backends from.
+    #[must_use]
+    pub fn sources(&self) -> HashSet<Ip> {
+        records(&self.snips).into_values().map(|snip| snip.addr).collect()
     }
 
     /// Packets and bytes by reason, over all CPUs.
@@ -268,6 +303,13 @@ impl Maps {
         self.filters.word64(kind as usize, word as usize * 8)
     }
 
+    /// Ports that this node may give out on `source`, or on whichever address it may give out any.
+    #[must_use]
+    pub fn ports_of(&self, source: Option<Ip>) -> u64 {
+        let snips = records(&self.snips).into_values();
+        snips.filter(|snip| source.is_none_or(|source| source == snip.addr)).map(|snip| snip.ports.into()).max().unwrap_or(0)
+    }
+
     /// What stands in `SNIPS` at `index`; nothing if there is no such place.
     #[must_use]
     pub fn snip(&self, index: u16) -> Snip {
@@ -364,6 +406,13 @@ fn pair(first: u32, second: u32) -> [u8; 8] {
 
 fn records<T: Plain + Default + PartialEq>(array: &Array<T>) -> BTreeMap<u32, T> {
     (0..array.len()).map(|index| (index as u32, array.get(index))).filter(|(_, record)| *record != T::default()).collect()
+}
+
+/// Room in every map that is pinned in `dir`.
+fn sizes(dir: &Path) -> BTreeMap<String, u32> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let size = |path: &Path| Some(MapData::from_pin(path).ok()?.info().ok()?.max_entries());
+    entries.filter_map(|entry| Some((entry.file_name().into_string().ok()?, size(&entry.path())?))).collect()
 }
 
 fn pinned(dir: &Path, name: &'static str) -> Result<MapData, OpenError> {

@@ -176,7 +176,6 @@ impl Planner {
     }
 
     /// What the maps hold.
-    #[cfg(test)]
     pub fn present(&self) -> &Present {
         &self.present
     }

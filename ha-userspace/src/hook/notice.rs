@@ -158,7 +158,7 @@ fn severity(kind: Kind) -> Severity {
         Kind::Pair(Alarm::StickyPrimary | Alarm::TwoStayPrimary) | Kind::LinkSilent | Kind::VersionMismatch => Severity::Minor,
         Kind::ConfigurationsDiffer => Severity::Major,
         Kind::Pair(_) | Kind::DuplicateMac | Kind::ForeignVrrp | Kind::GatewayUnreached | Kind::DiskFailed => Severity::Major,
-        Kind::Strays => Severity::Warning,
+        Kind::Strays | Kind::LimitNear | Kind::EventsLost => Severity::Warning,
     }
 }
 

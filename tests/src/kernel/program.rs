@@ -129,14 +129,7 @@ impl Kernel {
             map::put(self.map("LEG_IFINDEX")?, &leg, &tables.leg_ifindex.get(&leg).copied().unwrap_or(0))?;
         }
         self.fill_hash("INTERFACES", &tables.interfaces)?;
-        self.fill_hash("ADDRESSES", &tables.addresses)?;
-        self.fill_hash("VSERVER_INDEX", &tables.vserver_index)?;
-        self.fill_hash("BACKEND_INDEX", &tables.owners)?;
-        self.fill_array("VSERVERS", &tables.vservers)?;
-        self.fill_array("RINGS", &tables.rings)?;
-        self.fill_array("BACKENDS", &tables.backends)?;
-        self.fill_array("SNIPS", &tables.snips)?;
-        self.fill_filters(tables)?;
+        self.configure(tables)?;
         self.fill_hash("FLOWS", &tables.flows.borrow())?;
         self.fill_hash("EMBRYONIC", &tables.embryonic.borrow())?;
         self.fill_hash("EXCEPTIONS", &tables.exceptions.borrow())?;
@@ -153,6 +146,18 @@ impl Kernel {
             map::put_per_cpu(self.map("COUNTERS")?, &(reason as u32), &Counter::default())?;
         }
         Ok(())
+    }
+
+    /// Makes the maps that follow from the configuration hold what `tables` holds, and nothing else.
+    pub fn configure(&self, tables: &HostTables) -> Result<()> {
+        self.fill_hash("ADDRESSES", &tables.addresses)?;
+        self.fill_hash("VSERVER_INDEX", &tables.vserver_index)?;
+        self.fill_hash("BACKEND_INDEX", &tables.owners)?;
+        self.fill_array("VSERVERS", &tables.vservers)?;
+        self.fill_array("RINGS", &tables.rings)?;
+        self.fill_array("BACKENDS", &tables.backends)?;
+        self.fill_array("SNIPS", &tables.snips)?;
+        self.fill_filters(tables)
     }
 
     /// Sets the bit of every key, and no other.

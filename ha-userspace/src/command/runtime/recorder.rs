@@ -6,9 +6,12 @@ use std::future::ready;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use super::{AlarmStatus, Health, InterfaceState, NodeStatus, Outcome, OwnStatus, PairStatus, Runtime, ServiceState};
+use super::{
+    AlarmStatus, Health, InterfaceState, LimitsStatus, NodeStatus, Outcome, OwnStatus, PairStatus, Runtime, ServiceState,
+};
 use crate::command::CommandError;
 use crate::config::{Change, Config, SavedForm, Touched};
+use crate::datapath::{LimitedTable, Limits, Pool, Ring};
 use crate::net::link::Traffic;
 use crate::net::media::Media;
 
@@ -105,6 +108,20 @@ impl Runtime for Recorder {
             text: text.into(),
         };
         vec![alarm("LinkSilent", "ha1", "the peer is not heard on it"), alarm("NobodyServes", "", "neither node may serve")]
+    }
+
+    /// A table that is as good as full and smaller than configured, one that evicts, and a pool of ports.
+    fn limits(&self) -> LimitsStatus {
+        let table = |name, evicts, used| LimitedTable { name, used, high: used + 1_000, max: 131_072, evicts };
+        let pool = Pool { source: Some([10, 2, 0, 1].into()), backend: 0, protocol: 6, used: 1_200, high: 15_000, max: 15_872 };
+        LimitsStatus {
+            limits: Limits {
+                tables: vec![table("FLOWS", false, 130_000), table("EMBRYONIC", true, 65_536)],
+                pool: Some(pool),
+                rings: vec![Ring { name: "EVENTS", bytes: 1_048_576, lost: 3 }],
+            },
+            refused: vec![("forward_table_full", 0), ("no_room", 17)],
+        }
     }
 
     fn save(&mut self, form: SavedForm) -> Outcome {

@@ -112,6 +112,28 @@ pub static RATE_CONTROL: Entity = Entity {
         .help("ICMP messages (echo replies, errors) that each CPU sends within 10 ms; 0 for any number")],
 };
 
+const fn entries(name: &'static str, rest: &'static str, default: &'static str) -> Attribute {
+    flag(name, rest, Kind::Number { min: 64, max: 67_108_864 }).or(default)
+}
+
+/// `set|unset|show ns limits`: room in the data plane's tables; a word of this product.
+pub static LIMITS: Entity = Entity {
+    group: "ns",
+    word: "limits",
+    noun: "limits",
+    rest: "nslimits",
+    verbs: &[Verb::Set, Verb::Unset, Verb::Show],
+    scope: Scope::Pair,
+    attributes: &[
+        entries("flows", "flows", "262144").help("connections that are recorded; new sizes need `understudy stop` and a start"),
+        entries("embryonic", "embryonic", "65536").help("connections of which only the SYN was seen; the oldest give way"),
+        entries("exceptions", "exceptions", "65536").help("connections without a record that are not where the hash says"),
+        entries("reverse", "reverse", "65536")
+            .help("source ports given out, and connections of services with several virtual servers"),
+        entries("reverseEmbryonic", "reverseembryonic", "16384").help("the same for those of which only the SYN was seen"),
+    ],
+};
+
 const TYPE: Attribute =
     flag("type", "type", Kind::Word(AddressType::WORDS)).or("SNIP").fixed().help("what the address is for").refusing(&[
         Refused {

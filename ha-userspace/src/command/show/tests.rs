@@ -178,6 +178,7 @@ fn shows_print_the_public_layout_and_json_the_tables_keys() {
         ("show vrid6 60", "vrid6"),
         ("show L2Param", "l2_param"),
         ("show ns rateControl", "rate_control"),
+        ("show ns limits", "limits"),
     ];
     for (line, name) in shows {
         let reply = say(&mut node(Some(pair())), line);

@@ -5,7 +5,7 @@ use std::future::ready;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ha_common::abi::node_flags;
+use ha_common::abi::{Reason, node_flags};
 use ha_common::ha::event::{Refusal, RoleName};
 use ha_common::health::Verdict;
 use ha_common::time::nanos_of;
@@ -14,8 +14,8 @@ use tracing::warn;
 
 use super::{Live, refused, settings};
 use crate::command::CommandError;
-use crate::command::runtime::{AlarmStatus, Health, InterfaceState, Outcome, PairStatus, Runtime, ServiceState};
-use crate::config::{Change, Config, SavedForm, Touched};
+use crate::command::runtime::{AlarmStatus, Health, InterfaceState, LimitsStatus, Outcome, PairStatus, Runtime, ServiceState};
+use crate::config::{Change, Config, Limits, SavedForm, Touched};
 use crate::daemon::floating::homes;
 use crate::daemon::status;
 use crate::datapath::{self, Desired, Mode};
@@ -26,6 +26,9 @@ use crate::net::media;
 
 /// Asked of the daemon's own environment by the lab's control run only: fences are recorded and not obeyed.
 const NO_FENCE: &str = "UNDERSTUDY_LAB_NO_FENCE";
+
+/// Reasons of packets for which some table or pool had no room.
+const NO_ROOM: [Reason; 3] = [Reason::ForwardTableFull, Reason::NoRoom, Reason::NoPort];
 
 /// What the kernel is told about its tables, and about the lab's control run.
 pub(super) fn flags(desired: &Desired) -> u32 {
@@ -125,6 +128,24 @@ impl Runtime for Live {
 
     fn hook_status(&self) -> hook::Status {
         self.hook.status()
+    }
+
+    fn limits(&self) -> LimitsStatus {
+        let counters = self.datapath.maps().counters().unwrap_or_default();
+        let packets = |reason| counters.get(&reason).map_or(0, |counter| counter.packets);
+        LimitsStatus {
+            limits: self.watermarks.marked(self.datapath.limits()),
+            refused: NO_ROOM.map(|reason| (reason.name(), packets(reason))).to_vec(),
+        }
+    }
+
+    fn pending(&self, config: &Config, change: &Change) -> Vec<String> {
+        if !change.touched().any(|touched| *touched == Touched::Limits) {
+            return Vec::new();
+        }
+        let present = |name| self.datapath.maps().size(name);
+        let sizes = config.limits().sizes().into_iter().filter(|&(name, size)| present(name) != u64::from(size));
+        sizes.map(|(name, size)| Limits::pending(name, present(name), size)).collect()
     }
 
     fn alarms(&self) -> Vec<AlarmStatus> {

@@ -1,0 +1,24 @@
+//! Full tables, on the host: see `ha_tests::room`.
+
+use anyhow::Result;
+use ha_tests::room::{Host, history};
+
+#[test]
+fn with_flows_full_every_recorded_connection_goes_on_and_others_go_by_the_hash() -> Result<()> {
+    history::flows(&mut Host::new("FLOWS"))
+}
+
+#[test]
+fn with_reverse_full_every_hidden_client_goes_on_and_newcomers_are_refused() -> Result<()> {
+    history::reverse(&mut Host::new("REVERSE"))
+}
+
+#[test]
+fn however_often_embryos_are_flooded_away_handshakes_succeed_where_they_began() -> Result<()> {
+    history::embryonic(&mut Host::new("EMBRYONIC"))
+}
+
+#[test]
+fn with_exceptions_full_those_that_are_in_it_stay_with_their_backends() -> Result<()> {
+    history::exceptions(&mut Host::new("EXCEPTIONS"))
+}
