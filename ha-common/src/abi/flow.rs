@@ -116,6 +116,8 @@ pub struct Embryo {
     pub client_hop: NextHop,
     /// What the backend sees in place of the client.
     pub nat: Nat,
+    /// When its last SYN came.
+    pub seen: Ticks32,
 }
 
 /// Value of `EXCEPTIONS`: a flow that is not where the ring says and has no entry in `FLOWS` (hash-only vserver, or no room).
@@ -163,6 +165,6 @@ pub enum CloseReason {
 const _: () = assert!(size_of::<FlowKey>() == 24);
 const _: () = assert!(size_of::<Flow>() == 120);
 const _: () = assert!(core::mem::offset_of!(Flow, opened) == 56);
-const _: () = assert!(size_of::<Embryo>() == 28);
+const _: () = assert!(size_of::<Embryo>() == 32);
 const _: () = assert!(size_of::<Exception>() == 16);
 const _: () = assert!(size_of::<ReverseKey>() == 24);

@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 
 use aya::maps::{MapData, MapError, PerCpuArray};
 use ha_common::abi::{
-    AMBIGUOUS, Address, AddressKey, Backend, Counter, Exception, Filter, FilterKind, Flow, FlowKey, Interface, NextHop, Owner,
-    Reason, ReverseKey, Ring, ServiceKey, Snip, Vserver, vserver_flags,
+    AMBIGUOUS, Address, AddressKey, Backend, Counter, Embryo, Exception, Filter, FilterKind, Flow, FlowKey, Interface, NextHop,
+    Owner, Reason, ReverseKey, Ring, ServiceKey, Snip, Vserver, vserver_flags,
 };
 use thiserror::Error;
 
@@ -66,6 +66,8 @@ pub struct Maps {
     pub shared: Arc<Shared>,
     /// `FLOWS`.
     pub flows: Table<FlowKey, Flow>,
+    /// `EMBRYONIC`.
+    pub embryonic: Table<FlowKey, Embryo>,
     /// `EXCEPTIONS`.
     pub exceptions: Table<FlowKey, Exception>,
     /// `REVERSE`.
@@ -101,6 +103,7 @@ impl Maps {
         Ok(Maps {
             shared: Arc::new(Shared::new(array(dir, "NODE", true)?, array(dir, "FENCE", false)?, array(dir, "LINKS", false)?)),
             flows: table(dir, "FLOWS")?,
+            embryonic: table(dir, "EMBRYONIC")?,
             exceptions: table(dir, "EXCEPTIONS")?,
             reverse: table(dir, "REVERSE")?,
             filters: array(dir, "FILTERS", true)?,

@@ -2,8 +2,8 @@
 #![allow(unsafe_code)] // marking types is what this file is for
 
 use ha_common::abi::{
-    Address, AddressKey, Backend, Counter, Event, Exception, Fence, Filter, Flow, FlowKey, Interface, Link, Node, Owner,
-    ReverseKey, ServiceKey, Snip, Vserver,
+    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Filter, Flow, FlowKey, Interface, Link, Node,
+    Owner, ReverseKey, ServiceKey, Snip, Vserver,
 };
 
 /// A record of `ha_common::abi`.
@@ -23,6 +23,6 @@ macro_rules! plain {
 }
 
 plain!(
-    u32, u64, Address, AddressKey, Backend, Counter, Event, Exception, Fence, Filter, Flow, FlowKey, Interface, Link, Node,
-    Owner, ReverseKey, ServiceKey, Snip, Vserver,
+    u32, u64, Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Filter, Flow, FlowKey, Interface, Link,
+    Node, Owner, ReverseKey, ServiceKey, Snip, Vserver,
 );

@@ -304,7 +304,7 @@ fn flows(rng: &mut Rng, tables: &mut HostTables) {
     for _ in 0..amount(rng, FLOWS) {
         let (key, backend) = conversation(rng, tables, &owners);
         let nat = nat(rng, tables, backend);
-        tables.embryonic.get_mut().insert(key, Embryo { backend, client_hop: hop(rng), nat });
+        tables.embryonic.get_mut().insert(key, Embryo { backend, client_hop: hop(rng), nat, seen: Ticks(5).low() });
         if !nat.is_none() && rng.chance(90) {
             let reverse = reverse_key(tables, &key, backend, nat);
             tables.reverse_embryonic.get_mut().insert(reverse, key);
