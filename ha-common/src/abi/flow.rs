@@ -89,7 +89,25 @@ pub struct Flow {
     pub reserved_words: [u64; 6],
 }
 
+/// Set in [`Flow::backend`] of a conversation that was cut off because its backend, or its vserver, went down. `BACKENDS` has no such
+/// index, so the common path finds no backend and needs not ask.
+pub const CUT_OFF: u32 = 1 << 31;
+
 impl Flow {
+    /// Whether it was cut off.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_cut_off(&self) -> bool {
+        self.backend & CUT_OFF != 0
+    }
+
+    /// Index into `BACKENDS`, cut off or not.
+    #[inline(always)]
+    #[must_use]
+    pub const fn placed_at(&self) -> u32 {
+        self.backend & !CUT_OFF
+    }
+
     /// Why the conversation is over, as far as its segments say.
     #[inline(always)]
     #[must_use]

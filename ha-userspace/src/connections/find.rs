@@ -92,7 +92,7 @@ impl Collector<'_> {
     }
 
     fn flow(&self, maps: &Maps, key: &FlowKey, flow: &Flow) -> Option<Connection> {
-        let connection = self.connection(key, flow.backend, &flow.client_hop)?;
+        let connection = self.connection(key, flow.placed_at(), &flow.client_hop)?;
         Some(Connection {
             seen_as: seen_as(maps, flow.nat),
             state: state(key, flow),
@@ -130,6 +130,7 @@ fn state(key: &FlowKey, flow: &Flow) -> State {
     let (client, server) = (flow.client_tcp, flow.server_tcp);
     match (has_sent(client, tcp_seen::FIN), has_sent(server, tcp_seen::FIN)) {
         _ if i32::from(key.protocol) != libc::IPPROTO_TCP => State::Na,
+        _ if flow.is_cut_off() => State::Closed,
         _ if has_sent(client | server, tcp_seen::RST) => State::Closed,
         (true, true) => State::TimeWait,
         (true, false) => State::CloseWait,

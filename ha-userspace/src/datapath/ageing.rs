@@ -1,4 +1,11 @@
 //! Forgets flows that are over: in slices, so that no turn takes long.
+//!
+//! | what | is forgotten |
+//! |---|---|
+//! | a conversation in which nothing is said | after the virtual server's `-cltTimeout`, or the service's `-svrTimeout` if that is shorter |
+//! | a connection that both sides have closed, or one has reset | [`TIME_WAIT`] after its last segment |
+//! | a connection of which only a SYN was seen | [`HALF_OPEN`] after the last one |
+//! | a connection that was cut off | [`CUT_OFF_KEPT`] later |
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -28,11 +35,23 @@ const TURN: Duration = Duration::from_millis(100);
 /// balancers' is shorter).
 const TIME_WAIT: Duration = Duration::from_secs(40);
 
+/// How long a client has to answer its service, which answers within a second or never.
+const HALF_OPEN: Duration = Duration::from_secs(120);
+
+/// How long who speaks next is told that its connection was cut off.
+const CUT_OFF_KEPT: Duration = Duration::from_secs(120);
+
 /// The ticks are measured over this time at least.
 const MEASURE: Duration = Duration::from_millis(500);
 
-/// Idle time by vserver. Flows of a vserver that is not in it are forgotten at once.
-pub type Timeouts = HashMap<u32, Duration>;
+/// How long a conversation may be silent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// By vserver. Flows of one that is not in it are forgotten at once.
+    pub vservers: HashMap<u32, Duration>,
+    /// By service, where that has a limit of its own.
+    pub services: HashMap<u32, Duration>,
+}
 
 /// Walks over the flow tables for ever.
 #[derive(Debug)]
@@ -40,6 +59,7 @@ pub struct Ageing {
     maps: Arc<Maps>,
     clocks: Clocks,
     flows: Cursor,
+    embryos: Cursor,
     exceptions: Cursor,
     reverse: Cursor,
     /// Entries of `REVERSE` without a flow, and since when.
@@ -57,6 +77,7 @@ impl Ageing {
             maps,
             clocks,
             flows: Cursor::default(),
+            embryos: Cursor::default(),
             exceptions: Cursor::default(),
             reverse: Cursor::default(),
             orphans: HashMap::new(),
@@ -67,13 +88,13 @@ impl Ageing {
     }
 
     /// Runs until a channel is dropped. After each pass over `EXCEPTIONS`, `exceptions` says which vservers have any.
-    pub async fn run(mut self, timeouts: watch::Receiver<Timeouts>, exceptions: watch::Sender<HashSet<u32>>) {
+    pub async fn run(mut self, timeouts: watch::Receiver<Arc<Timeouts>>, exceptions: watch::Sender<HashSet<u32>>) {
         let mut turns = interval(TURN);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut complained = false;
         while timeouts.has_changed().is_ok() && !exceptions.is_closed() {
             turns.tick().await;
-            let present = timeouts.borrow().clone();
+            let present = Arc::clone(&timeouts.borrow());
             match self.turn(&present) {
                 Ok(Some(met)) => drop(exceptions.send_replace(met)),
                 Ok(None) => {}
@@ -95,15 +116,19 @@ impl Ageing {
         let mut flows = Vec::new();
         self.maps.flows.walk(&mut self.flows, SLICE, &mut flows)?;
         flows.retain(|(key, flow)| rule.is_over(key, flow));
-        let reverse: Vec<ReverseKey> = flows.iter().map(|(key, flow)| self.reverse_key(key, flow.backend, flow.nat)).collect();
+        let reverse: Vec<ReverseKey> =
+            flows.iter().map(|(key, flow)| self.reverse_key(key, flow.placed_at(), flow.nat)).collect();
         self.maps.flows.delete(&keys(&flows))?;
+        self.maps.embryonic.delete(&keys(&flows))?;
         self.maps.reverse.delete(&reverse)?;
+        self.forget_half_open(&rule)?;
         self.look_for_orphans()?;
 
         let mut found = Vec::new();
         let more = self.maps.exceptions.walk(&mut self.exceptions, SLICE, &mut found)?;
-        let (over, alive): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|(key, exception): &(FlowKey, Exception)| rule.is_idle(key, exception.seen.low()));
+        let (over, alive): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .partition(|(key, exception): &(FlowKey, Exception)| rule.is_idle(key, exception.backend, exception.seen.low()));
         self.met.extend(alive.iter().map(|(key, _)| key.vserver));
         let reverse: Vec<ReverseKey> =
             over.iter().map(|(key, exception)| self.reverse_key(key, exception.backend, Nat::NONE)).collect();
@@ -123,6 +148,22 @@ impl Ageing {
         reverse_key(&self.maps, key, backend, nat)
     }
 
+    /// Forgets connections of which only a SYN was seen, and gives their sources back.
+    fn forget_half_open(&mut self, rule: &Rule<'_>) -> io::Result<()> {
+        let mut embryos = Vec::new();
+        self.maps.embryonic.walk(&mut self.embryos, SLICE, &mut embryos)?;
+        embryos.retain(|(_, embryo)| rule.idle(embryo.seen) >= HALF_OPEN);
+        self.maps.embryonic.delete(&keys(&embryos))?;
+        for (key, embryo) in embryos.into_iter().filter(|(_, embryo)| !embryo.nat.is_none()) {
+            let source = self.reverse_key(&key, embryo.backend, embryo.nat);
+            // Somebody else's by now, perhaps.
+            if self.maps.reverse_embryonic.get(&source)? == Some(key) {
+                self.maps.reverse_embryonic.delete(&[source])?;
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets what is in `REVERSE` for flows that are not there any more, or have another source by now (what was left by one that began
     /// anew), [`TIME_WAIT`] after it was first found so: segments of it may still be on their way.
     fn look_for_orphans(&mut self) -> io::Result<()> {
@@ -131,7 +172,7 @@ impl Ageing {
         let now = Instant::now();
         let mut over = Vec::new();
         for (reverse, flow) in found {
-            let known = self.maps.flows.get(&flow)?.map(|record| self.reverse_key(&flow, record.backend, record.nat));
+            let known = self.maps.flows.get(&flow)?.map(|record| self.reverse_key(&flow, record.placed_at(), record.nat));
             if known == Some(reverse) {
                 continue;
             }
@@ -186,11 +227,17 @@ struct Rule<'t> {
 
 impl Rule<'_> {
     fn is_over(&self, key: &FlowKey, flow: &Flow) -> bool {
-        self.is_idle(key, flow.seen) || flow.close_reason().is_some() && self.idle(flow.seen) >= TIME_WAIT
+        let idle = self.idle(flow.seen);
+        if flow.is_cut_off() {
+            return idle >= CUT_OFF_KEPT;
+        }
+        flow.close_reason().is_some() && idle >= TIME_WAIT || self.is_idle(key, flow.backend, flow.seen)
     }
 
-    fn is_idle(&self, key: &FlowKey, seen: Ticks32) -> bool {
-        self.timeouts.get(&key.vserver).is_none_or(|timeout| self.idle(seen) >= *timeout)
+    fn is_idle(&self, key: &FlowKey, service: u32, seen: Ticks32) -> bool {
+        let Some(of_clients) = self.timeouts.vservers.get(&key.vserver) else { return true };
+        let limit = self.timeouts.services.get(&service).map_or(*of_clients, |of_server| *of_clients.min(of_server));
+        self.idle(seen) >= limit
     }
 
     /// A flow that was seen after this turn's reading of the clock is not idle at all.
@@ -201,7 +248,7 @@ impl Rule<'_> {
 
 #[cfg(test)]
 mod tests {
-    use ha_common::abi::tcp_seen;
+    use ha_common::abi::{CUT_OFF, tcp_seen};
 
     use super::*;
 
@@ -213,7 +260,8 @@ mod tests {
     }
 
     fn timeouts() -> Timeouts {
-        HashMap::from([(1, Duration::from_secs(120))])
+        let vservers = HashMap::from([(1, Duration::from_secs(120))]);
+        Timeouts { vservers, services: HashMap::from([(7, Duration::from_secs(60)), (8, Duration::from_secs(600))]) }
     }
 
     fn is_over(now: u64, vserver: u32, flow: &Flow) -> bool {
@@ -229,6 +277,19 @@ mod tests {
         let flow = Flow { seen: after(100).0.low(), ..Flow::default() };
         assert!(!is_over(219, 1, &flow));
         assert!(is_over(221, 1, &flow));
+    }
+
+    #[test]
+    fn the_shorter_of_the_clients_and_the_services_idle_time_counts() {
+        let at = |backend| Flow { seen: after(100).0.low(), backend, ..Flow::default() };
+        assert!(!is_over(159, 1, &at(7)) && is_over(161, 1, &at(7)));
+        assert!(!is_over(219, 1, &at(8)) && is_over(221, 1, &at(8)));
+    }
+
+    #[test]
+    fn flows_that_were_cut_off_are_kept_for_who_speaks_next_whatever_their_idle_time_is() {
+        let flow = Flow { seen: after(100).0.low(), backend: 7 | CUT_OFF, client_tcp: tcp_seen::RST, ..Flow::default() };
+        assert!(!is_over(219, 1, &flow) && is_over(221, 1, &flow));
     }
 
     #[test]

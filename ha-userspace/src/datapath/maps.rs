@@ -72,6 +72,8 @@ pub struct Maps {
     pub exceptions: Table<FlowKey, Exception>,
     /// `REVERSE`.
     pub reverse: Table<ReverseKey, FlowKey>,
+    /// `REVERSE_EMBRYONIC`.
+    pub reverse_embryonic: Table<ReverseKey, FlowKey>,
     filters: Array<Filter>,
     snips: Array<Snip>,
     interfaces: Table<u32, Interface>,
@@ -106,6 +108,7 @@ impl Maps {
             embryonic: table(dir, "EMBRYONIC")?,
             exceptions: table(dir, "EXCEPTIONS")?,
             reverse: table(dir, "REVERSE")?,
+            reverse_embryonic: table(dir, "REVERSE_EMBRYONIC")?,
             filters: array(dir, "FILTERS", true)?,
             snips: array(dir, "SNIPS", true)?,
             interfaces: table(dir, "INTERFACES")?,
@@ -254,7 +257,7 @@ impl Maps {
         }
         let flows = self.flows.entries().map_err(|source| WriteError { map: "FLOWS", source })?;
         let ours = flows.iter().filter(|(_, flow)| ambiguous.contains(&flow.backend));
-        let reverse: Vec<_> = ours.map(|(key, flow)| (reverse_key(self, key, flow.backend, flow.nat), *key)).collect();
+        let reverse: Vec<_> = ours.map(|(key, flow)| (reverse_key(self, key, flow.placed_at(), flow.nat), *key)).collect();
         self.reverse.put(&reverse).map_err(|source| WriteError { map: "REVERSE", source })
     }
 
