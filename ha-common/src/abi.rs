@@ -29,7 +29,7 @@ pub use directory::{BUCKETS, Bucket, DirectoryKey, SLOTS, Slot};
 pub use event::{Event, event_kind, lost};
 pub use fence::Fence;
 pub use filter::{FILTER_WORDS, Filter, FilterBit, FilterKind};
-pub use flow::{CloseReason, Embryo, Exception, Flow, FlowKey, ReverseKey, flow_flags, tcp_seen};
+pub use flow::{CUT_OFF, CloseReason, Embryo, Exception, Flow, FlowKey, ReverseKey, flow_flags, tcp_seen};
 pub use icmp::IcmpBudget;
 pub use interface::{Interface, interface_flags};
 pub use link::Link;

@@ -21,6 +21,7 @@ mod flow;
 mod gate;
 mod hash;
 pub mod heartbeat;
+mod life;
 mod limit;
 mod nat;
 mod neighbour;
@@ -29,6 +30,7 @@ mod nodes;
 mod parse;
 mod placement;
 mod refuse;
+mod reset;
 mod returning;
 mod rewrite;
 mod router;
@@ -138,6 +140,7 @@ fn tell<P: PacketMut, T: Steps>(packet: &mut P, tables: &T, arrival: Arrival) ->
     match planned {
         Ok(()) if plan.step == Step::Refuse => tables.refuse(packet, &story, plan),
         Ok(()) => tables.carry_out(packet, &story, plan),
+        Err(_) if plan.step == Step::Reset => tables.reset(packet, &story, plan),
         Err(verdict) => return verdict,
     }
     plan.verdict

@@ -115,6 +115,8 @@ pub trait Tables {
     fn frame_room(&self) -> Option<Self::Mut<'_, Extension>>;
     /// `ICMP[0]` of this CPU.
     fn icmp_budget(&self) -> Option<Self::Mut<'_, IcmpBudget>>;
+    /// `RESETS[0]` of this CPU.
+    fn reset_budget(&self) -> Option<Self::Mut<'_, IcmpBudget>>;
     /// `STRAYS[0]` of this CPU.
     fn stray_budget(&self) -> Option<Self::Mut<'_, StrayBudget>>;
 

@@ -70,6 +70,8 @@ pub static FRAME_ROOM: PerCpuArray<Extension, 1> = PerCpuArray::new();
 #[btf_map]
 pub static ICMP: PerCpuArray<IcmpBudget, 1> = PerCpuArray::new();
 #[btf_map]
+pub static RESETS: PerCpuArray<IcmpBudget, 1> = PerCpuArray::new();
+#[btf_map]
 pub static STRAYS: PerCpuArray<StrayBudget, 1> = PerCpuArray::new();
 #[btf_map]
 pub static STRAY_LEGS: PerCpuArray<u64, MAX_LEGS> = PerCpuArray::new();

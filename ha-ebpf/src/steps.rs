@@ -6,6 +6,7 @@ use core::ptr::null_mut;
 use aya_ebpf::bindings::xdp_md;
 use ha_common::abi::Vserver;
 use ha_common::packet::PacketMut;
+use ha_common::pipeline::steps::Fate;
 use ha_common::pipeline::{Plan, Steps, Story, steps};
 
 use crate::packet::XdpFrame;
@@ -30,6 +31,16 @@ impl Steps for Maps {
     #[inline(always)]
     fn carry_out<P: PacketMut>(&self, _packet: &mut P, story: &Story, plan: &mut Plan) {
         carry_out(self.context(), story, plan);
+    }
+
+    #[inline(always)]
+    fn outlive(&self, vserver: &Vserver, story: &Story, plan: &mut Plan) -> Fate {
+        Fate::of(outlive(vserver, story, plan))
+    }
+
+    #[inline(always)]
+    fn reset<P: PacketMut>(&self, _packet: &mut P, story: &Story, plan: &mut Plan) {
+        reset(self.context(), story, plan);
     }
 
     #[inline(always)]
@@ -88,6 +99,26 @@ extern "C" fn refuse(context: *mut xdp_md, story: *const Story, plan: *mut Plan)
     // SAFETY: as said above.
     if let (Some(story), Some(plan)) = unsafe { (story.as_ref(), plan.as_mut()) } {
         steps::refuse(&mut XdpFrame::new(context), &Maps::new(context), story, plan);
+    }
+    0
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn outlive(vserver: *const Vserver, story: *const Story, plan: *mut Plan) -> u32 {
+    // SAFETY: as said above.
+    match unsafe { (vserver.as_ref(), story.as_ref(), plan.as_mut()) } {
+        (Some(vserver), Some(story), Some(plan)) => steps::outlive(&Maps::new(null_mut()), vserver, story, plan) as u32,
+        _ => Fate::Ends as u32,
+    }
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn reset(context: *mut xdp_md, story: *const Story, plan: *mut Plan) -> u32 {
+    // SAFETY: as said above.
+    if let (Some(story), Some(plan)) = unsafe { (story.as_ref(), plan.as_mut()) } {
+        steps::reset(&mut XdpFrame::new(context), &Maps::new(context), story, plan);
     }
     0
 }

@@ -213,6 +213,10 @@ impl Tables for Maps {
         record(maps::ICMP.get_ptr_mut(0))
     }
     #[inline(always)]
+    fn reset_budget(&self) -> Option<&mut IcmpBudget> {
+        record(maps::RESETS.get_ptr_mut(0))
+    }
+    #[inline(always)]
     fn stray_budget(&self) -> Option<&mut StrayBudget> {
         record(maps::STRAYS.get_ptr_mut(0))
     }

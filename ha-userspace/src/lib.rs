@@ -7,6 +7,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod conflict;
+pub mod connections;
 pub mod daemon;
 pub mod datapath;
 pub mod disk;

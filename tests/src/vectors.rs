@@ -20,6 +20,7 @@ mod forward;
 pub mod frames;
 pub mod heartbeat;
 mod host;
+mod life;
 pub mod loaded;
 pub mod namespace;
 mod neighbour;
@@ -236,6 +237,7 @@ pub fn all() -> Vec<Vector> {
         source::vectors,
         tunnel::vectors,
         refuse::vectors,
+        life::vectors,
     ] {
         vectors.extend(theme());
     }

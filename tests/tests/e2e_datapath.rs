@@ -17,7 +17,7 @@ use ha_common::wire::Be16;
 use ha_tests::alone::{alone, ip, veth};
 use tokio::sync::watch;
 use understudy::clock;
-use understudy::datapath::{self, AttachError, Datapath, Desired, DesiredVserver, LoadError, Mode, Settings};
+use understudy::datapath::{self, AttachError, Datapath, Desired, DesiredVserver, LoadError, Mode, Settings, Timeouts};
 use understudy::net::link::{self, XdpProgram};
 
 fn settings() -> Settings {
@@ -265,7 +265,8 @@ fn both_clocks_go_at_the_same_pace_and_idle_flows_are_forgotten() {
             .put(&[(key(1), flow(ticks.low())), (key(2), flow(Ticks(ticks.0 - 100_000).low())), (key(3), flow(ticks.low()))])
             .unwrap();
         // Vserver 3 is no more; 100,000 ticks are at least 100 s.
-        let timeouts = HashMap::from([(1, Duration::from_secs(90)), (2, Duration::from_secs(90))]);
+        let vservers = HashMap::from([(1, Duration::from_secs(90)), (2, Duration::from_secs(90))]);
+        let timeouts = std::sync::Arc::new(Timeouts { vservers, ..Timeouts::default() });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (_keep, timeouts) = watch::channel(timeouts);

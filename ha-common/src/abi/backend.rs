@@ -41,6 +41,10 @@ pub mod backend_flags {
     /// Does not see its clients' addresses (USIP off): new flows get a source of [`super::Backend::snips`], and their answers
     /// are told apart by `REVERSE`.
     pub const SNAT: u32 = 1 << 2;
+    /// While it is down its conversations are cut off (`-downStateFlush ENABLED`).
+    pub const CUTS_OFF: u32 = 1 << 16;
+    /// While it is down its conversations go on (`-downStateFlush DISABLED`), if their vserver says so, too.
+    pub const KEEPS: u32 = 1 << 17;
 }
 
 /// Value of `BACKENDS`. Array, memory-mapped; the index is the pair's and is not reused while either node has a flow to it.

@@ -98,7 +98,25 @@ pub struct Flow {
     pub reserved_words: [u64; 6],
 }
 
+/// Set in [`Flow::backend`] of a conversation that was cut off because its backend, or its vserver, went down. `BACKENDS` has no such
+/// index, so the common path finds no backend and needs not ask.
+pub const CUT_OFF: u32 = 1 << 31;
+
 impl Flow {
+    /// Whether it was cut off.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_cut_off(&self) -> bool {
+        self.backend & CUT_OFF != 0
+    }
+
+    /// Index into `BACKENDS`, cut off or not.
+    #[inline(always)]
+    #[must_use]
+    pub const fn placed_at(&self) -> u32 {
+        self.backend & !CUT_OFF
+    }
+
     /// Why the conversation is over, as far as its segments say.
     #[inline(always)]
     #[must_use]
@@ -125,6 +143,8 @@ pub struct Embryo {
     pub client_hop: NextHop,
     /// What the backend sees in place of the client.
     pub nat: Nat,
+    /// When its last SYN came.
+    pub seen: Ticks32,
 }
 
 /// Value of `EXCEPTIONS`: a flow that is not where the ring says and has no entry in `FLOWS` (hash-only vserver, or no room).
@@ -172,6 +192,6 @@ pub enum CloseReason {
 const _: () = assert!(size_of::<FlowKey>() == 24);
 const _: () = assert!(size_of::<Flow>() == 120);
 const _: () = assert!(core::mem::offset_of!(Flow, opened) == 56);
-const _: () = assert!(size_of::<Embryo>() == 28);
+const _: () = assert!(size_of::<Embryo>() == 32);
 const _: () = assert!(size_of::<Exception>() == 16);
 const _: () = assert!(size_of::<ReverseKey>() == 24);

@@ -70,6 +70,8 @@ pub struct Node {
     pub dead: u64,
     /// What an ICMP message costs of each CPU's [`super::IcmpBudget`], in nanoseconds; zero for nothing.
     pub icmp_cost: u64,
+    /// What a TCP reset costs of each CPU's [`super::IcmpBudget`] for resets, in nanoseconds; zero for nothing.
+    pub reset_cost: u64,
     /// By group.
     pub groups: [NodeGroup; GROUPS],
     /// How this node stands in the one order.
@@ -90,7 +92,7 @@ pub struct Node {
     pub public: [u32; crate::wire::heartbeat::PUBLIC_LEN / 4],
 }
 
-const _: () = assert!(size_of::<Node>() == 72 + 40 * GROUPS + 48 + 24 + 24 + 48 + 136);
+const _: () = assert!(size_of::<Node>() == 80 + 40 * GROUPS + 48 + 24 + 24 + 48 + 136);
 
 impl Default for Node {
     fn default() -> Self {
@@ -107,6 +109,7 @@ impl Default for Node {
             controller_dead: 0,
             dead: 0,
             icmp_cost: 0,
+            reset_cost: 0,
             groups: [NodeGroup::default(); GROUPS],
             standing: Standing::default(),
             said_flags: 0,

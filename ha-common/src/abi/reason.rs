@@ -89,6 +89,11 @@ reasons! {
     /// Time to live, or hop limit, exceeded here: the client was told.
     TimeExceeded = "time_exceeded",
 
+    /// A segment to a vserver that is down, without a flow: its sender was told by a reset (`-downStateRST`).
+    ResetDown = "reset_down",
+    /// A segment of a connection that was cut off when its backend or vserver went down: its sender was told by a reset (`-downStateFlush`).
+    ResetCutOff = "reset_cut_off",
+
     // Dropped: bad input to a floating address.
     /// Ends within a header.
     Truncated = "truncated",
@@ -136,6 +141,8 @@ reasons! {
     IcmpIgnored = "icmp_ignored",
     /// An echo request, or a packet whose sender would be told by ICMP, above the rate of ICMP that this node sends.
     IcmpLimited = "icmp_limited",
+    /// A segment whose sender would be told by a reset, above the rate of resets that this node sends.
+    ResetLimited = "reset_limited",
     /// ARP or neighbour discovery for a floating address that is not, or not now, answered.
     NeighbourIgnored = "neighbour_ignored",
     /// The driver has no room in front of the frame, or none for a tag.

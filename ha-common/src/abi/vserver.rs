@@ -47,6 +47,13 @@ pub mod vserver_flags {
     pub const EXCEPTIONS: u32 = 1 << 3;
     /// [`super::Vserver::previous`] holds the ring before this one, still valid for flows that began under it.
     pub const PREVIOUS: u32 = 1 << 4;
+    /// While it is down its conversations are cut off (`-downStateFlush ENABLED`), and those whose backend is down.
+    pub const CUTS_OFF: u32 = 1 << 16;
+    /// While it is down its conversations go on (`-downStateFlush DISABLED`), and those whose backend is down and
+    /// [`super::super::backend_flags::KEEPS`].
+    pub const KEEPS: u32 = 1 << 17;
+    /// While it is down whoever speaks to it over TCP is reset (`-downStateRST ENABLED`).
+    pub const RESETS: u32 = 1 << 18;
 }
 
 /// How packets of a vserver reach a backend ([`Vserver::mode`]).

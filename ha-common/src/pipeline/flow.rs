@@ -144,5 +144,6 @@ pub fn record<T: Tables>(tables: &T, vserver: &Vserver, key: &FlowKey, flow: &Fl
 /// Remembers a connection of which only the SYN was seen.
 #[inline(always)]
 pub fn conceive<T: Tables>(tables: &T, key: &FlowKey, placement: Placement, story: &Story, nat: Nat) {
-    tables.embryo_insert(key, &Embryo { backend: placement.backend, client_hop: way_back(story), nat });
+    let seen = tables.ticks().low();
+    tables.embryo_insert(key, &Embryo { backend: placement.backend, client_hop: way_back(story), nat, seen });
 }

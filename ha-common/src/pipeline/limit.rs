@@ -1,4 +1,4 @@
-//! How many ICMP messages, replies to echo and errors, a CPU sends: whoever sends floods may not make this node send one.
+//! How many ICMP messages, replies to echo and errors, and how many TCP resets a CPU sends: whoever sends floods may not make this node send one.
 //!
 //! The clock costs as much as all else that becomes of a ping, so it is read once in each tick of the kernel: a flood is refused for less.
 
@@ -10,20 +10,24 @@ use crate::time::Nanos;
 #[inline(never)]
 pub fn draw<T: Tables>(tables: &T) -> bool {
     let cost = tables.node().map_or(0, |node| node.icmp_cost);
-    if cost == 0 {
-        return true;
+    cost == 0 || tables.icmp_budget().is_some_and(|mut budget| take(tables, &mut budget, cost))
+}
+
+/// Takes one TCP reset out of this CPU's bucket, if there is one in it.
+#[inline(always)]
+pub fn draw_reset<T: Tables>(tables: &T) -> bool {
+    let cost = tables.node().map_or(0, |node| node.reset_cost);
+    cost == 0 || tables.reset_budget().is_some_and(|mut budget| take(tables, &mut budget, cost))
+}
+
+#[inline(always)]
+fn take<T: Tables>(tables: &T, budget: &mut IcmpBudget, cost: u64) -> bool {
+    let tick = tables.ticks();
+    if budget.refilled_in != tick {
+        budget.refilled_in = tick;
+        refill(budget, tables.now());
     }
-    match tables.icmp_budget() {
-        Some(mut budget) => {
-            let tick = tables.ticks();
-            if budget.refilled_in != tick {
-                budget.refilled_in = tick;
-                refill(&mut budget, tables.now());
-            }
-            spend(&mut budget, cost)
-        }
-        None => false,
-    }
+    spend(budget, cost)
 }
 
 #[inline(always)]

@@ -11,7 +11,7 @@ use super::flow;
 use super::hash::client_hash;
 use super::parse::{Story, Transport};
 use super::rewrite::{self, Plan, Step};
-use super::{Action, Arrival, Verdict, gate, placement};
+use super::{Action, Arrival, Verdict, gate, life, placement};
 
 /// Plans how an answer of `owner` gets back to the client; `Some` if it goes to a floating address itself.
 #[inline(always)]
@@ -26,6 +26,12 @@ pub fn answer<'t, T: Tables>(
         look_up_reverse(tables, owner, &mut plan.key);
     }
     if !hit(tables, story, owner, plan)? {
+        let found = life::of_server(tables, story, owner, plan);
+        match found.action() {
+            Action::Transmit => return Ok(None),
+            Action::Drop => return Err(found),
+            _ => {}
+        }
         if owner.vserver != AMBIGUOUS {
             let found = hit_of_before(tables, story, owner, plan);
             match found.action() {

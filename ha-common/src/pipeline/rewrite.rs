@@ -56,6 +56,8 @@ pub enum Step {
     Return,
     /// Back, as an error: it cannot go on.
     Refuse,
+    /// Back, as a TCP reset: its connection is no more.
+    Reset,
 }
 
 impl Default for Plan {
@@ -119,7 +121,7 @@ fn try_carry_out<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &St
             tunnel::wrap(packet, tables, story, backend)?;
             return Ok(way(story, plan, &backend.next_hop));
         }
-        Step::Link | Step::Return | Step::Refuse => {}
+        Step::Link | Step::Return | Step::Refuse | Step::Reset => {}
     }
     leave(packet, story, plan, &backend.next_hop)
 }

@@ -4,6 +4,7 @@ use crate::abi::{Backend, Event, FlowKey, Reason, Vserver, backend_flags, event_
 use crate::tables::Tables;
 use crate::wire::{eth, ipv6};
 
+use super::life::Fate;
 use super::parse::Story;
 use super::rewrite::{Plan, Step};
 use super::{Arrival, Steps, Verdict, flow, gate, newcomer, placement};
@@ -22,6 +23,10 @@ pub fn forward<T: Steps>(tables: &T, story: &Story, index: u32, plan: &mut Plan)
     acceptable(story, vserver)?;
     let overhead = match vserver.mode {
         mode::NAT if story.ttl <= 1 => {
+            // What is down tells nobody how far away it is.
+            if vserver.flags & vserver_flags::DOWN != 0 {
+                return Err(Verdict::drop(Reason::VserverDown));
+            }
             plan.step = Step::Refuse;
             return Ok(());
         }
@@ -62,16 +67,15 @@ fn acceptable(story: &Story, vserver: &Vserver) -> Result<(), Verdict> {
     if !story.here.addr.is_station() {
         return Err(Verdict::drop(Reason::BadSource));
     }
-    if vserver.flags & vserver_flags::DOWN != 0 {
-        return Err(Verdict::drop(Reason::VserverDown));
-    }
     Ok(())
 }
 
 /// The backend of a client's packet: by the flow's record, or by the ring.
 #[inline(always)]
 fn choose<'t, T: Steps>(tables: &'t T, vserver: &Vserver, story: &Story, plan: &mut Plan) -> Result<&'t Backend, Verdict> {
-    if vserver.flags & vserver_flags::HASH_ONLY != 0 {
+    if vserver.flags & vserver_flags::DOWN != 0 {
+        // Below.
+    } else if vserver.flags & vserver_flags::HASH_ONLY != 0 {
         let index = newcomer::plain(tables, vserver, story);
         if let Some(backend) = placement::up(tables, index) {
             (plan.index, plan.reason) = (index, Reason::ForwardHash);
@@ -80,6 +84,13 @@ fn choose<'t, T: Steps>(tables: &'t T, vserver: &Vserver, story: &Story, plan: &
     } else if let Some(backend) = hit(tables, vserver, story, plan) {
         plan.reason = Reason::ForwardHit;
         return Ok(backend);
+    }
+    if plan.recorded || vserver.flags & vserver_flags::DOWN != 0 {
+        match tables.outlive(vserver, story, plan) {
+            Fate::Begins => {}
+            Fate::GoesOn => return tables.backend(plan.index).ok_or(Verdict::drop(Reason::NoBackend)),
+            Fate::Ends => return Err(Verdict::drop(plan.reason)),
+        }
     }
     tables.place(vserver, story, plan);
     plan.index = plan.placement.backend;

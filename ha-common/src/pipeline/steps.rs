@@ -11,9 +11,11 @@ use crate::tables::Tables;
 use super::parse::Story;
 use super::rewrite::Plan;
 
+pub use super::life::{Fate, outlive};
 pub use super::nat::allot;
 pub use super::newcomer::{place, remember};
 pub use super::refuse::tell as refuse;
+pub use super::reset::reset;
 pub use super::rewrite::carry_out;
 
 /// Tables, and how the long steps are called over them.
@@ -40,6 +42,18 @@ pub trait Steps: Tables + Sized {
     #[inline(always)]
     fn carry_out<P: PacketMut>(&self, packet: &mut P, story: &Story, plan: &mut Plan) {
         carry_out(packet, self, story, plan);
+    }
+
+    /// What becomes of a client's packet whose flow cannot simply go on, or whose vserver is down.
+    #[inline(always)]
+    fn outlive(&self, vserver: &Vserver, story: &Story, plan: &mut Plan) -> Fate {
+        outlive(self, vserver, story, plan)
+    }
+
+    /// Turns the packet into a TCP reset of its connection: [`Plan::verdict`].
+    #[inline(always)]
+    fn reset<P: PacketMut>(&self, packet: &mut P, story: &Story, plan: &mut Plan) {
+        reset(packet, self, story, plan);
     }
 
     /// Turns the packet into an error about itself: [`Plan::verdict`].

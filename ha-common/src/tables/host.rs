@@ -67,6 +67,8 @@ pub struct HostTables {
     pub frame_room: RefCell<Extension>,
     /// `ICMP[0]`.
     pub icmp_budget: RefCell<IcmpBudget>,
+    /// `RESETS[0]`.
+    pub reset_budget: RefCell<IcmpBudget>,
     /// `STRAYS[0]`.
     pub stray_budget: RefCell<StrayBudget>,
     /// `STRAY_LEGS`.
@@ -113,6 +115,7 @@ impl Default for HostTables {
             flow_room: RefCell::default(),
             frame_room: RefCell::default(),
             icmp_budget: RefCell::default(),
+            reset_budget: RefCell::default(),
             stray_budget: RefCell::default(),
             stray_legs: (0..MAX_LEGS).map(|_| RefCell::default()).collect(),
             vrids: HashMap::new(),
@@ -247,6 +250,9 @@ impl Tables for HostTables {
     }
     fn icmp_budget(&self) -> Option<RefMut<'_, IcmpBudget>> {
         Some(self.icmp_budget.borrow_mut())
+    }
+    fn reset_budget(&self) -> Option<RefMut<'_, IcmpBudget>> {
+        Some(self.reset_budget.borrow_mut())
     }
     fn stray_budget(&self) -> Option<RefMut<'_, StrayBudget>> {
         Some(self.stray_budget.borrow_mut())

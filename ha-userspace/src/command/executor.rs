@@ -1,7 +1,9 @@
 //! Words in, answer out: the one way in which anyone changes or asks anything.
 
 use std::cell::Cell;
+use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,7 @@ use tracing::info;
 
 use super::parse::parse;
 use super::runtime::{Outcome, Runtime};
-use super::schema::Verb;
+use super::schema::{Verb, connection};
 use super::tokens::Token;
 use super::{Command, CommandError, code, help, show};
 use crate::config::{Change, Config};
@@ -66,6 +68,8 @@ pub enum Answer {
     Now(Reply),
     /// It comes when this has ended.
     Later(Outcome),
+    /// This is it, when it has ended.
+    Found(Pin<Box<dyn Future<Output = Result<Reply, CommandError>>>>),
     /// The same, and if it succeeds it is the daemon's last.
     Last(Outcome),
 }
@@ -75,6 +79,7 @@ impl Answer {
     pub async fn reply(self) -> Reply {
         match self {
             Answer::Now(reply) => reply,
+            Answer::Found(reply) => reply.await.unwrap_or_else(Reply::from),
             Answer::Later(outcome) | Answer::Last(outcome) => outcome.await.map_or_else(Reply::from, |()| Reply::done(&[])),
         }
     }
@@ -129,6 +134,9 @@ impl<R: Runtime> Executor<R> {
     /// Executes one parsed command.
     pub fn run(&mut self, command: &Command) -> Answer {
         let result = match command.verb {
+            Verb::Show if command.entity == &connection::TABLE => {
+                show::connections(command, &self.config, &self.runtime).map(Answer::Found)
+            }
             Verb::Show | Verb::Stat => {
                 show::show(command, &self.config, &self.runtime, self.saved.get() == self.config.generation()).map(Answer::Now)
             }

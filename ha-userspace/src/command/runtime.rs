@@ -17,6 +17,7 @@ use super::CommandError;
 use super::value::Route;
 use super::words::HaStatus;
 use crate::config::{Change, Config, SavedForm};
+use crate::connections::{Found, Query};
 use crate::datapath::Limits;
 use crate::ha::public;
 use crate::net::link::Traffic;
@@ -24,6 +25,9 @@ use crate::net::media::Media;
 
 /// What becomes of something that takes time; awaited without holding the executor.
 pub type Outcome = Pin<Box<dyn Future<Output = Result<(), CommandError>>>>;
+
+/// Connections that are being looked for; awaited without holding the executor.
+pub type Search = Pin<Box<dyn Future<Output = Result<Found, CommandError>>>>;
 
 /// The living side of a node: implemented by the daemon, and by a recorder in tests.
 pub trait Runtime {
@@ -65,6 +69,9 @@ pub trait Runtime {
 
     /// Returns every alarm that stands.
     fn alarms(&self) -> Vec<AlarmStatus>;
+
+    /// Begins to look for the connections that `query` means.
+    fn connections(&self, config: &Config, query: Query) -> Search;
 
     /// Begins to write the saved form to the configuration file.
     fn save(&mut self, form: SavedForm) -> Outcome;

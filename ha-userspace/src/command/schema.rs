@@ -4,6 +4,7 @@
 //! `config/`: grammar, validation, defaults, printing, help, JSON and identity follow.
 
 mod attribute;
+pub mod connection;
 pub mod fis;
 pub mod ha;
 mod kind;
@@ -48,6 +49,7 @@ pub static ENTITIES: &[&Entity] = &[
     &network::REMOVAL6,
     &network::L2_PARAM,
     &network::ARP,
+    &connection::TABLE,
 ];
 
 /// What may be done.
@@ -191,7 +193,9 @@ impl Entity {
             // Names are enough, unless there is a set of them.
             Verb::Unbind => attribute.kind == Kind::Interfaces,
             Verb::Rm => self.verbs == [Verb::Rm],
-            Verb::Show | Verb::Stat | Verb::Enable | Verb::Disable | Verb::Save => false,
+            // What is only shown has no other use for them.
+            Verb::Show => self.verbs == [Verb::Show],
+            Verb::Stat | Verb::Enable | Verb::Disable | Verb::Save => false,
         };
         let own = self.attributes.iter().filter(|attribute| attribute.place == Place::Flag).filter(wanted);
         let keys = self.attributes.iter().filter(|attribute| attribute.place == Place::NamedKey);

@@ -1,6 +1,7 @@
 //! Every `show`: the public layout for people, the table's keys for programs.
 
 mod alarms;
+mod connections;
 mod fis;
 mod ha_node;
 mod ha_stat;
@@ -12,6 +13,9 @@ mod network;
 mod node;
 mod text;
 
+pub(super) use connections::connections;
+#[cfg(test)]
+pub(super) use connections::sample;
 pub use text::moment;
 
 #[cfg(test)]

@@ -128,4 +128,32 @@ words! {
         /// They are mirrored to the peer.
         Stateful = "STATEFUL",
     }
+    /// How much of connections is shown.
+    ConnectionDetail {
+        /// The service's side, and the client's link.
+        Link = "LINK",
+        /// Names.
+        Name = "NAME",
+        /// What becomes of them on a failover.
+        ConnFailover = "CONNFAILOVER",
+        /// Everything.
+        Full = "FULL",
+    }
+    /// How far a connection is.
+    ConnectionState {
+        /// Only its first segment was seen.
+        SynReceived = "SYN_RECEIVED",
+        /// Both sides may send.
+        Established = "ESTABLISHED",
+        /// The client has sent its last byte.
+        CloseWait = "CLOSE_WAIT",
+        /// The service has.
+        FinWait = "FIN_WAIT_1",
+        /// Both have.
+        TimeWait = "TIME_WAIT",
+        /// One side has reset it.
+        Closed = "CLOSED",
+        /// It has no states.
+        Na = "NA",
+    }
 }

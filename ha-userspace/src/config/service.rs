@@ -1,6 +1,7 @@
 //! Services: the backends.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::change::{Change, Touched};
 use super::record::{Record, record};
@@ -26,6 +27,8 @@ pub struct Service {
     pub use_proxy_port: bool,
     /// Whether it is probed; otherwise it counts as up.
     pub health_monitor: bool,
+    /// Idle time after which a connection with it is forgotten, if it has one of its own.
+    pub server_timeout: Option<Duration>,
     /// Whether it is in use.
     pub enabled: bool,
     /// Its backend index in the data plane, never given to another while the process lives.
@@ -40,6 +43,7 @@ record!(Service: schema::lb::SERVICE, {
     "usip" => use_source_ip,
     "useproxyport" => use_proxy_port,
     "healthMonitor" => health_monitor,
+    "svrTimeout" => server_timeout,
     "state" => enabled,
 } own { index });
 

@@ -72,7 +72,7 @@ pub struct Live {
     pub(super) conflicts: Conflicts,
     /// Whether that was looked for yet.
     pub(super) looked: bool,
-    timeouts: watch::Sender<Timeouts>,
+    timeouts: watch::Sender<Arc<Timeouts>>,
     services: HashMap<String, Known>,
     modes: BTreeMap<String, Mode>,
     attached: Option<BTreeSet<(String, u32)>>,
@@ -115,7 +115,7 @@ pub struct Parts {
     /// Where the configuration is saved.
     pub store: Arc<Store>,
     /// How long flows may be idle, for whoever ages them.
-    pub timeouts: watch::Sender<Timeouts>,
+    pub timeouts: watch::Sender<Arc<Timeouts>>,
     /// The host's own addresses.
     pub own: Vec<LocalAddress>,
     /// Where faults are put up.

@@ -1,4 +1,11 @@
 //! Forgets flows that are over: in slices, so that no turn takes long.
+//!
+//! | what | is forgotten |
+//! |---|---|
+//! | a conversation in which nothing is said | after the virtual server's `-cltTimeout`, or the service's `-svrTimeout` if that is shorter |
+//! | a connection that both sides have closed, or one has reset | [`TIME_WAIT`] after its last segment |
+//! | a connection of which only a SYN was seen | [`HALF_OPEN`] after the last one |
+//! | a connection that was cut off | [`CUT_OFF_KEPT`] later |
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -21,7 +28,7 @@ const SLICE: usize = 4096;
 /// Entries of `REVERSE` looked at in one turn: each takes a look-up or two.
 const REVERSE_SLICE: usize = 512;
 
-/// Entries counted in one turn of each table that evicts by itself.
+/// Entries of `REVERSE_EMBRYONIC` counted in one turn.
 const COUNT_SLICE: usize = 1024;
 
 /// From one turn to the next.
@@ -31,11 +38,23 @@ const TURN: Duration = Duration::from_millis(100);
 /// balancers' is shorter).
 const TIME_WAIT: Duration = Duration::from_secs(40);
 
+/// How long a client has to answer its service, which answers within a second or never.
+const HALF_OPEN: Duration = Duration::from_secs(120);
+
+/// How long who speaks next is told that its connection was cut off.
+const CUT_OFF_KEPT: Duration = Duration::from_secs(120);
+
 /// The ticks are measured over this time at least.
 const MEASURE: Duration = Duration::from_millis(500);
 
-/// Idle time by vserver. Flows of a vserver that is not in it are forgotten at once.
-pub type Timeouts = HashMap<u32, Duration>;
+/// How long a conversation may be silent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// By vserver. Flows of one that is not in it are forgotten at once.
+    pub vservers: HashMap<u32, Duration>,
+    /// By service, where that has a limit of its own.
+    pub services: HashMap<u32, Duration>,
+}
 
 /// Walks over the flow tables for ever.
 #[derive(Debug)]
@@ -74,13 +93,13 @@ impl Ageing {
     }
 
     /// Runs until a channel is dropped. After each pass over `EXCEPTIONS`, `exceptions` says which vservers have any.
-    pub async fn run(mut self, timeouts: watch::Receiver<Timeouts>, exceptions: watch::Sender<HashSet<u32>>) {
+    pub async fn run(mut self, timeouts: watch::Receiver<Arc<Timeouts>>, exceptions: watch::Sender<HashSet<u32>>) {
         let mut turns = interval(TURN);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut complained = false;
         while timeouts.has_changed().is_ok() && !exceptions.is_closed() {
             turns.tick().await;
-            let present = timeouts.borrow().clone();
+            let present = Arc::clone(&timeouts.borrow());
             match self.turn(&present) {
                 Ok(Some(met)) => drop(exceptions.send_replace(met)),
                 Ok(None) => {}
@@ -104,16 +123,20 @@ impl Ageing {
         let met = flows.len();
         flows.retain(|(key, flow)| rule.is_over(key, flow));
         self.maps.census.flows.met(met - flows.len(), more);
-        let reverse: Vec<ReverseKey> = flows.iter().map(|(key, flow)| self.reverse_key(key, flow.backend, flow.nat)).collect();
+        let reverse: Vec<ReverseKey> =
+            flows.iter().map(|(key, flow)| self.reverse_key(key, flow.placed_at(), flow.nat)).collect();
         self.maps.flows.delete(&keys(&flows))?;
+        self.maps.embryonic.delete(&keys(&flows))?;
         self.maps.reverse.delete(&reverse)?;
+        self.forget_half_open(&rule)?;
         self.look_for_orphans()?;
-        self.count_embryos()?;
+        self.count_embryonic_sources()?;
 
         let mut found = Vec::new();
         let more = self.maps.exceptions.walk(&mut self.exceptions, SLICE, &mut found)?;
-        let (over, alive): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|(key, exception): &(FlowKey, Exception)| rule.is_idle(key, exception.seen.low()));
+        let (over, alive): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .partition(|(key, exception): &(FlowKey, Exception)| rule.is_idle(key, exception.backend, exception.seen.low()));
         self.met.extend(alive.iter().map(|(key, _)| key.vserver));
         self.maps.census.exceptions.met(alive.len(), more);
         let reverse: Vec<ReverseKey> =
@@ -134,14 +157,29 @@ impl Ageing {
         reverse_key(&self.maps, key, backend, nat)
     }
 
-    /// Counts what is in the tables that evict by themselves.
-    fn count_embryos(&mut self) -> io::Result<()> {
-        let mut found = Vec::new();
-        let more = self.maps.embryonic.walk(&mut self.embryonic, COUNT_SLICE, &mut found)?;
-        self.maps.census.embryonic.met(found.len(), more);
+    /// Counts the sources of connections of which only a SYN was seen.
+    fn count_embryonic_sources(&mut self) -> io::Result<()> {
         let mut found = Vec::new();
         let more = self.maps.reverse_embryonic.walk(&mut self.reverse_embryonic, COUNT_SLICE, &mut found)?;
         self.maps.census.reverse_embryonic.met(found.len(), more);
+        Ok(())
+    }
+
+    /// Forgets connections of which only a SYN was seen, and gives their sources back.
+    fn forget_half_open(&mut self, rule: &Rule<'_>) -> io::Result<()> {
+        let mut embryos = Vec::new();
+        let more = self.maps.embryonic.walk(&mut self.embryonic, SLICE, &mut embryos)?;
+        let met = embryos.len();
+        embryos.retain(|(_, embryo)| rule.idle(embryo.seen) >= HALF_OPEN);
+        self.maps.census.embryonic.met(met - embryos.len(), more);
+        self.maps.embryonic.delete(&keys(&embryos))?;
+        for (key, embryo) in embryos.into_iter().filter(|(_, embryo)| !embryo.nat.is_none()) {
+            let source = self.reverse_key(&key, embryo.backend, embryo.nat);
+            // Somebody else's by now, perhaps.
+            if self.maps.reverse_embryonic.get(&source)? == Some(key) {
+                self.maps.reverse_embryonic.delete(&[source])?;
+            }
+        }
         Ok(())
     }
 
@@ -155,7 +193,7 @@ impl Ageing {
         let now = Instant::now();
         let mut over = Vec::new();
         for (reverse, flow) in found {
-            let known = self.maps.flows.get(&flow)?.map(|record| self.reverse_key(&flow, record.backend, record.nat));
+            let known = self.maps.flows.get(&flow)?.map(|record| self.reverse_key(&flow, record.placed_at(), record.nat));
             if known == Some(reverse) {
                 continue;
             }
@@ -210,11 +248,17 @@ struct Rule<'t> {
 
 impl Rule<'_> {
     fn is_over(&self, key: &FlowKey, flow: &Flow) -> bool {
-        self.is_idle(key, flow.seen) || flow.close_reason().is_some() && self.idle(flow.seen) >= TIME_WAIT
+        let idle = self.idle(flow.seen);
+        if flow.is_cut_off() {
+            return idle >= CUT_OFF_KEPT;
+        }
+        flow.close_reason().is_some() && idle >= TIME_WAIT || self.is_idle(key, flow.backend, flow.seen)
     }
 
-    fn is_idle(&self, key: &FlowKey, seen: Ticks32) -> bool {
-        self.timeouts.get(&key.vserver).is_none_or(|timeout| self.idle(seen) >= *timeout)
+    fn is_idle(&self, key: &FlowKey, service: u32, seen: Ticks32) -> bool {
+        let Some(of_clients) = self.timeouts.vservers.get(&key.vserver) else { return true };
+        let limit = self.timeouts.services.get(&service).map_or(*of_clients, |of_server| *of_clients.min(of_server));
+        self.idle(seen) >= limit
     }
 
     /// A flow that was seen after this turn's reading of the clock is not idle at all.
@@ -225,7 +269,7 @@ impl Rule<'_> {
 
 #[cfg(test)]
 mod tests {
-    use ha_common::abi::tcp_seen;
+    use ha_common::abi::{CUT_OFF, tcp_seen};
 
     use super::*;
 
@@ -237,7 +281,8 @@ mod tests {
     }
 
     fn timeouts() -> Timeouts {
-        HashMap::from([(1, Duration::from_secs(120))])
+        let vservers = HashMap::from([(1, Duration::from_secs(120))]);
+        Timeouts { vservers, services: HashMap::from([(7, Duration::from_secs(60)), (8, Duration::from_secs(600))]) }
     }
 
     fn is_over(now: u64, vserver: u32, flow: &Flow) -> bool {
@@ -253,6 +298,19 @@ mod tests {
         let flow = Flow { seen: after(100).0.low(), ..Flow::default() };
         assert!(!is_over(219, 1, &flow));
         assert!(is_over(221, 1, &flow));
+    }
+
+    #[test]
+    fn the_shorter_of_the_clients_and_the_services_idle_time_counts() {
+        let at = |backend| Flow { seen: after(100).0.low(), backend, ..Flow::default() };
+        assert!(!is_over(159, 1, &at(7)) && is_over(161, 1, &at(7)));
+        assert!(!is_over(219, 1, &at(8)) && is_over(221, 1, &at(8)));
+    }
+
+    #[test]
+    fn flows_that_were_cut_off_are_kept_for_who_speaks_next_whatever_their_idle_time_is() {
+        let flow = Flow { seen: after(100).0.low(), backend: 7 | CUT_OFF, client_tcp: tcp_seen::RST, ..Flow::default() };
+        assert!(!is_over(219, 1, &flow) && is_over(221, 1, &flow));
     }
 
     #[test]

@@ -68,12 +68,12 @@ pub struct Maps {
     pub shared: Arc<Shared>,
     /// `FLOWS`.
     pub flows: Table<FlowKey, Flow>,
+    /// `EMBRYONIC`.
+    pub embryonic: Table<FlowKey, Embryo>,
     /// `EXCEPTIONS`.
     pub exceptions: Table<FlowKey, Exception>,
     /// `REVERSE`.
     pub reverse: Table<ReverseKey, FlowKey>,
-    /// `EMBRYONIC`.
-    pub embryonic: Table<FlowKey, Embryo>,
     /// `REVERSE_EMBRYONIC`.
     pub reverse_embryonic: Table<ReverseKey, FlowKey>,
     /// How full those are.
@@ -113,9 +113,9 @@ impl Maps {
         Ok(Maps {
             shared: Arc::new(Shared::new(array(dir, "NODE", true)?, array(dir, "FENCE", false)?, array(dir, "LINKS", false)?)),
             flows: table(dir, "FLOWS")?,
+            embryonic: table(dir, "EMBRYONIC")?,
             exceptions: table(dir, "EXCEPTIONS")?,
             reverse: table(dir, "REVERSE")?,
-            embryonic: table(dir, "EMBRYONIC")?,
             reverse_embryonic: table(dir, "REVERSE_EMBRYONIC")?,
             census: Census::default(),
             sizes: sizes(dir),
@@ -295,7 +295,7 @@ impl Maps {
         }
         let flows = self.flows.entries().map_err(|source| WriteError { map: "FLOWS", source })?;
         let ours = flows.iter().filter(|(_, flow)| ambiguous.contains(&flow.backend));
-        let reverse: Vec<_> = ours.map(|(key, flow)| (reverse_key(self, key, flow.backend, flow.nat), *key)).collect();
+        let reverse: Vec<_> = ours.map(|(key, flow)| (reverse_key(self, key, flow.placed_at(), flow.nat), *key)).collect();
         self.reverse.put(&reverse).map_err(|source| WriteError { map: "REVERSE", source })
     }
 

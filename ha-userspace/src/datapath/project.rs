@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
-use std::time::Duration;
+use std::sync::Arc;
 
 use ha_common::abi::{
     Address, AddressKey, Backend, Interface, NextHop, ServiceKey, Snip, address_flags, backend_flags, hash_kind,
@@ -12,6 +12,7 @@ use ha_common::health::{Settings, Verdict};
 use ha_common::maglev::Member;
 use ha_common::wire::{Be16, eth};
 
+use super::ageing::Timeouts;
 use super::desired::{Desired, DesiredVserver};
 use super::plan::Present;
 use super::ports::SourcePorts;
@@ -107,10 +108,14 @@ pub fn inherited_next_hops(config: &Config, present: &Present) -> NextHops {
     known.collect()
 }
 
-/// Idle time after which flows of a vserver are forgotten, by index.
+/// Idle time after which flows are forgotten.
 #[must_use]
-pub fn idle_timeouts(config: &Config) -> HashMap<u32, Duration> {
-    config.vservers().map(|vserver| (vserver.index, vserver.idle_timeout())).collect()
+pub fn idle_timeouts(config: &Config) -> Arc<Timeouts> {
+    let services = config.services().filter_map(|service| Some((service.index, service.server_timeout?)));
+    Arc::new(Timeouts {
+        vservers: config.vservers().map(|vserver| (vserver.index, vserver.idle_timeout())).collect(),
+        services: services.collect(),
+    })
 }
 
 fn put_interfaces(desired: &mut Desired, config: &Config, links: &[Link]) {

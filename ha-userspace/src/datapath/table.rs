@@ -127,6 +127,21 @@ impl<K: Plain + Clone + Default, V: Plain + Clone + Default> Table<K, V> {
         }
     }
 
+    /// Hands every entry to `take`, and holds about `chunk` of them at a time.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or `take` fails.
+    pub fn each(&self, chunk: usize, mut take: impl FnMut(K, V) -> io::Result<()>) -> io::Result<()> {
+        let (mut cursor, mut batch) = (Cursor::default(), Vec::new());
+        loop {
+            let more = self.walk(&mut cursor, chunk, &mut batch)?;
+            batch.drain(..).try_for_each(|(key, value)| take(key, value))?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
     /// The entry of `key`.
     ///
     /// # Errors

@@ -266,7 +266,8 @@ fn action_of_guard(code: u32) -> Action {
 
 /// Whether the packet leaves as it came, but for what was translated: then a checksum that was wrong stays wrong.
 fn is_translated(reason: Reason) -> bool {
-    !matches!(reason, Reason::NeighbourAdvertisement | Reason::HeartbeatEchoed | Reason::HeartbeatClaim)
+    let own = matches!(reason, Reason::ResetDown | Reason::ResetCutOff);
+    !own && !matches!(reason, Reason::NeighbourAdvertisement | Reason::HeartbeatEchoed | Reason::HeartbeatClaim)
 }
 
 /// Events by how often each was told: two ring buffers keep no common order.

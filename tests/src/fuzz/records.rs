@@ -157,6 +157,7 @@ pub const TABLES: &[Table] = &[
     row!(written_hash "REVERSE" reverse: ReverseKey => FlowKey, REVERSE),
     row!(written_hash "REVERSE_EMBRYONIC" reverse_embryonic: ReverseKey => FlowKey, EVICTING),
     row!(written_cell "ICMP" icmp_budget: IcmpBudget, PerCpu),
+    row!(written_cell "RESETS" reset_budget: IcmpBudget, PerCpu),
     row!(written_cell "STRAYS" stray_budget: StrayBudget, PerCpu),
     row!(written_list "STRAY_LEGS" stray_legs: u64, MAX_LEGS, PerCpu),
     row!(sparse "VRIDS" vrids: u8 => u32, VRIDS),

@@ -9,9 +9,9 @@ pub use pair::extension;
 use std::collections::HashMap;
 
 use ha_common::abi::{
-    AMBIGUOUS, Address, AddressKey, Backend, Embryo, Exception, Flow, FlowKey, IcmpBudget, Interface, MAX_LINKS, NO_BACKEND,
-    Nat, NextHop, Owner, ReverseKey, Ring, ServiceKey, Snip, StrayBudget, Vserver, address_flags, backend_flags, flow_flags,
-    hash_kind, interface_flags, mode, vrid_flags, vserver_flags,
+    AMBIGUOUS, Address, AddressKey, Backend, CUT_OFF, Embryo, Exception, Flow, FlowKey, IcmpBudget, Interface, MAX_LINKS,
+    NO_BACKEND, Nat, NextHop, Owner, ReverseKey, Ring, ServiceKey, Snip, StrayBudget, Vserver, address_flags, backend_flags,
+    flow_flags, hash_kind, interface_flags, mode, vrid_flags, vserver_flags,
 };
 use ha_common::tables::HostTables;
 use ha_common::time::{Nanos, Ticks};
@@ -40,6 +40,11 @@ pub fn random(seed: u64) -> HostTables {
     flows(rng, &mut tables);
     *tables.icmp_budget.get_mut() = IcmpBudget {
         credit: pick(rng, &[0, 1, 99_999, 100_000, IcmpBudget::WINDOW, u64::MAX]),
+        refilled_at: time(rng),
+        refilled_in: pick(rng, &[TICKS, Ticks(TICKS.0 - 1), Ticks(0)]),
+    };
+    *tables.reset_budget.get_mut() = IcmpBudget {
+        credit: pick(rng, &[0, 99_999, 100_000, IcmpBudget::WINDOW]),
         refilled_at: time(rng),
         refilled_in: pick(rng, &[TICKS, Ticks(TICKS.0 - 1), Ticks(0)]),
     };
@@ -136,7 +141,16 @@ fn backends(rng: &mut Rng, tables: &mut HostTables) {
     for index in 0..BACKENDS as u32 {
         let family = (index / (BACKENDS as u32 / 2)) as usize;
         let backend = Backend {
-            flags: bits(rng, &[(backend_flags::UP, 85), (backend_flags::SHARED, 20), (backend_flags::SNAT, 35)]),
+            flags: bits(
+                rng,
+                &[
+                    (backend_flags::UP, 85),
+                    (backend_flags::SHARED, 20),
+                    (backend_flags::SNAT, 35),
+                    (backend_flags::CUTS_OFF, 30),
+                    (backend_flags::KEEPS, 60),
+                ],
+            ),
             generation: rng.below(3) as u32,
             addr: pick(rng, &space::BACKENDS[family]),
             port: Be16::new(pick(rng, &[8080, 80, 53])),
@@ -196,11 +210,12 @@ fn reverse_key(tables: &HostTables, key: &FlowKey, backend: u32, nat: Nat) -> Re
 }
 
 fn vservers(rng: &mut Rng, tables: &mut HostTables) {
-    use vserver_flags::{DOWN, EXCEPTIONS, HASH_ONLY, LOGGED, PREVIOUS};
+    use vserver_flags::{CUTS_OFF, DOWN, EXCEPTIONS, HASH_ONLY, KEEPS, LOGGED, PREVIOUS, RESETS};
     for index in 0..VSERVERS as u32 {
         let family = (index as usize) / (VSERVERS / 2);
         let vserver = Vserver {
-            flags: bits(rng, &[(DOWN, 5), (HASH_ONLY, 25), (LOGGED, 40), (EXCEPTIONS, 40), (PREVIOUS, 30)]),
+            flags: bits(rng, &[(DOWN, 5), (HASH_ONLY, 25), (LOGGED, 40), (EXCEPTIONS, 40), (PREVIOUS, 30)])
+                | bits(rng, &[(CUTS_OFF, 40), (KEEPS, 50), (RESETS, 50)]),
             group: group(rng),
             ring: ring(rng),
             previous: ring(rng),
@@ -268,7 +283,7 @@ fn conversation(rng: &mut Rng, tables: &HostTables, owners: &[Owner]) -> (FlowKe
 
 fn flow(rng: &mut Rng, backend: u32, nat: Nat) -> Flow {
     Flow {
-        backend,
+        backend: if rng.chance(10) { backend | CUT_OFF } else { backend },
         client_packets: pick(rng, &[0, 3, u32::MAX]),
         server_packets: pick(rng, &[0, 3, u32::MAX]),
         client_hop: hop(rng),
@@ -304,7 +319,7 @@ fn flows(rng: &mut Rng, tables: &mut HostTables) {
     for _ in 0..amount(rng, FLOWS) {
         let (key, backend) = conversation(rng, tables, &owners);
         let nat = nat(rng, tables, backend);
-        tables.embryonic.get_mut().insert(key, Embryo { backend, client_hop: hop(rng), nat });
+        tables.embryonic.get_mut().insert(key, Embryo { backend, client_hop: hop(rng), nat, seen: Ticks(5).low() });
         if !nat.is_none() && rng.chance(90) {
             let reverse = reverse_key(tables, &key, backend, nat);
             tables.reverse_embryonic.get_mut().insert(reverse, key);

@@ -10,7 +10,7 @@ use super::world::*;
 use super::{Changes, Vector};
 
 /// The same frame, with the backend's MAC address.
-fn redirected(request: &Frame, backend: u32) -> Frame {
+pub fn redirected(request: &Frame, backend: u32) -> Frame {
     Frame { from: SERVER_LEG_MAC, to: backend_mac(backend), ..request.clone() }
 }
 

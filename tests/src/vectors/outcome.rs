@@ -74,6 +74,9 @@ impl Outcome {
         for flow in self.flows.values_mut() {
             (flow.seen, flow.opened) = (Ticks(0).low(), Ticks(0));
         }
+        for embryo in self.embryonic.values_mut() {
+            embryo.seen = Ticks(0).low();
+        }
         for exception in self.exceptions.values_mut() {
             exception.seen = Ticks(0);
         }

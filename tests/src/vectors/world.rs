@@ -237,7 +237,10 @@ pub fn record(tables: &HostTables, key: FlowKey, backend: u32) {
 
 /// Leaves what the SYN of a flow leaves.
 pub fn conceive(tables: &HostTables, key: FlowKey, backend: u32) {
-    tables.embryonic.borrow_mut().insert(key, Embryo { backend, client_hop: client_hop(), nat: Nat::NONE });
+    tables
+        .embryonic
+        .borrow_mut()
+        .insert(key, Embryo { backend, client_hop: client_hop(), nat: Nat::NONE, seen: Ticks(5).low() });
 }
 
 /// Of what [`address_flags::ARP`] and [`address_flags::ICMP`] stand for, `vip` does `answers` now.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::command::span::{self, Unit};
 use crate::command::value::{Probe, Route, Secret, Value, mask_length};
+use crate::connections::Filter;
 
 /// The words of a pair of opposites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +91,8 @@ pub enum Kind {
     Probe,
     /// A route by its destination: `*`, an address with an optional mask, or a prefix.
     Route,
+    /// Which connections are meant.
+    Filter,
 }
 
 impl Kind {
@@ -124,6 +127,7 @@ impl Kind {
                 None => text.parse().ok().map(Value::Ip),
             },
             Kind::Route => Route::read(text).map(Value::Route),
+            Kind::Filter => return Filter::read(text).map(|_| Value::Text(text.to_owned())),
         };
         value.ok_or_else(|| self.allowed())
     }
@@ -173,6 +177,7 @@ impl Kind {
             Kind::Present => "this flag takes no value".into(),
             Kind::Probe => "an IPv4 or IPv6 address is needed, or GATEWAY, or NONE".into(),
             Kind::Route => "a route is *, a network such as 10.0.0.0 255.255.255.0, or a prefix such as 2001:db8::/32".into(),
+            Kind::Filter => "a filter is terms such as CONNECTION.SRCIP.EQ(10.1.0.1), joined by && and ||".into(),
         }
     }
 
@@ -237,6 +242,7 @@ impl Kind {
             Kind::Interfaces => "<name> ...".into(),
             Kind::Probe => "<ip | GATEWAY | NONE>".into(),
             Kind::Route => "<ip | ip6/length | *> [<netmask>]".into(),
+            Kind::Filter => "<expression>".into(),
         }
     }
 

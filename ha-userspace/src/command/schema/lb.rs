@@ -132,6 +132,8 @@ pub static SERVICE: Entity = Entity {
             .refusing(KEPT_PORT)
             .help("whether the client's port is translated"),
         flag("healthMonitor", "healthmonitor", YES_NO).or("YES").help("whether it is probed; otherwise it counts as up"),
+        flag("svrTimeout", "svrtimeout", IDLE)
+            .help("idle time after which a connection with it is forgotten, if shorter than the virtual server's -cltTimeout"),
         flag("state", "state", SWITCH).or("ENABLED").help("whether it is in use"),
     ],
 };

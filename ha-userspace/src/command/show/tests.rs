@@ -140,6 +140,13 @@ fn pair() -> PairStatus {
 fn say(executor: &mut Executor<Recorder>, line: &str) -> Reply {
     match executor.execute(&tokens(line).unwrap()) {
         Answer::Now(reply) => reply,
+        answer @ Answer::Found(_) => {
+            let reply = std::pin::pin!(answer.reply()).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+            match reply {
+                std::task::Poll::Ready(reply) => reply,
+                std::task::Poll::Pending => panic!("{line} takes time"),
+            }
+        }
         Answer::Later(_) | Answer::Last(_) => panic!("{line} takes time"),
     }
 }
@@ -179,6 +186,8 @@ fn shows_print_the_public_layout_and_json_the_tables_keys() {
         ("show L2Param", "l2_param"),
         ("show ns rateControl", "rate_control"),
         ("show ns limits", "limits"),
+        ("show ns connectiontable", "connections"),
+        ("show ns connectiontable CONNECTION.SRCIP.EQ(10.1.0.1) -detail FULL -count 1", "connections_full"),
     ];
     for (line, name) in shows {
         let reply = say(&mut node(Some(pair())), line);

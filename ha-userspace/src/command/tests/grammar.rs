@@ -56,6 +56,12 @@ fn what_is_typed_means_its_canonical_form() {
         ("stat node -d -n 3", "stat ha node -detail -ntimes 3"),
         ("set interface eth0 -probe none -throughput 1000", "set interface eth0 -throughput 1000 -probe NONE"),
         ("force HA failover -f", "force ha failover -force"),
+        // An expression is one word, or quoted.
+        ("sh connectiontable", "show ns connectiontable"),
+        (
+            "sh ns conn -det full \"SRCPORT.EQ(1) && SVCNAME.EQ(s1)\"",
+            "show ns connectiontable \"SRCPORT.EQ(1) && SVCNAME.EQ(s1)\" -detail FULL",
+        ),
     ];
     for (typed, meant) in table {
         assert_eq!(canonical(typed), meant, "{typed}");
@@ -69,6 +75,9 @@ fn a_refusal_names_the_fault_and_what_is_allowed() {
         ("s ha node", 1240, "it could be save or send or set or show or stat or stop"),
         ("show", 1094, "show takes ns config"),
         ("show lb", 1094, "show lb takes lb vserver"),
+        ("show ns connectiontable SRC.EQ(1)", 1097, "no qualifier [SRC] in a filter: qualifiers are SRCIP, DSTIP"),
+        ("show ns connectiontable -count 0", 1097, "a number from 1 to 10000 is needed"),
+        ("show ns connectiontable -frob 0", 1090, "takes -detail, -srcIP, -srcPort"),
         ("show foo", 1232, "No such object [show foo]: show takes ns config"),
         ("show lb foo", 1232, "No such object [show lb foo]"),
         ("show n", 1232, "show takes ns or node"),

@@ -49,6 +49,9 @@ fn value(kind: Kind) -> BoxedStrategy<Value> {
         Kind::Probe => {
             prop_oneof![select(Probe::WORDS).prop_map(Value::Word), any::<std::net::IpAddr>().prop_map(Value::Ip)].boxed()
         }
+        Kind::Filter => {
+            text("(CONNECTION[.])?(SRCPORT[.](EQ|GT)[(][1-9][0-9]{0,3}[)]( && |[|][|])){0,2}SVCNAME[.]NE[(]\"[a-z ]{1,9}\"[)]")
+        }
         Kind::Route => prop_oneof![
             Just(Value::Route(Route::Default)),
             (any::<std::net::IpAddr>(), 0..=128u8)

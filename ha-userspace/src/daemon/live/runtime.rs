@@ -10,12 +10,16 @@ use ha_common::ha::event::{Refusal, RoleName};
 use ha_common::health::Verdict;
 use ha_common::time::nanos_of;
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use super::{Live, refused, settings};
 use crate::command::CommandError;
-use crate::command::runtime::{AlarmStatus, Health, InterfaceState, LimitsStatus, Outcome, PairStatus, Runtime, ServiceState};
+use crate::command::runtime::{
+    AlarmStatus, Health, InterfaceState, LimitsStatus, Outcome, PairStatus, Runtime, Search, ServiceState,
+};
 use crate::config::{Change, Config, Limits, SavedForm, Touched};
+use crate::connections::{self, Fronts, Query};
 use crate::daemon::floating::homes;
 use crate::daemon::status;
 use crate::datapath::{self, Desired, Mode};
@@ -126,6 +130,16 @@ impl Runtime for Live {
         homes(config, &link::links().unwrap_or_default(), &self.own)
     }
 
+    fn connections(&self, config: &Config, query: Query) -> Search {
+        let (maps, clocks) = (Arc::clone(self.datapath.maps()), self.datapath.clocks().clone());
+        let fronts = Fronts::of(config);
+        Box::pin(async move {
+            let found = spawn_blocking(move || connections::find(&maps, &clocks, &fronts, &query)).await;
+            let read = found.map_err(refused)?;
+            read.map_err(|error| refused(format!("cannot read the connection table: {error}")))
+        })
+    }
+
     fn hook_status(&self) -> hook::Status {
         self.hook.status()
     }
@@ -155,7 +169,7 @@ impl Runtime for Live {
     fn save(&mut self, form: SavedForm) -> Outcome {
         let store = Arc::clone(&self.store);
         Box::pin(async move {
-            let saved = tokio::task::spawn_blocking(move || store.save(&form)).await;
+            let saved = spawn_blocking(move || store.save(&form)).await;
             saved.unwrap_or_else(|error| Err(refused(format!("the save was interrupted: {error}"))))
         })
     }

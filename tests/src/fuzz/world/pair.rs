@@ -50,6 +50,7 @@ pub fn node(rng: &mut Rng) -> Node {
         controller_dead: span(rng),
         dead: span(rng),
         icmp_cost: pick(rng, &[0, 0, 1, 100_000, 100_000, 10_000_000, 10_000_001, u64::MAX]),
+        reset_cost: pick(rng, &[0, 0, 1, 100_000, 100_000, 10_000_000, 10_000_001, u64::MAX]),
         groups: [NodeGroup {
             role_term: if serves { Term::new(1 + rng.below(3), 1) } else { Term::NONE },
             armed_term: term(rng),
