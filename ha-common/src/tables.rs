@@ -7,7 +7,7 @@ use core::ops::DerefMut;
 
 use crate::abi::{
     Address, AddressKey, Backend, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, IcmpBudget, Interface,
-    Ip, Link, NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Snip, StrayBudget, Vserver,
+    Ip, Link, Load, NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Session, SessionKey, Snip, StrayBudget, Vserver,
 };
 use crate::time::{Nanos, Ticks};
 use crate::wire::heartbeat::Extension;
@@ -76,6 +76,10 @@ pub trait Tables {
     fn ring(&self, slot: u32) -> u32;
     /// `BACKENDS[index]`.
     fn backend(&self, index: u32) -> Option<&Backend>;
+    /// `LOADS[index]`.
+    fn load(&self, backend: u32) -> Option<&Load>;
+    /// Takes the next turn of `TURNS[index]`.
+    fn turn(&self, vserver: u32) -> u64;
     /// `SNIPS[index]`.
     fn snip(&self, index: u32) -> Option<&Snip>;
     /// `BACKEND_INDEX[key]`.
@@ -105,6 +109,17 @@ pub trait Tables {
     fn reverse_embryo_claim(&self, key: &ReverseKey, flow: &FlowKey) -> Claimed;
     /// Removes an entry of `REVERSE`.
     fn reverse_remove(&self, key: &ReverseKey);
+
+    /// `PERSIST[key]`.
+    fn session_mut(&self, key: &SessionKey) -> Option<Self::Mut<'_, Session>>;
+    /// Puts a session that is not there yet; one that another CPU put meanwhile stays.
+    fn session_insert(&self, key: &SessionKey, session: &Session) -> Result<(), Full>;
+    /// The backend of `PERSIST_EMBRYONIC[key]`, or [`crate::abi::NO_BACKEND`].
+    fn session_embryo(&self, key: &SessionKey) -> u32;
+    /// Puts or replaces a session of which only a SYN was seen; an old one may have to go.
+    fn session_embryo_insert(&self, key: &SessionKey, session: &Session);
+    /// Removes one.
+    fn session_embryo_remove(&self, key: &SessionKey);
 
     /// Room for a flow that is about to be recorded, with whatever was in it: `FLOW_ROOM[0]` of this CPU. The stack is small.
     fn flow_room(&self) -> Option<Self::Mut<'_, Flow>>;

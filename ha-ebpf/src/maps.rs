@@ -9,8 +9,8 @@ use aya_ebpf::{
 };
 use ha_common::abi::{
     Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, Filter, FilterKind, Flow, FlowKey, IcmpBudget,
-    Interface, Link, MAX_LEGS, MAX_LINKS, Node, Owner, Reason, ReverseKey, SNIPS as SNIPS_LEN, ServiceKey, Snip, StrayBudget,
-    VRIDS as VRIDS_LEN, Vserver,
+    Interface, Link, Load, MAX_LEGS, MAX_LINKS, Node, Owner, Reason, ReverseKey, SNIPS as SNIPS_LEN, ServiceKey, Session,
+    SessionKey, Snip, StrayBudget, VRIDS as VRIDS_LEN, Vserver,
 };
 use ha_common::wire::heartbeat::Extension;
 
@@ -43,6 +43,10 @@ pub static RINGS: Array<u32, 4_194_304, MMAPABLE> = Array::new();
 #[btf_map]
 pub static BACKENDS: Array<Backend, 65_536, MMAPABLE> = Array::new();
 #[btf_map]
+pub static LOADS: Array<Load, 65_536, MMAPABLE> = Array::new();
+#[btf_map]
+pub static TURNS: Array<u64, 16_384, MMAPABLE> = Array::new();
+#[btf_map]
 pub static SNIPS: Array<Snip, SNIPS_LEN, MMAPABLE> = Array::new();
 #[btf_map]
 pub static BACKEND_INDEX: HashMap<ServiceKey, Owner, 65_536> = HashMap::new();
@@ -57,6 +61,11 @@ pub static EXCEPTIONS: HashMap<FlowKey, Exception, 65_536> = HashMap::new();
 pub static REVERSE: HashMap<ReverseKey, FlowKey, 65_536> = HashMap::new();
 #[btf_map]
 pub static REVERSE_EMBRYONIC: LruHashMap<ReverseKey, FlowKey, 16_384> = LruHashMap::new();
+
+#[btf_map]
+pub static PERSIST: HashMap<SessionKey, Session, 65_536> = HashMap::new();
+#[btf_map]
+pub static PERSIST_EMBRYONIC: LruHashMap<SessionKey, Session, 16_384> = LruHashMap::new();
 
 #[btf_map]
 pub static FLOW_ROOM: PerCpuArray<Flow, 1> = PerCpuArray::new();

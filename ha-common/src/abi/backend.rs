@@ -41,6 +41,8 @@ pub mod backend_flags {
     /// Does not see its clients' addresses (USIP off): new flows get a source of [`super::Backend::snips`], and their answers
     /// are told apart by `REVERSE`.
     pub const SNAT: u32 = 1 << 2;
+    /// Leaves: the flows that it has go on, newcomers go elsewhere.
+    pub const LEAVING: u32 = 1 << 8;
 }
 
 /// Value of `BACKENDS`. Array, memory-mapped; the index is the pair's and is not reused while either node has a flow to it.
@@ -64,8 +66,10 @@ pub struct Backend {
     pub snips: u32,
     /// How many such addresses follow one another there; zero: none.
     pub snip_count: u32,
+    /// Flows that it takes at once (see `LOADS`); zero: any number.
+    pub flows_max: u32,
     /// Zero.
-    pub reserved: [u32; 2],
+    pub reserved: u32,
 }
 
 /// Value of `BACKEND_INDEX`: who answers from an address and port. Hash by [`super::ServiceKey`]. Writer: daemon. Reader: XDP.

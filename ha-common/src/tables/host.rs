@@ -7,8 +7,8 @@ use std::hash::Hash;
 use super::{Claimed, Full, Route, Tables};
 use crate::abi::{
     Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, IcmpBudget,
-    Interface, Ip, Link, MAX_LEGS, MAX_LINKS, NO_BACKEND, Node, Owner, Reason, ReverseKey, ServiceKey, Snip, StrayBudget,
-    Vserver,
+    Interface, Ip, Link, Load, MAX_LEGS, MAX_LINKS, NO_BACKEND, Node, Owner, Reason, ReverseKey, ServiceKey, Session,
+    SessionKey, Snip, StrayBudget, Vserver,
 };
 use crate::pipeline::Steps;
 use crate::time::{Nanos, Ticks};
@@ -39,6 +39,10 @@ pub struct HostTables {
     pub rings: Vec<u32>,
     /// `BACKENDS`.
     pub backends: Vec<Backend>,
+    /// `LOADS`.
+    pub loads: Vec<Load>,
+    /// `TURNS`.
+    pub turns: Vec<Cell<u64>>,
     /// `SNIPS`.
     pub snips: Vec<Snip>,
     /// `BACKEND_INDEX`.
@@ -59,6 +63,12 @@ pub struct HostTables {
     pub reverse_embryonic: RefCell<HashMap<ReverseKey, FlowKey>>,
     /// Room in `REVERSE`.
     pub reverse_max: usize,
+    /// `PERSIST`.
+    pub sessions: RefCell<HashMap<SessionKey, Session>>,
+    /// `PERSIST_EMBRYONIC`.
+    pub session_embryos: RefCell<HashMap<SessionKey, Session>>,
+    /// Room in `PERSIST`.
+    pub sessions_max: usize,
     /// `FLOW_ROOM[0]`.
     pub flow_room: RefCell<Flow>,
     /// `FRAME_ROOM[0]`.
@@ -97,6 +107,8 @@ impl Default for HostTables {
             vservers: Vec::new(),
             rings: Vec::new(),
             backends: Vec::new(),
+            loads: Vec::new(),
+            turns: Vec::new(),
             snips: Vec::new(),
             owners: HashMap::new(),
             flows: RefCell::default(),
@@ -107,6 +119,9 @@ impl Default for HostTables {
             reverse: RefCell::default(),
             reverse_embryonic: RefCell::default(),
             reverse_max: usize::MAX,
+            sessions: RefCell::default(),
+            session_embryos: RefCell::default(),
+            sessions_max: usize::MAX,
             flow_room: RefCell::default(),
             frame_room: RefCell::default(),
             icmp_budget: RefCell::default(),
@@ -185,6 +200,12 @@ impl Tables for HostTables {
     fn backend(&self, index: u32) -> Option<&Backend> {
         self.backends.get(index as usize)
     }
+    fn load(&self, backend: u32) -> Option<&Load> {
+        self.loads.get(backend as usize)
+    }
+    fn turn(&self, vserver: u32) -> u64 {
+        self.turns.get(vserver as usize).map_or(0, |turn| turn.replace(turn.get().wrapping_add(1)))
+    }
     fn snip(&self, index: u32) -> Option<&Snip> {
         self.snips.get(index as usize)
     }
@@ -231,6 +252,25 @@ impl Tables for HostTables {
     }
     fn reverse_remove(&self, key: &ReverseKey) {
         self.reverse.borrow_mut().remove(key);
+    }
+
+    fn session_mut(&self, key: &SessionKey) -> Option<RefMut<'_, Session>> {
+        entry(&self.sessions, key)
+    }
+    fn session_insert(&self, key: &SessionKey, session: &Session) -> Result<(), Full> {
+        if self.sessions.borrow().contains_key(key) {
+            return Ok(());
+        }
+        put(&self.sessions, self.sessions_max, *key, *session)
+    }
+    fn session_embryo(&self, key: &SessionKey) -> u32 {
+        self.session_embryos.borrow().get(key).map_or(NO_BACKEND, |session| session.backend)
+    }
+    fn session_embryo_insert(&self, key: &SessionKey, session: &Session) {
+        self.session_embryos.borrow_mut().insert(*key, *session);
+    }
+    fn session_embryo_remove(&self, key: &SessionKey) {
+        self.session_embryos.borrow_mut().remove(key);
     }
 
     fn flow_room(&self) -> Option<RefMut<'_, Flow>> {
