@@ -15,9 +15,11 @@ mod flow;
 mod icmp;
 mod interface;
 mod link;
+mod load;
 mod nat;
 mod node;
 mod reason;
+mod session;
 mod stray;
 mod term;
 mod vrid;
@@ -33,13 +35,17 @@ pub use flow::{CUT_OFF, CloseReason, Embryo, Exception, Flow, FlowKey, ReverseKe
 pub use icmp::IcmpBudget;
 pub use interface::{Interface, interface_flags};
 pub use link::Link;
+pub use load::Load;
 pub use nat::{Nat, SNIPS, Snip};
 pub use node::{Key, Node, NodeGroup, node_flags};
 pub use reason::{Counter, Reason};
+pub use session::{Session, SessionKey};
 pub use stray::StrayBudget;
 pub use term::Term;
 pub use vrid::{VRIDS, vrid_flags};
-pub use vserver::{NO_BACKEND, Ring, ServiceKey, Vserver, hash_kind, mode, vserver_flags};
+pub use vserver::{
+    CANDIDATES, Choice, Choices, FULL_BACKENDS, NO_BACKEND, Ring, ServiceKey, Vserver, hash_kind, mode, vserver_flags,
+};
 
 /// Version of everything in this module. Maps are pinned under it; another version's maps are never adopted.
 pub const ABI_VERSION: u32 = 4;

@@ -8,6 +8,7 @@
 //! | [`packet`], [`tables`] | what may the pipeline ask of its surroundings? |
 //! | [`pipeline`] | what happens to this packet, and why? |
 //! | [`maglev`] | which backend owns which slot of a ring? |
+//! | [`turns`] | whose turn is it, where the client does not say? |
 //! | [`ha`] | who serves? |
 //! | [`health`] | is this service usable? |
 //! | [`witness`] | which node may serve when neither hears the other? |
@@ -27,7 +28,9 @@ pub mod packet;
 pub mod pipeline;
 pub mod tables;
 pub mod time;
+#[cfg(any(test, feature = "std"))]
+pub mod turns;
 pub mod wire;
 #[cfg(any(test, feature = "std"))]
 pub mod witness;
-mod word;
+pub mod word;

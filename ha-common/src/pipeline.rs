@@ -15,6 +15,7 @@
 //! most eight bytes, because that is all that the kernel's functions can do. The longest of them are [`Steps`].
 
 mod classify;
+mod counted;
 mod echo;
 mod egress;
 mod flow;
@@ -35,6 +36,7 @@ mod returning;
 mod rewrite;
 mod router;
 mod select;
+mod session;
 pub mod steps;
 mod stray;
 mod tunnel;
@@ -42,7 +44,7 @@ mod verdict;
 mod virtual_mac;
 
 pub use egress::{EGRESS_HEADERS, Egress, egress};
-pub use hash::{client_hash, rehash};
+pub use hash::{client_hash, flow_hash, rehash};
 pub use parse::Story;
 pub use rewrite::Plan;
 pub use steps::Steps;

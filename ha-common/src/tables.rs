@@ -7,7 +7,7 @@ use core::ops::DerefMut;
 
 use crate::abi::{
     Address, AddressKey, Backend, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, IcmpBudget, Interface,
-    Ip, Link, NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Snip, StrayBudget, Vserver,
+    Ip, Link, Load, NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Session, SessionKey, Snip, StrayBudget, Vserver,
 };
 use crate::pipeline::Plan;
 use crate::time::{Nanos, Ticks};
@@ -77,6 +77,10 @@ pub trait Tables {
     fn ring(&self, slot: u32) -> u32;
     /// `BACKENDS[index]`.
     fn backend(&self, index: u32) -> Option<&Backend>;
+    /// `LOADS[index]`.
+    fn load(&self, backend: u32) -> Option<&Load>;
+    /// Takes the next turn of `TURNS[index]`.
+    fn turn(&self, vserver: u32) -> u64;
     /// `SNIPS[index]`.
     fn snip(&self, index: u32) -> Option<&Snip>;
     /// `BACKEND_INDEX[key]`.
@@ -109,6 +113,17 @@ pub trait Tables {
 
     /// Room for what is to be done with a packet, with whatever was in it: `PLAN_ROOM[0]` of this CPU. The stack is small.
     fn plan_room(&self) -> Option<Self::Mut<'_, Plan>>;
+    /// `PERSIST[key]`.
+    fn session_mut(&self, key: &SessionKey) -> Option<Self::Mut<'_, Session>>;
+    /// Puts a session that is not there yet; one that another CPU put meanwhile stays.
+    fn session_insert(&self, key: &SessionKey, session: &Session) -> Result<(), Full>;
+    /// The backend of `PERSIST_EMBRYONIC[key]`, or [`crate::abi::NO_BACKEND`].
+    fn session_embryo(&self, key: &SessionKey) -> u32;
+    /// Puts or replaces a session of which only a SYN was seen; an old one may have to go.
+    fn session_embryo_insert(&self, key: &SessionKey, session: &Session);
+    /// Removes one.
+    fn session_embryo_remove(&self, key: &SessionKey);
+
     /// Room for a flow that is about to be recorded, with whatever was in it: `FLOW_ROOM[0]` of this CPU. The stack is small.
     fn flow_room(&self) -> Option<Self::Mut<'_, Flow>>;
     /// Room for the heartbeat that is being read, with whatever was in it: `FRAME_ROOM[0]` of this CPU.

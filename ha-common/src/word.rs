@@ -2,7 +2,7 @@
 //!
 //! rustc believes that BPF has no compare-and-swap (its target description stems from before Linux 5.12) and leaves out
 //! `AtomicU64::compare_exchange`; LLVM has no instruction for a relaxed atomic load below `-Ctarget-cpu=v4` and gives up,
-//! although any aligned load is one. Hence two implementations; nothing here orders other memory.
+//! although any aligned load is one. Hence two implementations; nothing here is there to order other memory.
 
 #[cfg(not(target_arch = "bpf"))]
 #[path = "word/host.rs"]
@@ -12,7 +12,7 @@ mod machine;
 #[path = "word/bpf.rs"]
 mod machine;
 
-pub use machine::{compare_exchange, load, opaque, store};
+pub use machine::{add, compare_exchange, fetch_add, load, opaque, store};
 
 #[cfg(test)]
 mod tests {

@@ -9,8 +9,8 @@ use aya_ebpf::{
 };
 use ha_common::abi::{
     Address, AddressKey, BUCKETS, Backend, Bucket, Counter, Embryo, Event, Exception, Fence, Filter, FilterKind, Flow, FlowKey,
-    IcmpBudget, Interface, Link, MAX_LEGS, MAX_LINKS, Node, Owner, Reason, ReverseKey, SNIPS as SNIPS_LEN, ServiceKey, Snip,
-    StrayBudget, VRIDS as VRIDS_LEN, Vserver, lost,
+    IcmpBudget, Interface, Link, Load, MAX_LEGS, MAX_LINKS, Node, Owner, Reason, ReverseKey, SNIPS as SNIPS_LEN, ServiceKey,
+    Session, SessionKey, Snip, StrayBudget, VRIDS as VRIDS_LEN, Vserver, lost,
 };
 use ha_common::pipeline::Plan;
 use ha_common::wire::heartbeat::Extension;
@@ -46,6 +46,10 @@ pub static RINGS: Array<u32, 4_194_304, MMAPABLE> = Array::new();
 #[btf_map]
 pub static BACKENDS: Array<Backend, 65_536, MMAPABLE> = Array::new();
 #[btf_map]
+pub static LOADS: Array<Load, 65_536, MMAPABLE> = Array::new();
+#[btf_map]
+pub static TURNS: Array<u64, 16_384, MMAPABLE> = Array::new();
+#[btf_map]
 pub static SNIPS: Array<Snip, SNIPS_LEN, MMAPABLE> = Array::new();
 #[btf_map]
 pub static BACKEND_INDEX: HashMap<ServiceKey, Owner, 65_536> = HashMap::new();
@@ -63,6 +67,11 @@ pub static REVERSE_EMBRYONIC: LruHashMap<ReverseKey, FlowKey, 16_384> = LruHashM
 
 #[btf_map]
 pub static PLAN_ROOM: PerCpuArray<Plan, 1> = PerCpuArray::new();
+#[btf_map]
+pub static PERSIST: HashMap<SessionKey, Session, 65_536> = HashMap::new();
+#[btf_map]
+pub static PERSIST_EMBRYONIC: LruHashMap<SessionKey, Session, 16_384> = LruHashMap::new();
+
 #[btf_map]
 pub static FLOW_ROOM: PerCpuArray<Flow, 1> = PerCpuArray::new();
 #[btf_map]

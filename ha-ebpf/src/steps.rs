@@ -29,6 +29,11 @@ impl Steps for Maps {
     }
 
     #[inline(always)]
+    fn keep(&self, vserver: &Vserver, story: &Story, plan: &mut Plan) {
+        keep(vserver, story, plan);
+    }
+
+    #[inline(always)]
     fn carry_out<P: PacketMut>(&self, _packet: &mut P, story: &Story, plan: &mut Plan) {
         carry_out(self.context(), story, plan);
     }
@@ -79,6 +84,16 @@ extern "C" fn remember(vserver: *const Vserver, story: *const Story, plan: *mut 
     // SAFETY: as said above.
     if let (Some(vserver), Some(story), Some(plan)) = unsafe { (vserver.as_ref(), story.as_ref(), plan.as_mut()) } {
         steps::remember(&Maps::new(null_mut()), vserver, story, plan);
+    }
+    0
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn keep(vserver: *const Vserver, story: *const Story, plan: *mut Plan) -> u32 {
+    // SAFETY: as said above.
+    if let (Some(vserver), Some(story), Some(plan)) = unsafe { (vserver.as_ref(), story.as_ref(), plan.as_mut()) } {
+        steps::keep(&Maps::new(null_mut()), vserver, story, plan);
     }
     0
 }

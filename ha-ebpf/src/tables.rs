@@ -2,6 +2,7 @@
 #![allow(unsafe_code)] // records of kernel maps are shared with other CPUs and with userspace by nature
 
 use core::mem::zeroed;
+use core::sync::atomic::AtomicU64;
 
 use aya_ebpf::bindings::{
     BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, BPF_NOEXIST, BPF_RB_NO_WAKEUP,
@@ -10,13 +11,14 @@ use aya_ebpf::bindings::{
 use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_jiffies64, bpf_ktime_get_ns};
 use ha_common::abi::{
     Address, AddressKey, Backend, DirectoryKey, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey,
-    IcmpBudget, Interface, Ip, Link, NO_BACKEND, NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Slot, Snip, StrayBudget,
-    Vserver, event_kind, lost,
+    IcmpBudget, Interface, Ip, Link, Load, NO_BACKEND, NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Session,
+    SessionKey, Slot, Snip, StrayBudget, Vserver, event_kind, lost,
 };
 use ha_common::pipeline::Plan;
 use ha_common::tables::{Claimed, Full, Route, Tables};
 use ha_common::time::{Nanos, Ticks};
 use ha_common::wire::heartbeat::Extension;
+use ha_common::word;
 
 use crate::maps;
 
@@ -130,6 +132,15 @@ impl Tables for Maps {
         maps::BACKENDS.get(index)
     }
     #[inline(always)]
+    fn load(&self, backend: u32) -> Option<&Load> {
+        maps::LOADS.get(backend)
+    }
+    #[inline(always)]
+    fn turn(&self, vserver: u32) -> u64 {
+        // SAFETY: a word of a map, aligned, which is only accessed atomically.
+        maps::TURNS.get_ptr_mut(vserver).map_or(0, |turn| word::fetch_add(unsafe { AtomicU64::from_ptr(turn) }, 1))
+    }
+    #[inline(always)]
     fn snip(&self, index: u32) -> Option<&Snip> {
         maps::SNIPS.get(index)
     }
@@ -200,6 +211,32 @@ impl Tables for Maps {
     fn plan_room(&self) -> Option<&mut Plan> {
         record(maps::PLAN_ROOM.get_ptr_mut(0))
     }
+    #[inline(always)]
+    fn session_mut(&self, key: &SessionKey) -> Option<&mut Session> {
+        record(maps::PERSIST.get_ptr_mut(key))
+    }
+    #[inline(always)]
+    fn session_insert(&self, key: &SessionKey, session: &Session) -> Result<(), Full> {
+        match maps::PERSIST.insert(key, session, BPF_NOEXIST.into()) {
+            Err(errno) if errno != -EEXIST => Err(Full),
+            _ => Ok(()),
+        }
+    }
+    #[inline(always)]
+    fn session_embryo(&self, key: &SessionKey) -> u32 {
+        record(maps::PERSIST_EMBRYONIC.get_ptr_mut(key)).map_or(NO_BACKEND, |session| session.backend)
+    }
+    #[inline(always)]
+    fn session_embryo_insert(&self, key: &SessionKey, session: &Session) {
+        // As for embryos of flows.
+        let _ = maps::PERSIST_EMBRYONIC.insert(key, session, 0);
+    }
+    #[inline(always)]
+    fn session_embryo_remove(&self, key: &SessionKey) {
+        // What is not there need not go.
+        let _ = maps::PERSIST_EMBRYONIC.remove(key);
+    }
+
     #[inline(always)]
     fn flow_room(&self) -> Option<&mut Flow> {
         record(maps::FLOW_ROOM.get_ptr_mut(0))

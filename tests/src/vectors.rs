@@ -28,6 +28,7 @@ mod outcome;
 mod placing;
 mod refuse;
 mod returning;
+mod selection;
 mod source;
 mod strays;
 mod tunnel;
@@ -60,6 +61,8 @@ pub struct Vector {
     reason: Reason,
     left: Option<Vec<u8>>,
     changes: Changes,
+    sessions: [i64; 2],
+    counted: Vec<(u32, u64)>,
 }
 
 impl Vector {
@@ -74,6 +77,8 @@ impl Vector {
             reason: Reason::NotConfigured,
             left: None,
             changes: Changes::default(),
+            sessions: [0; 2],
+            counted: Vec::new(),
         }
     }
 
@@ -118,6 +123,18 @@ impl Vector {
     /// As many entries come and go.
     pub fn changing(mut self, changes: Changes) -> Self {
         self.changes = changes;
+        self
+    }
+
+    /// As many sessions come and go, of confirmed clients and of others.
+    pub fn sessions(mut self, confirmed: i64, others: i64) -> Self {
+        self.sessions = [confirmed, others];
+        self
+    }
+
+    /// Backend `index` has so many open flows then.
+    pub fn counting(mut self, index: u32, open: u64) -> Self {
+        self.counted.push((index, open));
         self
     }
 
@@ -177,6 +194,15 @@ impl Vector {
         if matches!(self.action, Action::Transmit | Action::Redirect(_)) {
             frames::check_sums(&outcome.frame).map_err(|error| format!("{}: {error}", self.name))?;
         }
+        for &(index, open) in &self.counted {
+            self.same(&format!("open flows of backend {index}"), &outcome.loads[index as usize].0, &open)?;
+        }
+        let gained = |now: usize, before: usize| now as i64 - before as i64;
+        let sessions = [
+            gained(outcome.sessions.len(), before.sessions.borrow().len()),
+            gained(outcome.session_embryos.len(), before.session_embryos.borrow().len()),
+        ];
+        self.same("sessions gained", &sessions, &self.sessions)?;
         self.same("entries gained", &outcome.changes(before), &self.changes)
     }
 
@@ -238,6 +264,7 @@ pub fn all() -> Vec<Vector> {
         tunnel::vectors,
         refuse::vectors,
         life::vectors,
+        selection::vectors,
     ] {
         vectors.extend(theme());
     }

@@ -36,6 +36,21 @@ impl Ip {
         !local && self.0[0].to_ne_bytes()[0] != 0xff
     }
 
+    /// The mask that leaves the first `bits` of an address; an IPv4 address has 96 in front of its own.
+    #[must_use]
+    pub const fn mask(bits: u32) -> Self {
+        let left = if bits < 128 { 128 - bits } else { 0 };
+        let ones = if left == 128 { 0 } else { u128::MAX << left };
+        Ip([((ones >> 96) as u32).to_be(), ((ones >> 64) as u32).to_be(), ((ones >> 32) as u32).to_be(), (ones as u32).to_be()])
+    }
+
+    /// The address without what `mask` leaves out.
+    #[must_use]
+    pub const fn masked(&self, mask: &Ip) -> Self {
+        let (Ip(own), Ip(mask)) = (self, mask);
+        Ip([own[0] & mask[0], own[1] & mask[1], own[2] & mask[2], own[3] & mask[3]])
+    }
+
     /// Its last word: the whole address if it is IPv4.
     #[inline(always)]
     #[must_use]
@@ -129,6 +144,21 @@ mod tests {
             let addr: IpAddr = text.parse().unwrap();
             assert_eq!(IpAddr::from(Ip::from(addr)), addr);
             assert_eq!(Ip::from(addr).is_v4(), addr.is_ipv4());
+        }
+    }
+
+    #[test]
+    fn masks_leave_the_first_bits() {
+        for (text, bits, left) in [
+            ("10.1.2.3", 128, "10.1.2.3"),
+            ("10.1.2.3", 96 + 24, "10.1.2.0"),
+            ("10.1.255.3", 96 + 17, "10.1.128.0"),
+            ("2001:db8:1:2:3::1", 64, "2001:db8:1:2::"),
+            ("2001:db8:1:2:3::1", 0, "::"),
+            ("2001:db8:1:2:3::1", 1, "::"),
+        ] {
+            let [addr, left] = [text, left].map(|text| Ip::from(text.parse::<IpAddr>().unwrap()));
+            assert_eq!(addr.masked(&Ip::mask(bits)), left, "{text}/{bits}");
         }
     }
 }

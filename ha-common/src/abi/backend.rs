@@ -45,6 +45,8 @@ pub mod backend_flags {
     pub const CUTS_OFF: u32 = 1 << 16;
     /// While it is down its conversations go on (`-downStateFlush DISABLED`), if their vserver says so, too.
     pub const KEEPS: u32 = 1 << 17;
+    /// Leaves: the flows that it has go on, newcomers go elsewhere.
+    pub const LEAVING: u32 = 1 << 8;
 }
 
 /// Value of `BACKENDS`. Array, memory-mapped; the index is the pair's and is not reused while either node has a flow to it.
@@ -68,8 +70,10 @@ pub struct Backend {
     pub snips: u32,
     /// How many such addresses follow one another there; zero: none.
     pub snip_count: u32,
+    /// Flows that it takes at once (see `LOADS`); zero: any number.
+    pub flows_max: u32,
     /// Zero.
-    pub reserved: [u32; 2],
+    pub reserved: u32,
 }
 
 /// Value of `BACKEND_INDEX`: who answers from an address and port. Hash by [`super::ServiceKey`]. Writer: daemon. Reader: XDP.

@@ -68,6 +68,8 @@ reasons! {
     ForwardException = "forward_exception",
     /// To a backend by the ring alone: no room for one more flow.
     ForwardTableFull = "forward_table_full",
+    /// To a backend, flow recorded now, and no room to remember that its client belongs there.
+    ForwardNoSession = "forward_no_session",
     /// From a backend to the client, flow recorded before.
     ReturnHit = "return_hit",
     /// From a backend to the client of which only a SYN was seen.
@@ -131,6 +133,8 @@ reasons! {
     NoSnip = "no_snip",
     /// No backend of the vserver is up.
     NoBackend = "no_backend",
+    /// Every backend of the vserver that is up has as many flows as it may have.
+    BackendsFull = "backends_full",
     /// The way to the backend is not known (yet).
     NoNextHop = "no_next_hop",
     /// The way to the client is not known (yet).

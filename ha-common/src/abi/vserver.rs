@@ -54,6 +54,14 @@ pub mod vserver_flags {
     pub const KEEPS: u32 = 1 << 17;
     /// While it is down whoever speaks to it over TCP is reset (`-downStateRST ENABLED`).
     pub const RESETS: u32 = 1 << 18;
+    /// Newcomers go to one of [`super::Vserver::choices`] after the other (`ROUNDROBIN`).
+    pub const IN_TURN: u32 = 1 << 8;
+    /// Newcomers go to the one of [`super::Vserver::choices`] that has the fewest flows for its weight (`LEASTCONNECTION`).
+    pub const LEAST: u32 = 1 << 9;
+    /// The client's address says which backend had it before: `PERSIST`.
+    pub const PERSIST_SOURCE: u32 = 1 << 10;
+    /// The address that the client speaks to says so.
+    pub const PERSIST_DESTINATION: u32 = 1 << 11;
 }
 
 /// How packets of a vserver reach a backend ([`Vserver::mode`]).
@@ -73,6 +81,10 @@ pub mod hash_kind {
     pub const SOURCE_PORT: u8 = 0;
     /// Source address: `SOURCEIPHASH`.
     pub const SOURCE: u8 = 1;
+    /// Destination address: `DESTINATIONIPHASH`.
+    pub const DESTINATION: u8 = 2;
+    /// Source and destination address: `SRCIPDESTIPHASH`.
+    pub const SOURCE_DESTINATION: u8 = 3;
 }
 
 /// A ring in the pool: where it starts and how many slots it has, in one word so that a change is one store.
@@ -117,6 +129,84 @@ impl Ring {
     }
 }
 
+/// A backend among [`Vserver::choices`], and its weight, in one slot of `RINGS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice(u32);
+
+impl Choice {
+    /// Backends have their index in so many bits.
+    const INDEX_BITS: u32 = 24;
+
+    /// `backend` with `weight`, 1 to 255.
+    #[must_use]
+    pub const fn new(backend: u32, weight: u8) -> Self {
+        Choice((weight as u32) << Self::INDEX_BITS | backend & ((1 << Self::INDEX_BITS) - 1))
+    }
+
+    /// What a slot holds.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(slot: u32) -> Self {
+        Choice(slot)
+    }
+
+    /// What is put into the slot.
+    #[must_use]
+    pub const fn slot(self) -> u32 {
+        self.0
+    }
+
+    /// Index into `BACKENDS`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn backend(self) -> u32 {
+        self.0 & ((1 << Self::INDEX_BITS) - 1)
+    }
+
+    /// Its weight.
+    #[inline(always)]
+    #[must_use]
+    pub const fn weight(self) -> u32 {
+        self.0 >> Self::INDEX_BITS
+    }
+}
+
+/// As many of [`Vserver::choices`] are looked at for one newcomer.
+pub const CANDIDATES: u32 = 16;
+
+/// A list of [`Choice`]s in `RINGS`: where it starts and how many there are, in one word so that a change is one store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Choices(u64);
+
+impl Choices {
+    /// `count` slots from `base` on.
+    #[must_use]
+    pub const fn new(base: u32, count: u32) -> Self {
+        Choices((count as u64) << 32 | base as u64)
+    }
+
+    /// The list as a word.
+    #[must_use]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// Index of its first slot in `RINGS`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn base(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// How many there are.
+    #[inline(always)]
+    #[must_use]
+    pub const fn count(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
 /// Value of `VSERVERS`. Array, memory-mapped; the index is the pair's. Writer: daemon. Reader: XDP.
 ///
 /// `RINGS` is an array of `u32`, memory-mapped: indices into `BACKENDS`, or [`NO_BACKEND`].
@@ -148,11 +238,23 @@ pub struct Vserver {
     /// Zero.
     pub reserved: [u8; 3],
     /// Zero.
-    pub reserved_words: [u32; 18],
+    pub reserved_words: [u32; 10],
+    /// With [`vserver_flags::IN_TURN`] one of these after the other takes a newcomer, with [`vserver_flags::LEAST`] the one that has the
+    /// fewest flows for its weight. Those that were up when the list was made.
+    pub choices: Choices,
+    /// What of an address says that two clients stay together.
+    pub session_mask: Ip,
+    /// The vserver in the keys of its sessions: itself, or the one that it shares them with.
+    pub sessions: u32,
+    /// Zero.
+    pub reserved_last: u32,
 }
 
 /// A slot, or a flow, without a backend.
 pub const NO_BACKEND: u32 = u32::MAX;
+
+/// In place of a backend: none takes the newcomer, but some would if they were not full.
+pub const FULL_BACKENDS: u32 = u32::MAX - 1;
 
 const _: () = assert!(size_of::<ServiceKey>() == 24);
 const _: () = assert!(size_of::<Vserver>() == 128);

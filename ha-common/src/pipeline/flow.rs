@@ -59,7 +59,15 @@ pub fn from_server<T: Tables>(tables: &T, flow: &mut Flow, len: u32) {
     flow.server_bytes = flow.server_bytes.wrapping_add(len.into());
 }
 
-/// Tells the daemon of a flow that has just come to its end, once.
+/// A flow of `backend` is over, or is another's from now on.
+#[inline(always)]
+fn closed<T: Tables>(tables: &T, backend: u32) {
+    if let Some(load) = tables.load(backend) {
+        load.close_one();
+    }
+}
+
+/// Tells the daemon of a flow that has just come to its end, and counts that, once.
 #[inline(never)]
 pub fn tell_closed<T: Tables>(tables: &T, vserver: &Vserver, key: &FlowKey, flow: &mut Flow) {
     let Some(reason) = flow.close_reason() else {
@@ -69,6 +77,7 @@ pub fn tell_closed<T: Tables>(tables: &T, vserver: &Vserver, key: &FlowKey, flow
         return;
     }
     flow.flags |= flow_flags::CLOSE_TOLD;
+    closed(tables, flow.backend);
     if vserver.flags & vserver_flags::LOGGED != 0 {
         tables.emit(&event(tables, event_kind::FLOW_CLOSED, reason as u32, key, flow));
     }
@@ -131,10 +140,29 @@ fn begin<T: Tables>(tables: &T, flow: &mut Flow, vserver: &Vserver, placement: P
     flow.reserved_words = [0; 6];
 }
 
+/// Begins a recorded flow anew: it is over, or its backend takes no more of it.
+#[inline(always)]
+pub fn begin_anew<T: Tables>(tables: &T, flow: &mut Flow, vserver: &Vserver, placement: Placement, story: &Story) {
+    if flow.flags & flow_flags::CLOSE_TOLD == 0 {
+        closed(tables, flow.backend);
+    }
+    begin_by_client(tables, flow, vserver, placement, story);
+    opened(tables, flow.backend);
+}
+
+/// `backend` has one more flow.
+#[inline(always)]
+fn opened<T: Tables>(tables: &T, backend: u32) {
+    if let Some(load) = tables.load(backend) {
+        load.open_one();
+    }
+}
+
 /// Records `flow`, and tells the daemon if the vserver is logged.
 #[inline(always)]
 pub fn record<T: Tables>(tables: &T, vserver: &Vserver, key: &FlowKey, flow: &Flow) -> Result<(), Full> {
     tables.flow_insert(key, flow)?;
+    opened(tables, flow.backend);
     if vserver.flags & vserver_flags::LOGGED != 0 {
         tell_opened(tables, key, flow);
     }

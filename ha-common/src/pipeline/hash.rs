@@ -22,6 +22,25 @@ pub const fn client_hash(kind: u8, addr: &Ip, port: Be16) -> u32 {
     mix(mix(high ^ (port << 48 | port)).wrapping_add(low)) as u32
 }
 
+/// The hash of a client's flow with a vserver: [`client_hash`], unless the address that it speaks to, `destination`, counts as well.
+#[inline(always)]
+#[must_use]
+pub fn flow_hash(kind: u8, client: &Ip, port: Be16, destination: &Ip) -> u32 {
+    if kind >= hash_kind::DESTINATION {
+        return with_destination(kind, client, destination);
+    }
+    client_hash(kind, client, port)
+}
+
+#[inline(never)]
+fn with_destination(kind: u8, client: &Ip, destination: &Ip) -> u32 {
+    let hash = client_hash(hash_kind::SOURCE, destination, Be16::new(0));
+    if kind == hash_kind::DESTINATION {
+        return hash;
+    }
+    mix(u64::from(hash) << 32 | u64::from(client_hash(hash_kind::SOURCE, client, Be16::new(0)))) as u32
+}
+
 /// Another hash for the same client: its `n`th choice.
 #[inline(always)]
 #[must_use]
@@ -42,6 +61,27 @@ mod tests {
         assert_eq!(client_hash(hash_kind::SOURCE_PORT, &v4, Be16::new(40000)), 0xb132_1036);
         assert_eq!(client_hash(hash_kind::SOURCE_PORT, &v6, Be16::new(40000)), 0xdbde_41cd);
         assert_eq!(client_hash(hash_kind::SOURCE, &v4, Be16::new(1)), client_hash(hash_kind::SOURCE, &v4, Be16::new(2)));
+    }
+
+    #[test]
+    fn each_method_looks_at_its_own_part_of_a_flow() {
+        let [a, b, c, d] = [1, 2, 3, 4].map(|last| Ip::from(Ipv4Addr::new(10, 1, 0, last)));
+        let differs = |kind: u8, one: (&Ip, u16, &Ip), other: (&Ip, u16, &Ip)| {
+            let [one, other] = [one, other].map(|(client, port, to)| flow_hash(kind, client, Be16::new(port), to));
+            one != other
+        };
+        use hash_kind::{DESTINATION, SOURCE, SOURCE_DESTINATION, SOURCE_PORT};
+        for (kind, client, port, to) in [
+            (SOURCE_PORT, true, true, false),
+            (SOURCE, true, false, false),
+            (DESTINATION, false, false, true),
+            (SOURCE_DESTINATION, true, false, true),
+        ] {
+            assert_eq!(differs(kind, (&a, 1, &c), (&b, 1, &c)), client, "{kind}: client");
+            assert_eq!(differs(kind, (&a, 1, &c), (&a, 2, &c)), port, "{kind}: port");
+            assert_eq!(differs(kind, (&a, 1, &c), (&a, 1, &d)), to, "{kind}: destination");
+        }
+        assert!(differs(SOURCE_DESTINATION, (&a, 1, &b), (&b, 1, &a)), "the two ends are no pair without order");
     }
 
     #[test]

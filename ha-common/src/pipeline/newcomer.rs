@@ -1,13 +1,15 @@
 //! Where does a flow go of which there is no record, and what is remembered of it?
 
-use crate::abi::{Exception, FlowKey, NO_BACKEND, Reason, Vserver, backend_flags, mode, tcp_seen, vserver_flags};
+use crate::abi::{
+    Exception, FULL_BACKENDS, FlowKey, NO_BACKEND, Reason, Vserver, backend_flags, mode, tcp_seen, vserver_flags,
+};
 use crate::tables::{Full, Tables};
 
-use super::hash::client_hash;
+use super::hash::flow_hash;
 use super::parse::{Story, Transport};
 use super::placement::{self, Placement};
 use super::rewrite::Plan;
-use super::{flow, nat};
+use super::{counted, flow, nat, session};
 
 /// The backend of the commonest packet of a vserver that keeps no flows: the ring's, when nothing else has a say.
 #[inline(always)]
@@ -15,7 +17,7 @@ pub fn plain<T: Tables>(tables: &T, vserver: &Vserver, story: &Story) -> u32 {
     if vserver.flags & (vserver_flags::EXCEPTIONS | vserver_flags::PREVIOUS) != 0 {
         return NO_BACKEND;
     }
-    let hash = client_hash(vserver.hash, &story.here.addr, story.here.port);
+    let hash = flow_hash(vserver.hash, &story.here.addr, story.here.port, &story.there.addr);
     tables.ring(vserver.ring.slot(hash))
 }
 
@@ -35,7 +37,7 @@ fn placed<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &mut Pl
     {
         return placement;
     }
-    let hash = client_hash(vserver.hash, &story.here.addr, story.here.port);
+    let hash = flow_hash(vserver.hash, &story.here.addr, story.here.port, &story.there.addr);
     // An older ring has no say in a datagram either, which says nothing about what was before it: flows that were are recorded.
     let begins = story.opens() || story.transport == Transport::Udp;
     if !begins
@@ -47,7 +49,26 @@ fn placed<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &mut Pl
         let exception = !placement::confirms(tables, vserver, hash, embryo.backend);
         return Placement { backend: embryo.backend, exception, older: false, kept: false };
     }
+    let backend = beside_ring(tables, vserver, story, key.vserver, begins);
+    if backend != NO_BACKEND {
+        return Placement { backend, exception: true, older: false, kept: false };
+    }
     placement::by_ring(tables, vserver, hash, begins)
+}
+
+/// The backend of a flow on which the ring has no say: its client had it before, or, if it `begins`, it has its turn or the fewest flows.
+#[inline(always)]
+fn beside_ring<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, index: u32, begins: bool) -> u32 {
+    if session::has(vserver) {
+        let known = session::find(tables, vserver, story);
+        if placement::suits(tables, known, begins) == placement::TAKES {
+            return known;
+        }
+    }
+    if begins && vserver.flags & (vserver_flags::IN_TURN | vserver_flags::LEAST) != 0 {
+        return counted::choose(tables, vserver, index);
+    }
+    NO_BACKEND
 }
 
 /// The exception that was made for this client, if its backend is up.
@@ -76,6 +97,9 @@ fn remembered<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &Pl
     if placement.backend == NO_BACKEND {
         return Reason::NoBackend;
     }
+    if placement.backend == FULL_BACKENDS {
+        return Reason::BackendsFull;
+    }
     if vserver.flags & vserver_flags::HASH_ONLY != 0 {
         if !placement.exception {
             return Reason::ForwardHash;
@@ -86,7 +110,7 @@ fn remembered<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &Pl
     let flags = tables.backend(placement.backend).map_or(0, |backend| backend.flags);
     if let Some(mut recorded) = tables.flow_mut(key) {
         // Over, or its backend is down: the record begins anew.
-        flow::begin_by_client(tables, &mut recorded, vserver, placement, story);
+        flow::begin_anew(tables, &mut recorded, vserver, placement, story);
         recorded.nat = plan.nat;
         return Reason::ForwardNew;
     }

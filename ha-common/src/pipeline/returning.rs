@@ -8,7 +8,7 @@ use crate::tables::{Route, Tables};
 use crate::wire::{eth, tcp};
 
 use super::flow;
-use super::hash::client_hash;
+use super::hash::flow_hash;
 use super::parse::{Story, Transport};
 use super::rewrite::{self, Plan, Step};
 use super::{Action, Arrival, Verdict, gate, life, placement};
@@ -145,7 +145,7 @@ fn way<T: Tables>(tables: &T, story: &Story, owner: &Owner, key: &FlowKey) -> Re
     if route == Route::Host {
         return Err(Verdict::pass(Reason::BackendOwn));
     }
-    let hash = client_hash(vserver.hash, &story.there.addr, story.there.port);
+    let hash = flow_hash(vserver.hash, &story.there.addr, story.there.port, &vserver.vip);
     if !placement::confirms(tables, vserver, hash, owner.backend) {
         // A datagram may be the backend's own; a segment without SYN never begins anything.
         let own = story.transport == Transport::Udp || story.opens();

@@ -7,7 +7,7 @@ use crate::wire::{eth, ipv6};
 use super::life::Fate;
 use super::parse::Story;
 use super::rewrite::{Plan, Step};
-use super::{Arrival, Steps, Verdict, flow, gate, newcomer, placement};
+use super::{Arrival, Steps, Verdict, flow, gate, newcomer, placement, session};
 
 /// The smallest MTU that IPv4 knows (RFC 791): no way is narrower.
 const ROOM_MIN: u32 = 68;
@@ -99,6 +99,9 @@ fn choose<'t, T: Steps>(tables: &'t T, vserver: &Vserver, story: &Story, plan: &
         return Err(Verdict::drop(plan.reason));
     }
     tables.remember(vserver, story, plan);
+    if session::has(vserver) {
+        tables.keep(vserver, story, plan);
+    }
     let refused = Verdict::drop(plan.reason);
     if plan.reason == Reason::NoRoom {
         return Err(refused);

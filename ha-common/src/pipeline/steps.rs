@@ -17,6 +17,7 @@ pub use super::newcomer::{place, remember};
 pub use super::refuse::tell as refuse;
 pub use super::reset::reset;
 pub use super::rewrite::carry_out;
+pub use super::session::keep;
 
 /// Tables, and how the long steps are called over them.
 pub trait Steps: Tables + Sized {
@@ -36,6 +37,12 @@ pub trait Steps: Tables + Sized {
     #[inline(always)]
     fn remember(&self, vserver: &Vserver, story: &Story, plan: &mut Plan) {
         remember(self, vserver, story, plan);
+    }
+
+    /// Remembers which backend a client has, for its next flows.
+    #[inline(always)]
+    fn keep(&self, vserver: &Vserver, story: &Story, plan: &mut Plan) {
+        keep(self, vserver, story, plan);
     }
 
     /// Makes the packet look as the plan says: [`Plan::verdict`].

@@ -7,8 +7,8 @@ use std::hash::Hash;
 use super::{Claimed, Full, Route, Tables};
 use crate::abi::{
     Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, IcmpBudget,
-    Interface, Ip, Link, MAX_LEGS, MAX_LINKS, NO_BACKEND, Node, Owner, Reason, ReverseKey, ServiceKey, Snip, StrayBudget,
-    Vserver,
+    Interface, Ip, Link, Load, MAX_LEGS, MAX_LINKS, NO_BACKEND, Node, Owner, Reason, ReverseKey, ServiceKey, Session,
+    SessionKey, Snip, StrayBudget, Vserver,
 };
 use crate::pipeline::{Plan, Steps};
 use crate::time::{Nanos, Ticks};
@@ -39,6 +39,10 @@ pub struct HostTables {
     pub rings: Vec<u32>,
     /// `BACKENDS`.
     pub backends: Vec<Backend>,
+    /// `LOADS`.
+    pub loads: Vec<Load>,
+    /// `TURNS`.
+    pub turns: Vec<Cell<u64>>,
     /// `SNIPS`.
     pub snips: Vec<Snip>,
     /// `BACKEND_INDEX`.
@@ -61,6 +65,12 @@ pub struct HostTables {
     pub reverse_max: usize,
     /// `PLAN_ROOM[0]`.
     pub plan_room: RefCell<Plan>,
+    /// `PERSIST`.
+    pub sessions: RefCell<HashMap<SessionKey, Session>>,
+    /// `PERSIST_EMBRYONIC`.
+    pub session_embryos: RefCell<HashMap<SessionKey, Session>>,
+    /// Room in `PERSIST`.
+    pub sessions_max: usize,
     /// `FLOW_ROOM[0]`.
     pub flow_room: RefCell<Flow>,
     /// `FRAME_ROOM[0]`.
@@ -101,6 +111,8 @@ impl Default for HostTables {
             vservers: Vec::new(),
             rings: Vec::new(),
             backends: Vec::new(),
+            loads: Vec::new(),
+            turns: Vec::new(),
             snips: Vec::new(),
             owners: HashMap::new(),
             flows: RefCell::default(),
@@ -112,6 +124,9 @@ impl Default for HostTables {
             reverse_embryonic: RefCell::default(),
             reverse_max: usize::MAX,
             plan_room: RefCell::default(),
+            sessions: RefCell::default(),
+            session_embryos: RefCell::default(),
+            sessions_max: usize::MAX,
             flow_room: RefCell::default(),
             frame_room: RefCell::default(),
             icmp_budget: RefCell::default(),
@@ -191,6 +206,12 @@ impl Tables for HostTables {
     fn backend(&self, index: u32) -> Option<&Backend> {
         self.backends.get(index as usize)
     }
+    fn load(&self, backend: u32) -> Option<&Load> {
+        self.loads.get(backend as usize)
+    }
+    fn turn(&self, vserver: u32) -> u64 {
+        self.turns.get(vserver as usize).map_or(0, |turn| turn.replace(turn.get().wrapping_add(1)))
+    }
     fn snip(&self, index: u32) -> Option<&Snip> {
         self.snips.get(index as usize)
     }
@@ -242,6 +263,25 @@ impl Tables for HostTables {
     fn plan_room(&self) -> Option<RefMut<'_, Plan>> {
         Some(self.plan_room.borrow_mut())
     }
+    fn session_mut(&self, key: &SessionKey) -> Option<RefMut<'_, Session>> {
+        entry(&self.sessions, key)
+    }
+    fn session_insert(&self, key: &SessionKey, session: &Session) -> Result<(), Full> {
+        if self.sessions.borrow().contains_key(key) {
+            return Ok(());
+        }
+        put(&self.sessions, self.sessions_max, *key, *session)
+    }
+    fn session_embryo(&self, key: &SessionKey) -> u32 {
+        self.session_embryos.borrow().get(key).map_or(NO_BACKEND, |session| session.backend)
+    }
+    fn session_embryo_insert(&self, key: &SessionKey, session: &Session) {
+        self.session_embryos.borrow_mut().insert(*key, *session);
+    }
+    fn session_embryo_remove(&self, key: &SessionKey) {
+        self.session_embryos.borrow_mut().remove(key);
+    }
+
     fn flow_room(&self) -> Option<RefMut<'_, Flow>> {
         Some(self.flow_room.borrow_mut())
     }

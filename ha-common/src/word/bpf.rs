@@ -2,7 +2,10 @@
 
 use core::{
     arch::asm,
-    intrinsics::{AtomicOrdering::Relaxed, atomic_cxchg},
+    intrinsics::{
+        AtomicOrdering::{Relaxed, SeqCst},
+        atomic_cxchg, atomic_xadd,
+    },
     sync::atomic::AtomicU64,
 };
 
@@ -19,6 +22,22 @@ pub fn compare_exchange(word: &AtomicU64, seen: u64, new: u64) -> Result<u64, u6
     // SAFETY: the pointer comes from a live reference to an atomic, which is aligned and allows changes through it.
     let (held, swapped) = unsafe { atomic_cxchg::<u64, { Relaxed }, { Relaxed }>(word.as_ptr(), seen, new) };
     if swapped { Ok(held) } else { Err(held) }
+}
+
+/// Adds `count` to `word`.
+#[inline(always)]
+pub fn add(word: &AtomicU64, count: u64) {
+    // SAFETY: as for an exchange.
+    unsafe { atomic_xadd::<u64, u64, { Relaxed }>(word.as_ptr(), count) };
+}
+
+/// Adds `count` to `word`; what it held before.
+///
+/// Ordered: for a relaxed one LLVM chooses the instruction that fetches nothing, and takes `count` for what was fetched.
+#[inline(always)]
+pub fn fetch_add(word: &AtomicU64, count: u64) -> u64 {
+    // SAFETY: as for an exchange.
+    unsafe { atomic_xadd::<u64, u64, { SeqCst }>(word.as_ptr(), count) }
 }
 
 /// Writes `word`.

@@ -12,6 +12,18 @@ pub fn compare_exchange(word: &AtomicU64, seen: u64, new: u64) -> Result<u64, u6
     word.compare_exchange(seen, new, Relaxed, Relaxed)
 }
 
+/// Adds `count` to the word.
+#[inline(always)]
+pub fn add(word: &AtomicU64, count: u64) {
+    fetch_add(word, count);
+}
+
+/// Adds `count` to the word; what it held before.
+#[inline(always)]
+pub fn fetch_add(word: &AtomicU64, count: u64) -> u64 {
+    word.fetch_add(count, Relaxed)
+}
+
 /// Writes the word, as a whole.
 #[inline(always)]
 pub fn store(word: &AtomicU64, value: u64) {

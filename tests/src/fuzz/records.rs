@@ -2,12 +2,12 @@
 //!
 //! A new map is a new row; a new field of a record is none.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use ha_common::abi::{
-    Address, AddressKey, Backend, Embryo, Exception, Fence, Flow, FlowKey, IcmpBudget, Interface, Link, MAX_LEGS, MAX_LINKS,
-    Node, Owner, ReverseKey, ServiceKey, Snip, StrayBudget, VRIDS, Vserver,
+    Address, AddressKey, Backend, Embryo, Exception, Fence, Flow, FlowKey, IcmpBudget, Interface, Link, Load, MAX_LEGS,
+    MAX_LINKS, Node, Owner, ReverseKey, ServiceKey, Session, SessionKey, Snip, StrayBudget, VRIDS, Vserver,
 };
 use ha_common::tables::HostTables;
 
@@ -112,6 +112,11 @@ macro_rules! row {
             |tables| (0u32..).zip(&tables.$field).map(|(index, value)| entry(&index, &*value.borrow())).collect(),
             |tables, key, value| set(&mut tables.$field, key, RefCell::new(record(value))))
     };
+    (written_words $name:literal $field:ident: $value:ty, $room:expr) => {
+        row!(@of $name, Array, $room, u32, $value, true,
+            |tables| (0u32..).zip(&tables.$field).map(|(index, value)| entry(&index, value)).collect(),
+            |tables, key, value| set(&mut tables.$field, key, record(value)))
+    };
     (written_cell $name:literal $field:ident: $value:ty, $kind:ident) => {
         row!(@of $name, $kind, 1, u32, $value, true,
             |tables| vec![entry(&0u32, &*tables.$field.borrow())],
@@ -133,6 +138,8 @@ pub const FLOWS: usize = 48;
 pub const EXCEPTIONS: usize = 8;
 /// See [`FLOWS`].
 pub const REVERSE: usize = 8;
+/// See [`FLOWS`].
+pub const SESSIONS: usize = 6;
 /// Room in those that do: more than a world's packets take, as the kernel's choice of what to evict is its own.
 pub const EVICTING: usize = 2048;
 
@@ -156,6 +163,10 @@ pub const TABLES: &[Table] = &[
     row!(written_hash "EXCEPTIONS" exceptions: FlowKey => Exception, EXCEPTIONS),
     row!(written_hash "REVERSE" reverse: ReverseKey => FlowKey, REVERSE),
     row!(written_hash "REVERSE_EMBRYONIC" reverse_embryonic: ReverseKey => FlowKey, EVICTING),
+    row!(written_words "LOADS" loads: Load, BACKENDS),
+    row!(written_words "TURNS" turns: Cell<u64>, VSERVERS),
+    row!(written_hash "PERSIST" sessions: SessionKey => Session, SESSIONS),
+    row!(written_hash "PERSIST_EMBRYONIC" session_embryos: SessionKey => Session, EVICTING),
     row!(written_cell "ICMP" icmp_budget: IcmpBudget, PerCpu),
     row!(written_cell "RESETS" reset_budget: IcmpBudget, PerCpu),
     row!(written_cell "STRAYS" stray_budget: StrayBudget, PerCpu),
@@ -174,6 +185,9 @@ pub fn empty() -> HostTables {
         flows_max: FLOWS,
         exceptions_max: EXCEPTIONS,
         reverse_max: REVERSE,
+        sessions_max: SESSIONS,
+        loads: vec![Load::default(); BACKENDS],
+        turns: vec![Cell::new(0); VSERVERS],
         ..HostTables::default()
     }
 }

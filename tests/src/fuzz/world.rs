@@ -9,16 +9,16 @@ pub use pair::extension;
 use std::collections::HashMap;
 
 use ha_common::abi::{
-    AMBIGUOUS, Address, AddressKey, Backend, CUT_OFF, Embryo, Exception, Flow, FlowKey, IcmpBudget, Interface, MAX_LINKS,
-    NO_BACKEND, Nat, NextHop, Owner, ReverseKey, Ring, ServiceKey, Snip, StrayBudget, Vserver, address_flags, backend_flags,
-    flow_flags, hash_kind, interface_flags, mode, vrid_flags, vserver_flags,
+    AMBIGUOUS, Address, AddressKey, Backend, CUT_OFF, Choice, Choices, Embryo, Exception, Flow, FlowKey, IcmpBudget, Interface,
+    Ip, Load, MAX_LINKS, NO_BACKEND, Nat, NextHop, Owner, ReverseKey, Ring, ServiceKey, Session, SessionKey, Snip, StrayBudget,
+    Vserver, address_flags, backend_flags, flow_flags, hash_kind, interface_flags, mode, vrid_flags, vserver_flags,
 };
 use ha_common::tables::HostTables;
 use ha_common::time::{Nanos, Ticks};
 use ha_common::wire::Be16;
 
 use super::object::{NOW, TICKS};
-use super::records::{self, BACKENDS, EXCEPTIONS, FLOWS, REVERSE, SLOTS, SNIPS, VSERVERS};
+use super::records::{self, BACKENDS, EXCEPTIONS, FLOWS, REVERSE, SESSIONS, SLOTS, SNIPS, VSERVERS};
 use super::space::{self, DOMAINS, INTERFACES, NSIP, STATIONS, bits, own_mac, pick};
 use crate::kernel::map::bytes_of;
 use crate::sim::Rng;
@@ -37,6 +37,7 @@ pub fn random(seed: u64) -> HostTables {
     snips(rng, &mut tables);
     backends(rng, &mut tables);
     vservers(rng, &mut tables);
+    loads(rng, &mut tables);
     flows(rng, &mut tables);
     *tables.icmp_budget.get_mut() = IcmpBudget {
         credit: pick(rng, &[0, 1, 99_999, 100_000, IcmpBudget::WINDOW, u64::MAX]),
@@ -149,6 +150,7 @@ fn backends(rng: &mut Rng, tables: &mut HostTables) {
                     (backend_flags::SNAT, 35),
                     (backend_flags::CUTS_OFF, 30),
                     (backend_flags::KEEPS, 60),
+                    (backend_flags::LEAVING, 8),
                 ],
             ),
             generation: rng.below(3) as u32,
@@ -159,7 +161,8 @@ fn backends(rng: &mut Rng, tables: &mut HostTables) {
             // Half of the sources are each family's.
             snips: if rng.chance(97) { (family * (SNIPS / 2)) as u32 } else { pick(rng, &[1, 5_000]) },
             snip_count: pick(rng, &[1, 2, 3, 0]),
-            reserved: [0; 2],
+            flows_max: pick(rng, &[0, 0, 0, 1, 2, 5]),
+            reserved: 0,
         };
         tables.backends[index as usize] = backend;
         for protocol in [6, 17] {
@@ -210,12 +213,16 @@ fn reverse_key(tables: &HostTables, key: &FlowKey, backend: u32, nat: Nat) -> Re
 }
 
 fn vservers(rng: &mut Rng, tables: &mut HostTables) {
-    use vserver_flags::{CUTS_OFF, DOWN, EXCEPTIONS, HASH_ONLY, KEEPS, LOGGED, PREVIOUS, RESETS};
+    use vserver_flags::{
+        CUTS_OFF, DOWN, EXCEPTIONS, HASH_ONLY, IN_TURN, KEEPS, LEAST, LOGGED, PERSIST_DESTINATION, PERSIST_SOURCE, PREVIOUS,
+        RESETS,
+    };
     for index in 0..VSERVERS as u32 {
         let family = (index as usize) / (VSERVERS / 2);
         let vserver = Vserver {
             flags: bits(rng, &[(DOWN, 5), (HASH_ONLY, 25), (LOGGED, 40), (EXCEPTIONS, 40), (PREVIOUS, 30)])
-                | bits(rng, &[(CUTS_OFF, 40), (KEEPS, 50), (RESETS, 50)]),
+                | bits(rng, &[(CUTS_OFF, 40), (KEEPS, 50), (RESETS, 50)])
+                | bits(rng, &[(IN_TURN, 25), (LEAST, 25), (PERSIST_SOURCE, 30), (PERSIST_DESTINATION, 20)]),
             group: group(rng),
             ring: ring(rng),
             previous: ring(rng),
@@ -229,8 +236,15 @@ fn vservers(rng: &mut Rng, tables: &mut HostTables) {
             } else {
                 rng.below(256) as u8
             },
-            hash: if rng.chance(98) { pick(rng, &[hash_kind::SOURCE_PORT, hash_kind::SOURCE]) } else { rng.below(256) as u8 },
+            hash: if rng.chance(98) {
+                pick(rng, &[hash_kind::SOURCE_PORT, hash_kind::SOURCE, hash_kind::DESTINATION, hash_kind::SOURCE_DESTINATION])
+            } else {
+                rng.below(256) as u8
+            },
             reserved: [0; 3],
+            choices: choices(rng),
+            session_mask: Ip::mask(pick(rng, &[128, 128, 120, 64, 0])),
+            sessions: if rng.chance(80) { index } else { 0 },
             ..Vserver::default()
         };
         let key = ServiceKey { addr: vserver.vip, domain: domain(rng), port: vserver.port, protocol: vserver.protocol.into() };
@@ -240,16 +254,52 @@ fn vservers(rng: &mut Rng, tables: &mut HostTables) {
     for (slot, index) in tables.rings.iter_mut().enumerate() {
         // Rings lie anywhere: half of the pool is each family's.
         let first = if slot < SLOTS / 2 { 0 } else { BACKENDS as u64 / 2 };
+        let weight = if rng.chance(80) { 0 } else { pick(rng, &[1, 2, 100]) };
         *index = match rng.below(64) {
             0 => NO_BACKEND,
             1 => 1_000,
             2 => rng.below(BACKENDS as u64) as u32,
-            _ => (first + rng.below(BACKENDS as u64 / 2)) as u32,
+            _ => Choice::new((first + rng.below(BACKENDS as u64 / 2)) as u32, weight).slot(),
         };
     }
     if rng.chance(10) {
         // Nobody is there.
         tables.rings.fill(NO_BACKEND);
+    }
+}
+
+fn choices(rng: &mut Rng) -> Choices {
+    Choices::new(pick(rng, &[0, SLOTS as u32 / 2, 13, 1 << 20]), pick(rng, &[0, 1, 2, 5, 15, 16, 17, 40]))
+}
+
+/// What backends have to do, and who had them before.
+fn loads(rng: &mut Rng, tables: &mut HostTables) {
+    for load in &mut tables.loads {
+        let closed: u64 = pick(rng, &[0, 7, u64::MAX]);
+        // Once in a while more have ended than began.
+        let opened = closed.wrapping_add(pick(rng, &[0, 0, 1, 2, 4, 5, 1 << 33, u64::MAX]));
+        *load =
+            Load { opened: opened.into(), closed: closed.into(), peak: pick(rng, &[0, 3, 1 << 40]).into(), reserved: 0.into() };
+    }
+    for turn in &tables.turns {
+        turn.set(pick(rng, &[0, 3, u64::from(u32::MAX), u64::MAX]));
+    }
+    for _ in 0..rng.below(2 * SESSIONS as u64) {
+        let vserver = &tables.vservers[rng.below(VSERVERS as u64) as usize];
+        let family = usize::from(!vserver.vip.is_v4());
+        let part =
+            |addr: Ip, flag: u32| if vserver.flags & flag == 0 { Ip([0; 4]) } else { addr.masked(&vserver.session_mask) };
+        let key = SessionKey {
+            vserver: vserver.sessions,
+            source: part(pick(rng, &space::CLIENTS[family]), vserver_flags::PERSIST_SOURCE),
+            destination: part(vserver.vip, vserver_flags::PERSIST_DESTINATION),
+        };
+        let backend = if rng.chance(90) { rng.below(BACKENDS as u64) as u32 } else { 1_000 };
+        let session = Session { backend, reserved: 0, seen: Ticks(TICKS.0 - rng.below(100)) };
+        let table = if rng.chance(50) { &mut tables.sessions } else { &mut tables.session_embryos }.get_mut();
+        if table.len() < SESSIONS {
+            table.insert(key, session);
+        }
     }
 }
 

@@ -52,6 +52,11 @@ pub fn object() -> Result<Cow<'static, [u8]>> {
     }
 }
 
+/// Entries of what the vectors read whole.
+const LOADS: u32 = crate::vectors::world::ALL_BACKENDS;
+const TURNS: u32 = crate::vectors::world::ALL_VSERVERS;
+const SESSIONS: u32 = crate::vectors::world::SESSIONS as u32;
+
 /// A frame's room in front and behind, in the buffer that a run's frame is returned in.
 const GROWTH: usize = 256;
 
@@ -59,7 +64,15 @@ impl Kernel {
     /// Loads every program, with tables of these sizes.
     pub fn load(sizes: Sizes) -> Result<Self> {
         let Sizes { flows, exceptions, embryonic } = sizes;
-        let sizes = [("FLOWS", flows), ("EXCEPTIONS", exceptions), ("EMBRYONIC", embryonic), ("RINGS", 65_536)];
+        let sizes = [
+            ("FLOWS", flows),
+            ("EXCEPTIONS", exceptions),
+            ("EMBRYONIC", embryonic),
+            ("RINGS", 65_536),
+            ("LOADS", LOADS),
+            ("TURNS", TURNS),
+            ("PERSIST", SESSIONS),
+        ];
         Kernel::from_object(&object()?, &sizes)
     }
 
@@ -135,6 +148,8 @@ impl Kernel {
         self.fill_hash("EXCEPTIONS", &tables.exceptions.borrow())?;
         self.fill_hash("REVERSE", &tables.reverse.borrow())?;
         self.fill_hash("REVERSE_EMBRYONIC", &tables.reverse_embryonic.borrow())?;
+        self.fill_hash("PERSIST", &tables.sessions.borrow())?;
+        self.fill_hash("PERSIST_EMBRYONIC", &tables.session_embryos.borrow())?;
         map::put_per_cpu(self.map("ICMP")?, &0u32, &*tables.icmp_budget.borrow())?;
         map::put_per_cpu(self.map("RESETS")?, &0u32, &*tables.reset_budget.borrow())?;
         map::put_per_cpu(self.map("STRAYS")?, &0u32, &*tables.stray_budget.borrow())?;
@@ -157,6 +172,8 @@ impl Kernel {
         self.fill_array("VSERVERS", &tables.vservers)?;
         self.fill_array("RINGS", &tables.rings)?;
         self.fill_array("BACKENDS", &tables.backends)?;
+        self.fill_array("LOADS", &tables.loads)?;
+        self.fill_array("TURNS", &tables.turns)?;
         self.fill_array("SNIPS", &tables.snips)?;
         self.fill_filters(tables)
     }

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use anyhow::{Result, bail};
-use ha_common::abi::{Embryo, Exception, Flow, FlowKey, ReverseKey};
+use ha_common::abi::{Embryo, Exception, Flow, FlowKey, Load, ReverseKey, Session, SessionKey};
 use ha_common::pipeline::Action;
 
+use super::outcome::standing;
 use super::{Outcome, Place, Vector, namespace, world};
 use crate::kernel::{Kernel, Output, Sizes, map};
 
@@ -64,6 +65,10 @@ pub fn outcome(kernel: &mut Kernel, action: Action, frame: Vec<u8>) -> Result<Ou
         exceptions: table::<FlowKey, Exception>(kernel, "EXCEPTIONS")?,
         reverse: table::<ReverseKey, FlowKey>(kernel, "REVERSE")?,
         reverse_embryonic: table::<ReverseKey, FlowKey>(kernel, "REVERSE_EMBRYONIC")?,
+        loads: array::<Load>(kernel, "LOADS")?.iter().map(standing).collect(),
+        turns: array::<u64>(kernel, "TURNS")?,
+        sessions: table::<SessionKey, Session>(kernel, "PERSIST")?,
+        session_embryos: table::<SessionKey, Session>(kernel, "PERSIST_EMBRYONIC")?,
         stray_legs: kernel.stray_legs()?,
         events: kernel.events()?,
     };
@@ -84,6 +89,10 @@ pub fn same(vector: &Vector, in_kernel: &Outcome, on_host: &Outcome) -> Result<(
         &in_kernel.reverse_embryonic,
         &on_host.reverse_embryonic,
     )?;
+    vector.same("loads in the kernel, not as on the host", &in_kernel.loads, &on_host.loads)?;
+    vector.same("turns in the kernel, not as on the host", &in_kernel.turns, &on_host.turns)?;
+    vector.same("sessions in the kernel, not as on the host", &in_kernel.sessions, &on_host.sessions)?;
+    vector.same("session embryos in the kernel, not as on the host", &in_kernel.session_embryos, &on_host.session_embryos)?;
     vector.same("strays by leg in the kernel, not as on the host", &in_kernel.stray_legs, &on_host.stray_legs)?;
     vector.same("events of the kernel, not as on the host", &in_kernel.events, &on_host.events)?;
     vector.same("counters of the kernel, not as on the host", &in_kernel.counters, &on_host.counters)?;
@@ -110,6 +119,12 @@ fn action_of_guard(code: u32) -> Result<Action> {
         2 => Action::Drop,
         other => bail!("return code {other}"),
     })
+}
+
+fn array<V: Default>(kernel: &Kernel, name: &str) -> Result<Vec<V>> {
+    let mut entries: Vec<(u32, V)> = map::entries(kernel.map(name)?)?;
+    entries.sort_by_key(|(index, _)| *index);
+    Ok(entries.into_iter().map(|(_, value)| value).collect())
 }
 
 fn table<K: Default + Clone + Eq + Hash, V: Default>(kernel: &Kernel, name: &str) -> Result<HashMap<K, V>> {

@@ -1,8 +1,10 @@
 //! What a vector did: to the frame, and to the tables.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
 
-use ha_common::abi::{Counter, Embryo, Event, Exception, Flow, FlowKey, Reason, ReverseKey};
+use ha_common::abi::{Counter, Embryo, Event, Exception, Flow, FlowKey, Load, Reason, ReverseKey, Session, SessionKey};
 use ha_common::pipeline::Action;
 use ha_common::tables::HostTables;
 use ha_common::time::Ticks;
@@ -45,10 +47,23 @@ pub struct Outcome {
     pub reverse: HashMap<ReverseKey, FlowKey>,
     /// `REVERSE_EMBRYONIC`.
     pub reverse_embryonic: HashMap<ReverseKey, FlowKey>,
+    /// `LOADS`: open flows and the most of them, by backend.
+    pub loads: Vec<(u64, u64)>,
+    /// `TURNS`.
+    pub turns: Vec<u64>,
+    /// `PERSIST`.
+    pub sessions: HashMap<SessionKey, Session>,
+    /// `PERSIST_EMBRYONIC`.
+    pub session_embryos: HashMap<SessionKey, Session>,
     /// `STRAY_LEGS`.
     pub stray_legs: Vec<u64>,
     /// `EVENTS` and `RULINGS`.
     pub events: Vec<Event>,
+}
+
+/// Open flows of a backend, and the most of them.
+pub fn standing(load: &Load) -> (u64, u64) {
+    (load.open(), load.peak.load(Relaxed))
 }
 
 impl Outcome {
@@ -63,6 +78,10 @@ impl Outcome {
             exceptions: tables.exceptions.borrow().clone(),
             reverse: tables.reverse.borrow().clone(),
             reverse_embryonic: tables.reverse_embryonic.borrow().clone(),
+            loads: tables.loads.iter().map(standing).collect(),
+            turns: tables.turns.iter().map(Cell::get).collect(),
+            sessions: tables.sessions.borrow().clone(),
+            session_embryos: tables.session_embryos.borrow().clone(),
             stray_legs: tables.stray_legs.iter().map(|sent| *sent.borrow()).collect(),
             events: tables.events.borrow().clone(),
         }
@@ -79,6 +98,9 @@ impl Outcome {
         }
         for exception in self.exceptions.values_mut() {
             exception.seen = Ticks(0);
+        }
+        for session in self.sessions.values_mut().chain(self.session_embryos.values_mut()) {
+            session.seen = Ticks(0);
         }
         self.events = timeless(&self.events);
         self

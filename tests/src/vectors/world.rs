@@ -1,11 +1,12 @@
 //! The pair that vectors happen to: node A with a client leg, a server leg and one HA link, serving.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ha_common::abi::{
-    Address, AddressKey, Backend, Embryo, Flow, FlowKey, IcmpBudget, Interface, Ip, Key, Nat, NextHop, Node, NodeGroup, Owner,
-    ReverseKey, Ring, ServiceKey, Snip, Term, Vserver, address_flags, backend_flags, hash_kind, interface_flags, mode,
-    vserver_flags,
+    Address, AddressKey, Backend, Choice, Choices, Embryo, Flow, FlowKey, IcmpBudget, Interface, Ip, Key, Load, Nat, NextHop,
+    Node, NodeGroup, Owner, ReverseKey, Ring, ServiceKey, Snip, Term, Vserver, address_flags, backend_flags, hash_kind,
+    interface_flags, mode, vserver_flags,
 };
 use ha_common::tables::{HostTables, Route};
 use ha_common::time::{Nanos, Ticks};
@@ -93,7 +94,8 @@ pub const NARROW: u32 = 11;
 pub const NARROW_MTU: u16 = 90;
 /// As [`NARROW`], IPv6.
 pub const NARROW6: u32 = 12;
-const ALL_BACKENDS: u32 = 13;
+/// How many backends there are.
+pub const ALL_BACKENDS: u32 = 13;
 /// Source ports that this node may give out on each SNIP: the first, and how many.
 pub const PORTS: (u16, u16) = (2000, 8);
 
@@ -151,6 +153,29 @@ pub const SQUEEZED: u32 = 22;
 pub const WRAPPED_SQUEEZED: u32 = 23;
 /// TCP 91 at [`VIP6`]: NAT, before [`NARROW6`].
 pub const SQUEEZED6: u32 = 24;
+
+/// TCP 93 at [`VIP`]: NAT, one backend after the other.
+pub const IN_TURN: u32 = 25;
+/// UDP 93 at [`VIP`]: the same.
+pub const IN_TURN_UDP: u32 = 26;
+/// TCP 94 at [`VIP`]: NAT, the backend with the fewest flows.
+pub const LEAST: u32 = 27;
+/// TCP 95 at [`VIP`]: NAT, by the ring, with sessions by source.
+pub const SESSIONED: u32 = 28;
+/// TCP 96 at [`VIP`]: NAT, one backend after the other, with sessions by source and destination.
+pub const SESSIONED_IN_TURN: u32 = 29;
+/// TCP 97 at [`VIP`]: NAT, by the address that clients speak to.
+pub const BY_DESTINATION: u32 = 30;
+/// TCP 98 at [`VIP`]: NAT, by both addresses.
+pub const BY_BOTH: u32 = 31;
+/// TCP 95 at [`VIP6`]: NAT, by the ring, with sessions by /64 of the source.
+pub const SESSIONED6: u32 = 32;
+/// UDP 95 at [`VIP`]: NAT, by the ring, with sessions by source.
+pub const SESSIONED_UDP: u32 = 33;
+/// How many vservers there are.
+pub const ALL_VSERVERS: u32 = 34;
+/// Room in `PERSIST`.
+pub const SESSIONS: usize = 2;
 
 /// log2 of the slots of every ring here.
 const RING_BITS: u32 = 8;
@@ -267,6 +292,8 @@ pub fn pair(now: Nanos) -> HostTables {
     tables.now.set(now);
     tables.flows_max = FLOWS;
     tables.exceptions_max = EXCEPTIONS;
+    tables.sessions_max = SESSIONS;
+    tables.loads.resize_with(ALL_BACKENDS as usize, Load::default);
     for addr in [CLIENT, CLIENT6] {
         tables.routes.insert(addr.into(), Route::Via(client_hop()));
     }
@@ -382,6 +409,21 @@ fn vservers(tables: &mut HostTables) {
     add(tables, (VIP, 91, TCP), &[NARROW], |_| {});
     add(tables, (VIP, 92, TCP), &[NARROW], tunnel);
     add(tables, (VIP6, 91, TCP), &[NARROW6], |_| {});
+    counted(tables, (VIP, 93, TCP), v4, vserver_flags::IN_TURN);
+    counted(tables, (VIP, 93, UDP), v4, vserver_flags::IN_TURN);
+    counted(tables, (VIP, 94, TCP), v4, vserver_flags::LEAST);
+    add(tables, (VIP, 95, TCP), v4, |vserver| sessions(vserver, vserver_flags::PERSIST_SOURCE, 128));
+    counted(tables, (VIP, 96, TCP), v4, vserver_flags::IN_TURN);
+    let both = vserver_flags::PERSIST_SOURCE | vserver_flags::PERSIST_DESTINATION;
+    sessions(&mut tables.vservers[SESSIONED_IN_TURN as usize], both, 120);
+    add(tables, (VIP, 97, TCP), v4, |vserver| vserver.hash = hash_kind::DESTINATION);
+    add(tables, (VIP, 98, TCP), v4, |vserver| vserver.hash = hash_kind::SOURCE_DESTINATION);
+    add(tables, (VIP6, 95, TCP), v6, |vserver| sessions(vserver, vserver_flags::PERSIST_SOURCE, 64));
+    add(tables, (VIP, 95, UDP), v4, |vserver| sessions(vserver, vserver_flags::PERSIST_SOURCE, 128));
+    for index in 0..ALL_VSERVERS {
+        tables.turns.push(Cell::new(0));
+        tables.vservers[index as usize].sessions = index;
+    }
     // The second vserver of VIP:80 is the one in the VLAN.
     let key = |domain| ServiceKey { addr: Ip::from(VIP), domain, port: Be16::new(80), protocol: TCP.into() };
     tables.vserver_index.insert(key(0), WEB);
@@ -406,6 +448,20 @@ fn add(tables: &mut HostTables, (vip, port, protocol): (IpAddr, u16, u8), member
     tables.vservers.push(vserver);
     let key = ServiceKey { addr: vip.into(), domain: 0, port: Be16::new(port), protocol: protocol.into() };
     tables.vserver_index.insert(key, index);
+}
+
+/// Adds a vserver whose newcomers its `members` take in turn, or whoever has the fewest flows.
+fn counted(tables: &mut HostTables, key: (IpAddr, u16, u8), members: &[u32], flag: u32) {
+    add(tables, key, members, |vserver| vserver.flags = flag | vserver_flags::EXCEPTIONS);
+    let base = tables.rings.len() as u32;
+    tables.rings.extend(members.iter().map(|&index| Choice::new(index, 1).slot()));
+    tables.vservers.last_mut().expect("just added").choices = Choices::new(base, members.len() as u32);
+}
+
+/// Gives a vserver sessions by what `flags` says, under a mask of so many bits.
+fn sessions(vserver: &mut Vserver, flags: u32, bits: u32) {
+    vserver.flags |= flags | vserver_flags::EXCEPTIONS;
+    vserver.session_mask = Ip::mask(bits);
 }
 
 /// Who answers from each backend's address: as many vservers share the first ones, each vector says which it means.
