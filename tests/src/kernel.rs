@@ -2,5 +2,6 @@
 
 pub mod map;
 mod program;
+pub mod stack;
 
 pub use program::{Kernel, Output, Sizes, object};
