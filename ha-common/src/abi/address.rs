@@ -39,7 +39,7 @@ impl Ip {
     /// The mask that leaves the first `bits` of an address; an IPv4 address has 96 in front of its own.
     #[must_use]
     pub const fn mask(bits: u32) -> Self {
-        let left = if bits < 128 { 128 - bits } else { 0 };
+        let left = 128_u32.saturating_sub(bits);
         let ones = if left == 128 { 0 } else { u128::MAX << left };
         Ip([((ones >> 96) as u32).to_be(), ((ones >> 64) as u32).to_be(), ((ones >> 32) as u32).to_be(), (ones as u32).to_be()])
     }
