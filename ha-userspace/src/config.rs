@@ -13,6 +13,7 @@ mod hook;
 mod identity;
 pub mod indices;
 mod interface;
+mod ipset;
 mod l2_param;
 mod limits;
 mod node;
@@ -41,13 +42,14 @@ pub use ha_node::{HaNode, Pair, Peer};
 pub use hook::Hook;
 pub use indices::Indices;
 pub use interface::Interface;
+pub use ipset::IpSet;
 pub use l2_param::L2Param;
 pub use limits::Limits;
 pub use node::NodeConfig;
 pub use rate_control::RateControl;
 pub use record::Record;
 pub use rpc_node::RpcNode;
-pub use service::Service;
+pub use service::{Drain, Service};
 pub use vrid::{Vrid, VridKey};
 pub use vserver::Vserver;
 
@@ -72,6 +74,7 @@ pub struct Config {
     vservers: BTreeMap<String, Vserver>,
     services: BTreeMap<String, Service>,
     sets: BTreeMap<String, Fis>,
+    ipsets: BTreeMap<String, IpSet>,
     route_monitors: BTreeSet<Route>,
     indices: Indices,
     generation: u64,
@@ -101,6 +104,7 @@ impl Config {
             vservers: BTreeMap::new(),
             services: BTreeMap::new(),
             sets: BTreeMap::new(),
+            ipsets: BTreeMap::new(),
             route_monitors: BTreeSet::new(),
             indices,
             generation: 0,
@@ -161,6 +165,8 @@ impl Config {
             _ if entity == &schema::lb::VSERVER => return self.apply_vserver(command),
             _ if entity == &schema::lb::SERVICE => return self.apply_service(command),
             _ if entity == &schema::lb::BINDING => return self.apply_binding(command),
+            _ if entity == &schema::ipset::IPSET => return self.apply_ipset(command),
+            _ if entity == &schema::ipset::BINDING => return self.apply_ipset_binding(command),
             _ if entity == &schema::fis::FIS => return self.apply_fis(command),
             _ if entity == &schema::fis::BINDING => return self.apply_fis_binding(command),
             _ if entity == &schema::ha::ROUTE_MONITOR => return self.apply_route_monitor(command),
@@ -188,7 +194,10 @@ impl Config {
         list.extend(
             self.addresses.values().filter(|address| !address.implicit).filter_map(|address| address.command(Verb::Add)),
         );
-        list.extend(self.vservers.values().filter_map(|vserver| vserver.command(Verb::Add)));
+        list.extend(self.ipsets.values().flat_map(IpSet::commands));
+        list.extend(self.vservers.values().filter_map(Vserver::add_command));
+        // Each may name one that comes later.
+        list.extend(self.vservers.values().filter_map(Vserver::backup_command));
         list.extend(self.services.values().filter_map(|service| service.command(Verb::Add)));
         list.extend(self.vservers.values().flat_map(Vserver::binding_commands));
         list
@@ -298,6 +307,11 @@ impl Config {
     /// Returns one virtual server.
     pub fn vserver(&self, name: &str) -> Option<&Vserver> {
         self.vservers.get(name)
+    }
+
+    /// Returns all sets of addresses.
+    pub fn ipsets(&self) -> impl Iterator<Item = &IpSet> {
+        self.ipsets.values()
     }
 
     /// Returns all services.

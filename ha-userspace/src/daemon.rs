@@ -227,6 +227,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
             _ = looks.tick() => with(&node, |config, live| {
                 live.look_for_conflicts(config);
                 live.look_out(config);
+                live.look_for_leavers(config);
             }),
             () = due => with(&node, |config, live| live.project_or_log(config)),
         }

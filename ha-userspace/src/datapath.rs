@@ -15,6 +15,7 @@ mod events;
 mod filter;
 mod limits;
 mod loader;
+mod loads;
 mod maps;
 mod pins;
 mod plain;
@@ -23,6 +24,7 @@ mod ports;
 mod project;
 mod response;
 mod rings;
+mod sessions;
 mod shared;
 mod table;
 
@@ -41,13 +43,15 @@ pub use desired::{Desired, DesiredVserver};
 pub use events::Events;
 pub use limits::{Limits, Pool, Ring, Table as LimitedTable};
 pub use loader::{LoadError, Settings};
+pub use loads::{Flows, flows_of};
 pub use maps::{Capacity, Maps, WriteError};
 pub use plan::Present;
 pub use ports::SourcePorts;
 pub use project::{
-    idle_timeouts, inherited_next_hops, inherited_verdict, is_local, project, served, targets, wanted_next_hops,
+    idle_timeouts, inherited_next_hops, inherited_verdict, is_local, project, served, session_rules, targets, wanted_next_hops,
 };
 pub use rings::PoolFull;
+pub use sessions::{Rules, SessionRule, SessionRules};
 pub use shared::{PUBLIC_WORDS, Shared};
 pub use table::{Cursor, Table};
 
@@ -98,6 +102,7 @@ pub struct Datapath {
     planner: Option<Planner>,
     /// Whether [`Self::ageing`] was asked for.
     ages: bool,
+    session_rules: Rules,
 }
 
 impl Datapath {
@@ -109,7 +114,7 @@ impl Datapath {
     /// Names what is missing or in the way; what was attached runs on.
     pub fn open(settings: &Settings) -> Result<Self, LoadError> {
         let (pins, programs, maps) = loader::load(settings, object())?;
-        Ok(Datapath { pins, programs, maps: Arc::new(maps), planner: None, ages: false })
+        Ok(Datapath { pins, programs, maps: Arc::new(maps), planner: None, ages: false, session_rules: Rules::default() })
     }
 
     /// Whether the programs were running already.
@@ -150,7 +155,18 @@ impl Datapath {
     #[must_use]
     pub fn ageing(&mut self) -> Option<Ageing> {
         let first = !std::mem::replace(&mut self.ages, true);
-        first.then(|| Ageing::new(Arc::clone(&self.maps), self.programs.clocks.clone()))
+        first.then(|| Ageing::new(Arc::clone(&self.maps), self.programs.clocks.clone(), self.session_rules.clone()))
+    }
+
+    /// Says what makes a session of a flow, and how long it lasts.
+    pub fn set_session_rules(&self, rules: SessionRules) {
+        self.session_rules.set(rules);
+    }
+
+    /// The flows of the backend at `index`.
+    #[must_use]
+    pub fn flows_of(&self, index: u32) -> Flows {
+        flows_of(&self.maps.loads, index)
     }
 
     /// The kernel's two clocks.

@@ -143,6 +143,7 @@ impl<R: Runtime> Executor<R> {
             Verb::Save => Ok(Answer::Later(self.save())),
             Verb::Force => Ok(Answer::Later(self.runtime.force_failover(command.has("force")))),
             Verb::Send => self.send_arp(command).map(Answer::Later),
+            Verb::Clear => self.clear_sessions(command).map(Answer::Now),
             Verb::Stop => Ok(Answer::Last(self.runtime.stop(command.has("force")))),
             _ => self.change(command).map(Answer::Now),
         };
@@ -151,6 +152,12 @@ impl<R: Runtime> Executor<R> {
             info!(%command, result, "command");
         }
         result.unwrap_or_else(|error| Answer::Now(error.into()))
+    }
+
+    fn clear_sessions(&mut self, command: &Command) -> Result<Reply, CommandError> {
+        let wanted = show::sessions_of(command, &self.config)?;
+        self.runtime.clear_sessions(&wanted)?;
+        Ok(Reply::done(&[]))
     }
 
     fn save(&mut self) -> Outcome {

@@ -20,8 +20,8 @@ pub(super) fn usage(verb: Verb, entity: &'static Entity) -> String {
     let mut words = vec![verb.word().to_owned()];
     words.extend((!entity.word.is_empty()).then(|| entity.path()));
     for attribute in entity.positions(verb) {
-        let optional = matches!(verb, Verb::Show | Verb::Stat) || attribute.place == Place::OptionalKey;
-        let more = if attribute.kind == Kind::Interfaces { " ..." } else { "" };
+        let optional = matches!(verb, Verb::Show | Verb::Stat) || matches!(attribute.place, Place::OptionalKey | Place::Leave);
+        let more = if matches!(attribute.kind, Kind::Interfaces | Kind::Ips) { " ..." } else { "" };
         words.push(if optional { format!("[<{}>]", attribute.name) } else { format!("<{}>{more}", attribute.name) });
     }
     for attribute in entity.flags(verb) {
@@ -72,7 +72,7 @@ fn page(verb: Verb, entity: &'static Entity) -> String {
 }
 
 fn label(attribute: &Attribute) -> String {
-    if matches!(attribute.place, Place::Flag | Place::NamedKey) {
+    if matches!(attribute.place, Place::Flag | Place::NamedKey | Place::LeaveFlag) {
         format!("-{}", attribute.name)
     } else {
         format!("<{}>", attribute.name)

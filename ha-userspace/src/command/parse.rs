@@ -134,7 +134,9 @@ fn arguments(verb: Verb, entity: &'static Entity, words: &[Token]) -> Result<Vec
     let printed = matches!(verb, Verb::Show | Verb::Stat);
     let given = |attribute: &Attribute| args.iter().any(|arg| arg.attribute == attribute);
     let key = entity.flags(verb).find(|attribute| attribute.place == Place::NamedKey && !given(attribute));
-    if let Some(absent) = positions.find(|attribute| attribute.place != Place::OptionalKey && !printed).or(key) {
+    if let Some(absent) =
+        positions.find(|attribute| !matches!(attribute.place, Place::OptionalKey | Place::Leave) && !printed).or(key)
+    {
         let why = format!("Required argument missing [{}]: usage: {}", absent.name, super::help::usage(verb, entity));
         return Err(CommandError::new(code::MISSING, why));
     }

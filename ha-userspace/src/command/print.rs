@@ -24,7 +24,7 @@ impl Command {
             [self.entity.group, self.entity.word].iter().filter(|word| !word.is_empty()).map(|word| (*word).to_owned()),
         );
         for Arg { attribute, value } in &self.args {
-            if matches!(attribute.place, Place::Flag | Place::NamedKey) {
+            if matches!(attribute.place, Place::Flag | Place::NamedKey | Place::LeaveFlag) {
                 words.push(format!("-{}", attribute.name));
             }
             match (value, attribute.kind) {

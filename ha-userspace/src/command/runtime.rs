@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::CommandError;
 use super::value::Route;
 use super::words::HaStatus;
-use crate::config::{Change, Config, SavedForm};
+use crate::config::{Change, Config, SavedForm, Service, Vserver};
 use crate::connections::{Found, Query};
 use crate::datapath::Limits;
 use crate::ha::public;
@@ -45,6 +45,21 @@ pub trait Runtime {
 
     /// Returns what the monitor knows of a service.
     fn service_state(&self, name: &str) -> ServiceState;
+
+    /// Returns the connections of a service.
+    fn service_load(&self, _service: &Service) -> ServiceLoad {
+        ServiceLoad::default()
+    }
+
+    /// Returns the persistent sessions of these virtual servers.
+    fn sessions(&self, _config: &Config, _vservers: &[&Vserver]) -> Result<Vec<SessionStatus>, CommandError> {
+        Ok(Vec::new())
+    }
+
+    /// Forgets the persistent sessions of these virtual servers.
+    fn clear_sessions(&mut self, _vservers: &[&Vserver]) -> Result<(), CommandError> {
+        Ok(())
+    }
 
     /// Returns what the kernel knows of an interface; none if there is none of that name.
     fn interface_state(&self, name: &str) -> Option<InterfaceState>;
@@ -176,7 +191,7 @@ shown_as!(MasterState {
     Primary = "Primary", Secondary = "Secondary", Claiming = "Claiming", ForceChange = "Force Change", Unknown = "UNKNOWN",
 });
 shown_as!(SyncState { Enabled = "ENABLED", Disabled = "DISABLED", InProgress = "IN PROGRESS", Success = "SUCCESS", Failed = "FAILED", Unknown = "UNKNOWN" });
-shown_as!(Health { Up = "UP", Down = "DOWN", Unknown = "UNKNOWN", OutOfService = "OUT OF SERVICE" });
+shown_as!(Health { Up = "UP", Down = "DOWN", Unknown = "UNKNOWN", OutOfService = "OUT OF SERVICE", GoingOutOfService = "GOING OUT OF SERVICE" });
 
 /// Everything that `show ha node` prints.
 #[derive(Clone, Debug, PartialEq)]
@@ -429,6 +444,8 @@ pub enum Health {
     Unknown,
     /// Disabled by the operator.
     OutOfService,
+    /// Disabled by the operator: the connections that it has go on for a while.
+    GoingOutOfService,
 }
 
 /// What the monitor knows of a service.
@@ -444,6 +461,34 @@ pub struct ServiceState {
     pub failed: u64,
     /// What the last probe met, in words.
     pub last_response: Option<String>,
+}
+
+/// The connections of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceLoad {
+    /// Open now; those of virtual servers that keep no table of connections are not known.
+    pub open: u64,
+    /// The most that were open at once.
+    pub peak: u64,
+    /// They may go on although the service was taken out of use.
+    pub leaving: bool,
+    /// So long at most, if there is an end to it.
+    pub left: Option<Duration>,
+}
+
+/// Clients that stay with a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionStatus {
+    /// The virtual server.
+    pub vserver: String,
+    /// The client's address, as far as it counts; none if it does not.
+    pub source: Option<IpAddr>,
+    /// The address that it speaks to, as far as it counts; none if it does not.
+    pub destination: Option<IpAddr>,
+    /// The service; none if it has gone.
+    pub service: Option<String>,
+    /// Time until it ends unless a connection comes or goes on.
+    pub left: Duration,
 }
 
 /// What the kernel knows of an interface.

@@ -7,6 +7,7 @@ mod attribute;
 pub mod connection;
 pub mod fis;
 pub mod ha;
+pub mod ipset;
 mod kind;
 pub mod lb;
 pub mod network;
@@ -38,6 +39,9 @@ pub static ENTITIES: &[&Entity] = &[
     &fis::FIS,
     &fis::BINDING,
     &fis::CRITICAL,
+    &ipset::IPSET,
+    &ipset::BINDING,
+    &lb::SESSIONS,
     &ns::ALARMS,
     &ns::RATE_CONTROL,
     &ns::LIMITS,
@@ -59,6 +63,8 @@ pub enum Verb {
     Add,
     /// Tie a service to a virtual server.
     Bind,
+    /// Forget what was found out while running.
+    Clear,
     /// Take out of use.
     Disable,
     /// Take into use.
@@ -90,6 +96,7 @@ impl Verb {
     pub const ALL: &'static [(&'static str, Verb)] = &[
         ("add", Verb::Add),
         ("bind", Verb::Bind),
+        ("clear", Verb::Clear),
         ("disable", Verb::Disable),
         ("enable", Verb::Enable),
         ("force", Verb::Force),
@@ -113,7 +120,7 @@ impl Verb {
     pub fn configures(self) -> bool {
         match self {
             Verb::Add | Verb::Bind | Verb::Disable | Verb::Enable | Verb::Rm | Verb::Set | Verb::Unbind | Verb::Unset => true,
-            Verb::Force | Verb::Save | Verb::Send | Verb::Show | Verb::Stat | Verb::Stop => false,
+            Verb::Clear | Verb::Force | Verb::Save | Verb::Send | Verb::Show | Verb::Stat | Verb::Stop => false,
         }
     }
 }
@@ -181,7 +188,8 @@ impl Entity {
             Place::Key | Place::OptionalKey => true,
             Place::Position => creates,
             Place::View => verb == Verb::Show,
-            Place::Flag | Place::NamedKey | Place::Verb => false,
+            Place::Leave => verb == Verb::Disable,
+            Place::Flag | Place::NamedKey | Place::Verb | Place::LeaveFlag => false,
         })
     }
 
@@ -195,12 +203,14 @@ impl Entity {
             Verb::Rm => self.verbs == [Verb::Rm],
             // What is only shown has no other use for them.
             Verb::Show => self.verbs == [Verb::Show],
-            Verb::Stat | Verb::Enable | Verb::Disable | Verb::Save => false,
+            Verb::Stat | Verb::Enable | Verb::Disable | Verb::Save | Verb::Clear => false,
         };
         let own = self.attributes.iter().filter(|attribute| attribute.place == Place::Flag).filter(wanted);
         let keys = self.attributes.iter().filter(|attribute| attribute.place == Place::NamedKey);
         let stat: &[Attribute] = if verb == Verb::Stat { &attribute::STAT } else { &[] };
-        keys.chain(own).chain(stat).chain(matches!(verb, Verb::Show | Verb::Stat).then_some(&attribute::JSON))
+        let leave = move |attribute: &&Attribute| attribute.place == Place::LeaveFlag && verb == Verb::Disable;
+        let leave = self.attributes.iter().filter(leave);
+        keys.chain(own).chain(leave).chain(stat).chain(matches!(verb, Verb::Show | Verb::Stat).then_some(&attribute::JSON))
     }
 }
 
@@ -220,7 +230,7 @@ mod tests {
                     assert_eq!(attribute.kind.print(&value), default, "{name}: the default is canonical");
                 }
             }
-            let is_flag = |a: &Attribute| matches!(a.place, Place::Flag | Place::NamedKey | Place::Verb);
+            let is_flag = |a: &Attribute| matches!(a.place, Place::Flag | Place::NamedKey | Place::Verb | Place::LeaveFlag);
             let first_flag = entity.attributes.iter().position(is_flag);
             let last_position = entity.attributes.iter().rposition(|a| !is_flag(a));
             assert!(first_flag.is_none() || last_position < first_flag, "{}: positions come first", entity.path());

@@ -7,15 +7,18 @@ mod ha_node;
 mod ha_stat;
 mod hook;
 mod interface;
+mod ipset;
 mod lb;
 mod limits;
 mod network;
 mod node;
+mod session;
 mod text;
 
 pub(super) use connections::connections;
 #[cfg(test)]
 pub(super) use connections::sample;
+pub(super) use session::wanted as sessions_of;
 pub use text::moment;
 
 #[cfg(test)]
@@ -25,7 +28,7 @@ use serde_json::Value;
 
 use super::executor::Reply;
 use super::runtime::Runtime;
-use super::schema::{Verb, fis as fis_table, ha, lb as lb_table, network as network_table, ns};
+use super::schema::{Verb, fis as fis_table, ha, ipset as ipset_table, lb as lb_table, network as network_table, ns};
 use super::{Command, CommandError};
 use crate::config::Config;
 
@@ -53,6 +56,8 @@ pub(super) fn show(command: &Command, config: &Config, runtime: &impl Runtime, i
         _ if entity == &network_table::VRID || entity == &network_table::VRID6 => network::vrids(command, config, runtime),
         _ if entity == &network_table::L2_PARAM => network::l2_param(config),
         _ if entity == &lb_table::VSERVER => lb::vservers(command, config, runtime),
+        _ if entity == &lb_table::SESSIONS => session::show(command, config, runtime),
+        _ if entity == &ipset_table::IPSET => ipset::show(command, config),
         _ if entity == &lb_table::SERVICE => lb::services(command, config, runtime),
         _ => Err(CommandError::refused(format!("{} cannot be shown", entity.path()))),
     }?;

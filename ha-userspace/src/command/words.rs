@@ -77,6 +77,25 @@ words! {
         SrcIpSrcPortHash = "SRCIPSRCPORTHASH",
         /// Hash of the client's address.
         SourceIpHash = "SOURCEIPHASH",
+        /// Hash of the address that the client speaks to.
+        DestinationIpHash = "DESTINATIONIPHASH",
+        /// Hash of both addresses.
+        SrcIpDestIpHash = "SRCIPDESTIPHASH",
+        /// One service after the other.
+        RoundRobin = "ROUNDROBIN",
+        /// The service with the fewest connections for its weight.
+        LeastConnection = "LEASTCONNECTION",
+    }
+    /// Which clients stay with the service that they had before.
+    Persistence {
+        /// None.
+        None = "NONE",
+        /// Those with the same address.
+        SourceIp = "SOURCEIP",
+        /// Those that speak to the same address.
+        DestIp = "DESTIP",
+        /// Those with the same address that speak to the same address.
+        SrcIpDestIp = "SRCIPDESTIP",
     }
     /// How packets are redirected to a service.
     Mode {

@@ -226,6 +226,10 @@ impl Config {
     }
 
     fn rm_address(&mut self, ip: IpAddr) -> Result<(), CommandError> {
+        if let Some(set) = self.ipset_with(ip) {
+            let set = &set.name;
+            return Err(CommandError::refused(format!("{ip} is in the set of addresses {set}; unbind ipset {set} {ip} first")));
+        }
         let users = self.vservers_on(ip);
         if !users.is_empty() {
             return Err(CommandError::refused(format!("{ip} is the VIP of {users}; rm lb vserver first")));

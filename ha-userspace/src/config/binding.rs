@@ -37,6 +37,11 @@ pub(super) fn check(vserver: &Vserver, service: &Service) -> Result<(), CommandE
             "service {s} is -usip NO and virtual server {v} is -sessionless ENABLED: who keeps no connections cannot know whose answer it is; set \
              service {s} -usip YES and make the pair the backend's gateway, or use -m MAC or IPTUNNEL"
         )
+    } else if vserver.sessionless && service.max_clients != 0 {
+        format!(
+            "service {s} has -maxClient {} and virtual server {v} is -sessionless ENABLED, which counts no connections; set one of the two otherwise",
+            service.max_clients
+        )
     } else if vserver.mode != Mode::Ip && vserver.port != service.port {
         format!(
             "virtual server {v} is -m {} on port {} and service {s} is on port {}: this mode changes no port; use equal ports or -m IP",
@@ -79,6 +84,8 @@ impl Config {
                 ));
             }
         }
-        Ok(Change::of(Touched::Vserver(vserver.name.clone())))
+        let change = Change::of(Touched::Vserver(vserver.name.clone()));
+        self.check_backups()?;
+        Ok(change)
     }
 }

@@ -34,6 +34,8 @@ pub enum Touched {
     Service(String),
     /// A failover interface set.
     Fis(String),
+    /// A set of addresses.
+    IpSet(String),
 }
 
 /// The set of things touched.

@@ -36,7 +36,7 @@ pub trait Record: Sized {
         let entity = self.entity();
         let told = |attribute: &&'static Attribute| match attribute.place {
             Place::Key | Place::NamedKey | Place::Position => true,
-            Place::OptionalKey | Place::View | Place::Verb => false,
+            Place::OptionalKey | Place::View | Place::Verb | Place::Leave | Place::LeaveFlag => false,
             Place::Flag => wanted(attribute),
         };
         let arg = |attribute: &'static Attribute| {

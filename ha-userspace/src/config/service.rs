@@ -31,6 +31,10 @@ pub struct Service {
     pub server_timeout: Option<Duration>,
     /// Whether it is in use.
     pub enabled: bool,
+    /// Connections that it takes at once; zero: any number.
+    pub max_clients: u32,
+    /// How it was taken out of use, if its connections may go on for a while.
+    pub drain: Option<Drain>,
     /// Its backend index in the data plane, never given to another while the process lives.
     pub index: u32,
 }
@@ -45,7 +49,17 @@ record!(Service: schema::lb::SERVICE, {
     "healthMonitor" => health_monitor,
     "svrTimeout" => server_timeout,
     "state" => enabled,
-} own { index });
+    "maxClient" => max_clients,
+} own { drain, index });
+
+/// How long the connections of a service that is taken out of use may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// So long at most; none: until the last one has ended.
+    pub delay: Option<Duration>,
+    /// No longer than until the last one has ended.
+    pub graceful: bool,
+}
 
 impl Service {
     fn identity(&self) -> String {
@@ -76,15 +90,33 @@ impl Config {
                 self.services.remove(&name);
                 return Ok(change);
             }
-            Verb::Enable => Service { enabled: true, ..known.clone() },
-            Verb::Disable => Service { enabled: false, ..known.clone() },
+            Verb::Enable => Service { enabled: true, drain: None, ..known.clone() },
+            Verb::Disable => Service { enabled: false, drain: self.drain(known, command)?, ..known.clone() },
             _ => known.updated(command),
         };
         for vserver in users() {
             binding::check(vserver, &next)?;
         }
         self.services.insert(name, next);
+        self.check_backups()?;
         Ok(change)
+    }
+
+    /// How `command` takes a service out of use. One that is out of use already has nothing to drain.
+    fn drain(&self, known: &Service, command: &Command) -> Result<Option<Drain>, CommandError> {
+        let delay = command.has("delay").then(|| command.read("delay"));
+        let drain = Drain { delay, graceful: command.read("graceFul") };
+        let uncounted =
+            |vserver: &&super::Vserver| vserver.sessionless && vserver.bindings().any(|binding| binding.service == known.name);
+        match (drain.delay, drain.graceful) {
+            (None, true) if let Some(vserver) = self.vservers.values().find(uncounted) => Err(CommandError::refused(format!(
+                "nobody counts the connections of virtual server {}, which is -sessionless ENABLED: give the service {} a delay",
+                vserver.name, known.name
+            ))),
+            (None | Some(Duration::ZERO), false) => Ok(None),
+            _ if !known.enabled && known.drain.is_none() => Ok(None),
+            _ => Ok(Some(drain)),
+        }
     }
 
     fn add_service(&mut self, mut service: Service) -> Result<(), CommandError> {

@@ -2,6 +2,7 @@
 
 mod files;
 mod rules;
+mod selection;
 
 use super::{Change, Config};
 use crate::command::{CommandError, Secrets, parse_line};

@@ -1,6 +1,7 @@
 //! Virtual servers.
 
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::address::{self, Address};
@@ -9,7 +10,7 @@ use super::change::{Change, Touched};
 use super::record::{Record, record};
 use super::{Config, indices};
 use crate::command::schema::{self, Verb};
-use crate::command::words::{AddressType, ConnFailover, LbMethod, Mode, Protocol, VserverResponse};
+use crate::command::words::{AddressType, ConnFailover, LbMethod, Mode, Persistence, Protocol, VserverResponse};
 use crate::command::{Command, CommandError};
 
 /// `add lb vserver`, with the services bound to it.
@@ -39,9 +40,23 @@ pub struct Vserver {
     pub flow_log: bool,
     /// Whether its state counts for echo requests, where the VIP leaves that to it.
     pub icmp_response: VserverResponse,
+    /// Which clients stay with the service that they had before.
+    pub persistence: Persistence,
+    /// Minutes without a connection after which a client may get another service.
+    pub session_minutes: u32,
+    /// Clients whose IPv4 addresses are equal under it stay together.
+    pub session_mask: Ipv4Addr,
+    /// Clients whose IPv6 addresses have so many bits in common stay together.
+    pub session_bits: u8,
+    /// The virtual server whose services take the clients while none of its own is up.
+    pub backup: Option<String>,
+    /// Further addresses that it serves.
+    pub ipset: Option<String>,
     /// Its index in the data plane, never given to another while the process lives.
     pub index: u32,
     pub(super) bindings: Vec<Binding>,
+    /// The same for each further address.
+    pub(super) more: BTreeMap<IpAddr, u32>,
 }
 
 record!(Vserver: schema::lb::VSERVER, {
@@ -57,7 +72,19 @@ record!(Vserver: schema::lb::VSERVER, {
     "cltTimeout" => client_timeout,
     "flowLog" => flow_log,
     "icmpVsrResponse" => icmp_response,
-} own { index, bindings });
+    "persistenceType" => persistence,
+    "timeout" => session_minutes,
+    "persistMask" => session_mask,
+    "v6persistmasklen" => session_bits,
+    "backupVServer" => backup,
+    "ipset" => ipset,
+} own { index, bindings, more });
+
+/// Name of an attribute.
+const BACKUP: &str = "backupVServer";
+
+/// A virtual server that is down is served by its backup, or by that one's.
+pub const BACKUP_LEVELS: usize = 2;
 
 impl Vserver {
     /// Returns the idle time after which a connection is forgotten: as given, or 9000 s for TCP and 120 s for UDP.
@@ -73,9 +100,38 @@ impl Vserver {
         self.bindings.iter()
     }
 
-    /// Returns what its index is remembered by across restarts: the same name alone is not the same virtual server.
-    fn identity(&self) -> String {
-        format!("{} {} {} {}", self.name, self.protocol, self.ip, self.port)
+    /// Returns the time without a connection after which a client may get another service.
+    pub fn session_timeout(&self) -> Duration {
+        Duration::from_secs(60 * u64::from(self.session_minutes))
+    }
+
+    /// Returns how many bits of an address say that two clients belong together.
+    pub fn session_bits(&self) -> u32 {
+        if self.ip.is_ipv4() { self.session_mask.to_bits().count_ones() } else { self.session_bits.into() }
+    }
+
+    /// Returns each address that it serves, with its index in the data plane there.
+    pub fn addresses(&self) -> impl Iterator<Item = (IpAddr, u32)> {
+        std::iter::once((self.ip, self.index)).chain(self.more.iter().map(|(&ip, &index)| (ip, index)))
+    }
+
+    /// Returns what its index at an address is remembered by across restarts: the same name alone is not the same virtual server.
+    fn identity(&self, ip: IpAddr) -> String {
+        format!("{} {} {ip} {}", self.name, self.protocol, self.port)
+    }
+
+    /// Returns the command that makes it, but for its backup: that may not be there yet.
+    pub(super) fn add_command(&self) -> Option<Command> {
+        let mut command = self.command(Verb::Add)?;
+        command.args.retain(|arg| arg.attribute.name != BACKUP);
+        Some(command)
+    }
+
+    /// Returns the command that gives it its backup.
+    pub(super) fn backup_command(&self) -> Option<Command> {
+        let mut command = self.command(Verb::Set)?;
+        command.args.retain(|arg| ["name", BACKUP].contains(&arg.attribute.name));
+        command.has(BACKUP).then_some(command)
     }
 
     pub(super) fn binding_commands(&self) -> Vec<Command> {
@@ -96,7 +152,15 @@ impl Config {
         let next = match command.verb {
             Verb::Rm => {
                 let ip = known.ip;
-                self.indices.release(indices::Kind::Vserver, &known.identity());
+                if let Some(user) = self.vservers.values().find(|other| other.backup.as_ref() == Some(&name)) {
+                    let user = &user.name;
+                    return Err(CommandError::refused(format!(
+                        "virtual server {name} is the backup of {user}; unset lb vserver {user} -backupVServer first"
+                    )));
+                }
+                for (ip, _) in known.addresses() {
+                    self.indices.release(indices::Kind::Vserver, &known.identity(ip));
+                }
                 self.vservers.remove(&name);
                 self.rm_implicit_address(ip);
                 change.add(Touched::Address(ip));
@@ -106,26 +170,22 @@ impl Config {
             Verb::Disable => Vserver { enabled: false, ..known.clone() },
             _ => known.updated(command),
         };
-        for (service, _) in self.bound(&next) {
-            super::binding::check(&next, service)?;
+        self.check_vserver(&next)?;
+        let next = self.with_addresses(next)?;
+        for (ip, _) in next.addresses() {
+            change.add(Touched::Address(ip));
         }
         self.vservers.insert(name, next);
+        self.check_backups()?;
         Ok(change)
     }
 
     fn add_vserver(&mut self, mut vserver: Vserver) -> Result<(), CommandError> {
-        let (ip, port, protocol) = (vserver.ip, vserver.port, vserver.protocol);
+        let ip = vserver.ip;
         if self.vservers.contains_key(&vserver.name) {
             return Err(CommandError::exists("name", &vserver.name, "set lb vserver changes it, rm lb vserver removes it"));
         }
-        if let Some(other) = self.vservers.values().find(|other| (other.ip, other.port, other.protocol) == (ip, port, protocol))
-        {
-            return Err(CommandError::exists(
-                "IPAddress",
-                ip,
-                format!("virtual server {} serves {protocol} port {port} there", other.name),
-            ));
-        }
+        self.check_free(&vserver, ip)?;
         address::check_host("IPAddress", ip)?;
         self.check_is_no_node("IPAddress", ip)?;
         if let Some(service) = self.services.values().find(|service| service.ip == ip) {
@@ -144,13 +204,116 @@ impl Config {
                 self.addresses.insert(ip, Address::of_vserver(ip));
             }
         }
-        vserver.index = self.indices.allot(indices::Kind::Vserver, &vserver.identity());
+        self.check_vserver(&vserver)?;
+        vserver.index = self.indices.allot(indices::Kind::Vserver, &vserver.identity(ip));
+        let vserver = self.with_addresses(vserver)?;
         self.vservers.insert(vserver.name.clone(), vserver);
+        self.check_backups()
+    }
+
+    /// Refuses what a virtual server cannot be by itself, or with the services bound to it.
+    fn check_vserver(&self, vserver: &Vserver) -> Result<(), CommandError> {
+        let name = &vserver.name;
+        if vserver.sessionless {
+            let needs = match vserver.method {
+                LbMethod::RoundRobin | LbMethod::LeastConnection => Some(format!("-lbMethod {}", vserver.method)),
+                _ if vserver.persistence != Persistence::None => Some(format!("-persistenceType {}", vserver.persistence)),
+                _ if vserver.mode == Mode::Ip && vserver.ipset.is_some() => Some("-ipset with -m IP".to_owned()),
+                _ => None,
+            };
+            if let Some(needs) = needs {
+                return Err(CommandError::refused(format!(
+                    "virtual server {name} is -sessionless ENABLED, and {needs} needs a table of connections: use a method that follows from the \
+                     packet alone (SRCIPSRCPORTHASH, SOURCEIPHASH, DESTINATIONIPHASH, SRCIPDESTIPHASH) without persistence, or -sessionless DISABLED"
+                )));
+            }
+        }
+        self.bound(vserver).try_for_each(|(service, _)| super::binding::check(vserver, service))
+    }
+
+    /// Gives a virtual server a place in the data plane for each address of its set, and takes those of others.
+    pub(super) fn with_addresses(&mut self, mut vserver: Vserver) -> Result<Vserver, CommandError> {
+        let wanted: Vec<IpAddr> = match &vserver.ipset {
+            None => Vec::new(),
+            Some(name) => {
+                let set = self.ipsets.get(name).ok_or_else(|| super::ipset::no_such_set("ipset", name))?;
+                set.members.iter().copied().filter(|&ip| ip != vserver.ip).collect()
+            }
+        };
+        for &ip in &wanted {
+            if ip.is_ipv4() != vserver.ip.is_ipv4() {
+                return Err(CommandError::refused(format!(
+                    "{ip} is not of the family of virtual server {} ({}): give it a virtual server of its own",
+                    vserver.name, vserver.ip
+                )));
+            }
+            self.check_free(&vserver, ip)?;
+        }
+        for ip in vserver.more.keys().copied().filter(|ip| !wanted.contains(ip)).collect::<Vec<_>>() {
+            vserver.more.remove(&ip);
+            self.indices.release(indices::Kind::Vserver, &vserver.identity(ip));
+        }
+        for ip in wanted {
+            if !vserver.more.contains_key(&ip) {
+                let index = self.indices.allot(indices::Kind::Vserver, &vserver.identity(ip));
+                vserver.more.insert(ip, index);
+            }
+        }
+        Ok(vserver)
+    }
+
+    /// Refuses an address at which another virtual server has the same port.
+    fn check_free(&self, vserver: &Vserver, ip: IpAddr) -> Result<(), CommandError> {
+        let Vserver { name, port, protocol, .. } = vserver;
+        let there = |other: &&Vserver| {
+            other.name != *name && (other.port, other.protocol) == (*port, *protocol) && other.addresses().any(|at| at.0 == ip)
+        };
+        match self.vservers.values().find(there) {
+            None => Ok(()),
+            Some(other) => Err(CommandError::exists(
+                "IPAddress",
+                ip,
+                format!("virtual server {} serves {protocol} port {port} there", other.name),
+            )),
+        }
+    }
+
+    /// Returns the virtual servers that stand in for one, the first one first.
+    pub fn backups<'a>(&'a self, vserver: &'a Vserver) -> impl Iterator<Item = &'a Vserver> {
+        let next = |vserver: &&'a Vserver| self.vservers.get(vserver.backup.as_ref()?);
+        std::iter::successors(next(&vserver), move |vserver| next(vserver)).take(BACKUP_LEVELS)
+    }
+
+    /// Refuses backups that are not there, stand in for themselves, or could not serve the clients of whom they stand in for.
+    pub(super) fn check_backups(&self) -> Result<(), CommandError> {
+        for vserver in self.vservers.values() {
+            let name = &vserver.name;
+            let Some(backup) = &vserver.backup else { continue };
+            if !self.vservers.contains_key(backup) {
+                return Err(no_such_vserver(BACKUP, backup));
+            }
+            let chain = std::iter::successors(Some(vserver), |vserver| self.vservers.get(vserver.backup.as_ref()?)).skip(1);
+            if chain.take(self.vservers.len()).any(|stand_in| stand_in.name == *name) {
+                return Err(CommandError::refused(format!(
+                    "virtual server {name} would be its own backup, by way of {backup}"
+                )));
+            }
+            for stand_in in self.backups(vserver) {
+                let (v, b) = (vserver.protocol, stand_in.protocol);
+                if v != b {
+                    let backup = &stand_in.name;
+                    return Err(CommandError::refused(format!(
+                        "virtual server {name} is {v} and its backup {backup} is {b}; both must be the same"
+                    )));
+                }
+                self.bound(stand_in).try_for_each(|(service, _)| super::binding::check(vserver, service))?;
+            }
+        }
         Ok(())
     }
 
     fn rm_implicit_address(&mut self, ip: IpAddr) {
-        let in_use = self.vservers.values().any(|vserver| vserver.ip == ip);
+        let in_use = self.vservers.values().any(|vserver| vserver.ip == ip) || self.ipset_with(ip).is_some();
         if !in_use && self.addresses.get(&ip).is_some_and(|address| address.implicit) {
             self.addresses.remove(&ip);
         }

@@ -1,7 +1,7 @@
 //! What flows are named by: indices of the data plane, translated by the configuration of the moment.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::socket;
@@ -42,16 +42,19 @@ impl Fronts {
     /// Those of `config`.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        let front = |vserver: &crate::config::Vserver| Front {
+        let front = |vserver: &crate::config::Vserver, ip: IpAddr| Front {
             name: vserver.name.clone(),
-            address: socket(vserver.ip, vserver.port),
+            address: socket(ip, vserver.port),
             kind: vserver.protocol.word(),
             failover: vserver.conn_failover.word(),
         };
         let back =
             |service: &crate::config::Service| Back { name: service.name.clone(), address: socket(service.ip, service.port) };
         Fronts {
-            vservers: config.vservers().map(|vserver| (vserver.index, Arc::new(front(vserver)))).collect(),
+            vservers: config
+                .vservers()
+                .flat_map(|vserver| vserver.addresses().map(move |(ip, index)| (index, Arc::new(front(vserver, ip)))))
+                .collect(),
             services: config.services().map(|service| (service.index, Arc::new(back(service)))).collect(),
         }
     }

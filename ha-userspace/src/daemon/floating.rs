@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ha_common::ha::announce::{Announcement, Subject};
 
-use crate::config::{Address, Config};
+use crate::config::{Address, Config, Vserver};
 use crate::datapath::{is_local, served};
 use crate::net::address::{LocalAddress, legs_of};
 use crate::net::announce::{ArpForm, Roll};
@@ -94,8 +94,8 @@ fn owned(config: &Config, own: &[LocalAddress]) -> Vec<LocalAddress> {
 /// Addresses in use, those with most virtual servers first: which are busiest is only known of the node that has served them.
 fn busiest_first(config: &Config) -> Vec<&Address> {
     let mut vservers = BTreeMap::<IpAddr, usize>::new();
-    for vserver in config.vservers() {
-        *vservers.entry(vserver.ip).or_default() += 1;
+    for (ip, _) in config.vservers().flat_map(Vserver::addresses) {
+        *vservers.entry(ip).or_default() += 1;
     }
     let mut addresses: Vec<&Address> = config.addresses().filter(|address| address.enabled).collect();
     addresses.sort_by_key(|address| std::cmp::Reverse(vservers.get(&address.ip).copied().unwrap_or_default()));

@@ -90,6 +90,10 @@ fn remedy(table: &LimitedTable) -> String {
         "REVERSE" => {
             "when it is full, new connections of services with -usip NO are refused; those that are there stay: shorten -cltTimeout, or"
         }
+        "PERSIST" => {
+            "when it is full, clients that are new may get another service for each connection: shorten -timeout of virtual servers with \
+                      -persistenceType, or widen its mask, or clear lb persistentSessions"
+        }
         "VSERVERS" | "BACKENDS" => {
             "numbers are not used twice while the daemon runs: remove what is not needed, then understudy stop and start"
         }

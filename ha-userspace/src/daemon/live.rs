@@ -1,8 +1,10 @@
 //! The living side of the command language: the configuration made true.
 
 mod interfaces;
+mod leaving;
 mod pair;
 mod runtime;
+mod sessions;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -88,6 +90,8 @@ pub struct Live {
     commits: u64,
     lookout: Lookout,
     watermarks: Watermarks,
+    /// Services that leave.
+    leavers: leaving::Leavers,
     /// What is wrong.
     board: Board,
 }
@@ -181,6 +185,7 @@ impl Live {
             commits: 0,
             lookout: Lookout::default(),
             watermarks: Watermarks::default(),
+            leavers: leaving::Leavers::default(),
             board,
         }
     }
@@ -189,6 +194,17 @@ impl Live {
     pub fn look_out(&mut self, config: &Config) {
         self.lookout.look(config, &self.requests, &self.driver.snapshot(), &self.board);
         self.watermarks.look(config, &self.datapath.limits(), Instant::now(), &self.board);
+    }
+
+    /// Services whose last connections have ended, or whose time is over, are out of service now.
+    pub fn look_for_leavers(&mut self, config: &Config) {
+        let open = |name: &str| config.service(name).map_or(0, |service| self.datapath.flows_of(service.index).open);
+        let gone = self.leavers.look(Instant::now(), open);
+        if !gone.is_empty() {
+            gone.iter().for_each(|service| info!(service, "out of service"));
+            self.project_or_log(config);
+            self.watch_services(config);
+        }
     }
 
     /// A monitor has decided.
@@ -240,7 +256,9 @@ impl Live {
         let own: Vec<IpAddr> = self.own.iter().map(|local| local.address).collect();
         let ports = source_ports(config);
         let with_members = [links, &self.members].concat();
-        let desired = datapath::project(config, &with_members, &own, &verdicts, &self.next_hops, ports);
+        self.leavers.follow(config, Instant::now());
+        let leaving = self.leavers.names();
+        let desired = datapath::project(config, &with_members, &own, &verdicts, &self.next_hops, ports, &leaving);
         self.datapath.reconcile(clock::now(), &desired).map_err(refused)?;
         self.datapath.shared().set_flags(runtime::flags(&desired));
         self.helpers.set(Floating::of(config, links, &self.own));
@@ -276,7 +294,7 @@ impl Live {
     }
 
     fn watch_services(&mut self, config: &Config) {
-        let targets = datapath::targets(config);
+        let targets = datapath::targets(config, &self.leavers.names());
         let services = &self.services;
         self.monitors.watch(&targets, |name| services.get(name).map_or(Verdict::Unknown, |known| known.verdict));
         self.services.retain(|name, _| targets.contains_key(name));

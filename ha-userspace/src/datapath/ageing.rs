@@ -19,7 +19,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
 use super::clocks::Clocks;
+use super::loads::{self, Recount};
 use super::maps::Maps;
+use super::sessions::{Rules, Sessions};
 use super::table::Cursor;
 
 /// Entries looked at in one turn, per table.
@@ -72,11 +74,13 @@ pub struct Ageing {
     met_orphans: HashSet<ReverseKey>,
     /// Vservers whose exceptions this pass has met.
     met: HashSet<u32>,
+    recount: Recount,
+    sessions: Sessions,
     rate: Rate,
 }
 
 impl Ageing {
-    pub(super) fn new(maps: Arc<Maps>, clocks: Clocks) -> Self {
+    pub(super) fn new(maps: Arc<Maps>, clocks: Clocks, session_rules: Rules) -> Self {
         Ageing {
             maps,
             clocks,
@@ -88,6 +92,8 @@ impl Ageing {
             orphans: HashMap::new(),
             met_orphans: HashSet::new(),
             met: HashSet::new(),
+            recount: Recount::default(),
+            sessions: Sessions::new(session_rules),
             rate: Rate::default(),
         }
     }
@@ -121,12 +127,20 @@ impl Ageing {
         let mut flows = Vec::new();
         let more = self.maps.flows.walk(&mut self.flows, SLICE, &mut flows)?;
         let met = flows.len();
+        self.recount.meet(&self.maps.loads, &flows);
+        self.sessions.meet(&flows, |seen| rule.idle(seen));
         flows.retain(|(key, flow)| rule.is_over(key, flow));
         self.maps.census.flows.met(met - flows.len(), more);
         let reverse: Vec<ReverseKey> =
             flows.iter().map(|(key, flow)| self.reverse_key(key, flow.placed_at(), flow.nat)).collect();
         self.maps.flows.delete(&keys(&flows))?;
         self.maps.embryonic.delete(&keys(&flows))?;
+        loads::forgotten(&self.maps.loads, &flows);
+        if !more {
+            self.recount.end(&self.maps.loads);
+            self.sessions.end_of_walk();
+        }
+        self.sessions.turn(&self.maps, |seen| rule.idle(seen))?;
         self.maps.reverse.delete(&reverse)?;
         self.forget_half_open(&rule)?;
         self.look_for_orphans()?;

@@ -82,6 +82,8 @@ pub struct Census {
     pub reverse: Tally,
     /// Of `REVERSE_EMBRYONIC`.
     pub reverse_embryonic: Tally,
+    /// Of `PERSIST`.
+    pub sessions: Tally,
     pools: Mutex<Pools>,
 }
 

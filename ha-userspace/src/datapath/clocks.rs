@@ -1,7 +1,8 @@
 //! The kernel's two clocks at one instant.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use aya::programs::Xdp;
 use aya::{TestRun, TestRunOptions};
@@ -12,11 +13,33 @@ const FRAME_LEN: usize = 64;
 
 /// The program `clocks`: loaded, never attached, run when asked.
 #[derive(Clone, Debug)]
-pub struct Clocks(Arc<Xdp>);
+pub struct Clocks(Arc<Xdp>, Arc<OnceLock<(Ticks, Nanos)>>);
 
 impl Clocks {
     pub(super) fn new(program: Xdp) -> Self {
-        Clocks(Arc::new(program))
+        let clocks = Clocks(Arc::new(program), Arc::default());
+        // Where ticks are counted from, for those who ask how long one is.
+        if let Ok(first) = clocks.read() {
+            let _ = clocks.1.set(first);
+        }
+        clocks
+    }
+
+    /// What a tick is taken for before it was measured: most kernels have 250 of them in a second.
+    const TICK: Duration = Duration::from_millis(4);
+    /// It is measured over this time at least.
+    const MEASURE: Duration = Duration::from_millis(500);
+
+    /// The ticks now, and how long one is.
+    ///
+    /// # Errors
+    /// When the kernel does not run the program.
+    pub fn tick(&self) -> io::Result<(Ticks, Duration)> {
+        let (now, at) = self.read()?;
+        let (first, first_at) = *self.1.get_or_init(|| (now, at));
+        let (counted, span) = (now.0.wrapping_sub(first.0), at.since(first_at));
+        let measured = span >= Self::MEASURE && counted > 0;
+        Ok((now, if measured { span.div_f64(counted as f64) } else { Self::TICK }))
     }
 
     /// Ticks and `CLOCK_MONOTONIC`, now.

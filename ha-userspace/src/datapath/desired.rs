@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use ha_common::abi::{
-    AMBIGUOUS, Address, AddressKey, Backend, Interface, Ip, MAX_LEGS, MAX_LINKS, Owner, SNIPS, ServiceKey, Snip, backend_flags,
-    mode,
+    AMBIGUOUS, Address, AddressKey, Backend, Choice, Interface, Ip, MAX_LEGS, MAX_LINKS, Owner, SNIPS, ServiceKey, Snip,
+    backend_flags, mode, vserver_flags,
 };
 use ha_common::maglev::Member;
+use ha_common::turns;
 
 /// The whole desired state of the data plane, flows apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +43,22 @@ pub struct DesiredVserver {
     pub mode: u8,
     /// `ha_common::abi::hash_kind`.
     pub hash: u8,
+    /// What of an address says that two clients stay together, if it has sessions.
+    pub session_mask: Ip,
+    /// The vserver under whose index its sessions are kept.
+    pub sessions: u32,
     /// Its backends, which are all in [`Desired::backends`], in any order.
     pub members: Vec<Member>,
+    /// Backends that may have flows of it, too: its own while others stand in for them, those others while they do not.
+    pub others: Vec<Member>,
+}
+
+impl DesiredVserver {
+    /// Whether something beside the ring may place its flows.
+    pub const fn has_more_than_a_ring(&self) -> bool {
+        use vserver_flags::{IN_TURN, LEAST, PERSIST_DESTINATION, PERSIST_SOURCE};
+        self.flags & (IN_TURN | LEAST | PERSIST_DESTINATION | PERSIST_SOURCE) != 0
+    }
 }
 
 impl Default for Desired {
@@ -67,6 +82,30 @@ impl Desired {
     #[must_use]
     pub fn is_up(&self, backend: u32) -> bool {
         self.has(backend, backend_flags::UP)
+    }
+
+    /// Whether `backend` takes packets of newcomers, as far as it is not full.
+    #[must_use]
+    pub fn takes_newcomers(&self, backend: u32) -> bool {
+        self.is_up(backend) && !self.has(backend, backend_flags::LEAVING)
+    }
+
+    /// Whether `backend` takes every newcomer.
+    #[must_use]
+    pub fn takes_all(&self, backend: u32) -> bool {
+        self.takes_newcomers(backend) && self.backends.get(&backend).is_some_and(|backend| backend.flows_max == 0)
+    }
+
+    /// Whom the newcomers of `vserver` go to by its method, if that is not the ring's business.
+    #[must_use]
+    pub fn choices(&self, vserver: &DesiredVserver) -> Vec<Choice> {
+        let present: Vec<Member> =
+            vserver.members.iter().copied().filter(|member| self.takes_newcomers(member.backend)).collect();
+        match vserver.flags {
+            flags if flags & vserver_flags::IN_TURN != 0 => turns::round(&present),
+            flags if flags & vserver_flags::LEAST != 0 => turns::each(&present),
+            _ => Vec::new(),
+        }
     }
 
     fn has(&self, backend: u32, flag: u32) -> bool {
@@ -108,7 +147,7 @@ impl Desired {
     pub fn owners(&self) -> HashMap<ServiceKey, Owner> {
         let mut owners: HashMap<ServiceKey, Owner> = HashMap::new();
         for (&vserver, desired) in self.vservers.iter().filter(|(_, vserver)| vserver.mode == mode::NAT) {
-            for member in &desired.members {
+            for member in desired.members.iter().chain(&desired.others) {
                 let key = ServiceKey {
                     addr: member.addr,
                     domain: desired.key.domain,

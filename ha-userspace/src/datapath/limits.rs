@@ -73,6 +73,7 @@ impl Limits {
             tallied("EXCEPTIONS", &census.exceptions, false),
             tallied("REVERSE", &census.reverse, false),
             tallied("REVERSE_EMBRYONIC", &census.reverse_embryonic, true),
+            tallied("PERSIST", &census.sessions, false),
         ];
         if let Some(planner) = planner {
             let present = planner.present();

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use aya::maps::{MapData, MapError, PerCpuArray};
 use ha_common::abi::{
     AMBIGUOUS, Address, AddressKey, Backend, Bucket, Counter, Embryo, Exception, Filter, FilterKind, Flow, FlowKey, Interface,
-    Ip, NextHop, Owner, Reason, ReverseKey, Ring, ServiceKey, Slot, Snip, Vserver, vserver_flags,
+    Ip, Load, NextHop, Owner, Reason, ReverseKey, Ring, ServiceKey, Session, SessionKey, Slot, Snip, Vserver, vserver_flags,
 };
 use thiserror::Error;
 
@@ -72,6 +72,12 @@ pub struct Maps {
     pub embryonic: Table<FlowKey, Embryo>,
     /// `EXCEPTIONS`.
     pub exceptions: Table<FlowKey, Exception>,
+    /// `PERSIST`.
+    pub sessions: Table<SessionKey, Session>,
+    /// `PERSIST_EMBRYONIC`.
+    pub session_embryos: Table<SessionKey, Session>,
+    /// `LOADS`.
+    pub loads: Array<Load>,
     /// `REVERSE`.
     pub reverse: Table<ReverseKey, FlowKey>,
     /// `REVERSE_EMBRYONIC`.
@@ -115,6 +121,9 @@ impl Maps {
             flows: table(dir, "FLOWS")?,
             embryonic: table(dir, "EMBRYONIC")?,
             exceptions: table(dir, "EXCEPTIONS")?,
+            sessions: table(dir, "PERSIST")?,
+            session_embryos: table(dir, "PERSIST_EMBRYONIC")?,
+            loads: array(dir, "LOADS", true)?,
             reverse: table(dir, "REVERSE")?,
             reverse_embryonic: table(dir, "REVERSE_EMBRYONIC")?,
             census: Census::default(),
@@ -381,6 +390,9 @@ impl Maps {
         if vserver.flags & vserver_flags::PREVIOUS == 0 {
             flags.store(vserver.flags, Release);
         }
+        // Where its list of choices lies is one word, too.
+        let choices = self.vservers.word64(index, offset_of!(Vserver, choices));
+        choices.store(vserver.choices.word(), Release);
         self.vservers.set(index, &Vserver { flags: present.flags & vserver.flags, ring: present.ring, ..*vserver });
         flags.store(vserver.flags, Release);
         self.vservers.set(index, vserver);

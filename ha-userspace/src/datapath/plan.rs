@@ -10,11 +10,11 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ha_common::abi::FilterKind;
 use ha_common::abi::{
-    Address, AddressKey, Backend, Interface, MAX_LEGS, MAX_LINKS, Owner, Ring, ServiceKey, Slot, Snip, Vserver, backend_flags,
-    vserver_flags,
+    Address, AddressKey, Backend, Choice, Choices, Interface, MAX_LEGS, MAX_LINKS, Owner, Ring, ServiceKey, Slot, Snip,
+    Vserver, backend_flags, vserver_flags,
 };
+use ha_common::abi::{FilterKind, NO_BACKEND};
 use ha_common::maglev::{self, Member};
 use ha_common::time::Nanos;
 
@@ -151,6 +151,8 @@ pub struct Planner {
     pool: RingPool,
     /// By vserver: the members that its present ring was made of.
     made_of: BTreeMap<u32, Vec<Member>>,
+    /// By vserver: its present list of choices.
+    listed: BTreeMap<u32, Vec<Choice>>,
     /// By vserver: when its previous ring is forgotten.
     previous_until: BTreeMap<u32, Nanos>,
     /// Vservers that have entries in `EXCEPTIONS`, as far as somebody has looked.
@@ -167,12 +169,16 @@ impl Planner {
         let mut previous_until = BTreeMap::new();
         for (&index, vserver) in &present.vservers {
             pool.adopt(vserver.ring, slots(vserver.ring).into());
+            if let Some(place) = place_of(vserver.choices) {
+                pool.adopt(place, slots(place).into());
+            }
             if vserver.flags & vserver_flags::PREVIOUS != 0 {
                 pool.adopt(vserver.previous, slots(vserver.previous).into());
                 previous_until.insert(index, now + PREVIOUS_HOLD);
             }
         }
-        Planner { present, pool, made_of: BTreeMap::new(), previous_until, with_exceptions: None, resting: HashMap::new() }
+        let (made_of, listed) = (BTreeMap::new(), BTreeMap::new());
+        Planner { present, pool, made_of, listed, previous_until, with_exceptions: None, resting: HashMap::new() }
     }
 
     /// What the maps hold.
@@ -221,6 +227,12 @@ struct Flip {
     ring: Ring,
     /// The ring before it had no members.
     from_nothing: bool,
+}
+
+/// Where a list of choices lies in the pool, which gives out powers of two.
+fn place_of(choices: Choices) -> Option<Ring> {
+    let len = choices.count().checked_next_power_of_two()?;
+    (choices.count() > 0).then(|| Ring::new(choices.base(), len.ilog2()))
 }
 
 fn has_slots(members: &[Member]) -> bool {
@@ -319,7 +331,11 @@ impl Draft {
             if vserver.flags & vserver_flags::PREVIOUS != 0 {
                 self.next.pool.release(now, vserver.previous);
             }
+            if let Some(place) = place_of(vserver.choices) {
+                self.next.pool.release(now, place);
+            }
             self.next.made_of.remove(&index);
+            self.next.listed.remove(&index);
             self.next.previous_until.remove(&index);
         }
         let gone: Vec<u32> = self.next.present.backends.keys().copied().collect();
@@ -366,14 +382,51 @@ impl Draft {
                 ));
             }
         }
+        let mut lists = BTreeMap::new();
+        for (&index, vserver) in &desired.vservers {
+            lists.insert(index, self.put_choices(now, index, desired.choices(vserver))?);
+        }
         let flips: BTreeMap<u32, Flip> = flips.into_iter().collect();
         for (&index, vserver) in &desired.vservers {
-            self.put_vserver(now, desired, index, vserver, flips.get(&index).copied());
+            let choices = lists.get(&index).copied().unwrap_or_default();
+            self.put_vserver(now, desired, index, vserver, choices, flips.get(&index).copied());
         }
         Ok(())
     }
 
-    fn put_vserver(&mut self, now: Nanos, desired: &Desired, index: u32, vserver: &DesiredVserver, flip: Option<Flip>) {
+    /// Where the list of a vserver's choices is; the one that it had before is given back.
+    fn put_choices(&mut self, now: Nanos, index: u32, list: Vec<Choice>) -> Result<Choices, PoolFull> {
+        let present = self.next.present.vservers.get(&index).map_or(Choices::default(), |vserver| vserver.choices);
+        if present.count() as usize == list.len() && self.next.listed.get(&index) == Some(&list) {
+            return Ok(present);
+        }
+        let mut choices = Choices::default();
+        if !list.is_empty() {
+            // What is left over of a power of two is never looked at.
+            let slots = list.iter().map(|choice| choice.slot()).chain(std::iter::repeat(NO_BACKEND));
+            let content: Arc<[u32]> = slots.take(list.len().next_power_of_two()).collect();
+            let placed = self.next.pool.take(now, &content)?;
+            if placed.fresh {
+                self.write(Write::Ring(placed.ring, content));
+            }
+            choices = Choices::new(placed.ring.base(), list.len() as u32);
+        }
+        if let Some(place) = place_of(present) {
+            self.next.pool.release(now, place);
+        }
+        self.next.listed.insert(index, list);
+        Ok(choices)
+    }
+
+    fn put_vserver(
+        &mut self,
+        now: Nanos,
+        desired: &Desired,
+        index: u32,
+        vserver: &DesiredVserver,
+        choices: Choices,
+        flip: Option<Flip>,
+    ) {
         let from_nothing = flip.is_some_and(|flip| flip.from_nothing);
         let taken = flip.map(|flip| flip.ring);
         let present = self.next.present.vservers.get(&index).copied();
@@ -384,6 +437,9 @@ impl Draft {
             protocol: vserver.key.protocol as u8,
             mode: vserver.mode,
             hash: vserver.hash,
+            choices,
+            session_mask: vserver.session_mask,
+            sessions: vserver.sessions,
             ..present.unwrap_or_default()
         };
         match (taken, present) {
@@ -411,14 +467,14 @@ impl Draft {
             next = Vserver { previous: Ring::default(), previous_generation: 0, ..next };
         }
         let has_previous = self.next.previous_until.contains_key(&index);
-        let all_up = vserver.members.iter().all(|member| desired.is_up(member.backend));
+        let all_take = vserver.members.iter().all(|member| desired.takes_all(member.backend));
         let some_up = vserver.members.iter().any(|member| member.weight > 0 && desired.is_up(member.backend));
         let had_exceptions = present.is_some_and(|present| present.flags & vserver_flags::EXCEPTIONS != 0)
             && self.next.with_exceptions.as_ref().is_none_or(|vservers| vservers.contains(&index));
         for (flag, set) in [
             (vserver_flags::DOWN, !some_up),
             (vserver_flags::PREVIOUS, has_previous),
-            (vserver_flags::EXCEPTIONS, has_previous || !all_up || had_exceptions),
+            (vserver_flags::EXCEPTIONS, has_previous || !all_take || had_exceptions || vserver.has_more_than_a_ring()),
         ] {
             next.flags |= if set { flag } else { 0 };
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ha_common::abi::{
-    Address, AddressKey, Backend, Interface, NextHop, ServiceKey, Snip, address_flags, backend_flags, hash_kind,
+    Address, AddressKey, Backend, Interface, Ip, NextHop, ServiceKey, Snip, address_flags, backend_flags, hash_kind,
     interface_flags, mode, vrid_flags, vserver_flags,
 };
 use ha_common::health::{Settings, Verdict};
@@ -17,8 +17,9 @@ use super::desired::{Desired, DesiredVserver};
 use super::plan::Present;
 use super::ports::SourcePorts;
 use super::response::{self, Standing};
-use crate::command::words::{AddressType, LbMethod, Mode, Protocol, VserverResponse};
-use crate::config::{Config, Service, Vserver};
+use super::sessions::{SessionRule, SessionRules};
+use crate::command::words::{AddressType, LbMethod, Mode, Persistence, Protocol, VserverResponse};
+use crate::config::{Binding, Config, Service, Vserver};
 use crate::health::Target;
 use crate::net::link::Link;
 use crate::net::neighbour::{self, NextHops};
@@ -27,7 +28,7 @@ use crate::net::neighbour::{self, NextHops};
 const UNTAGGED: u32 = 0;
 
 /// What the maps shall hold for `config`, given the interfaces that are there, the host's `own` addresses, the verdicts on services by name, the next
-/// hops that are known, and the ports that this node may give out.
+/// hops that are known, the ports that this node may give out, and the services out of use whose connections go on.
 ///
 /// Legs and heartbeat links are numbered in the order of their names, so that nodes with equal names agree.
 #[must_use]
@@ -38,6 +39,7 @@ pub fn project(
     verdicts: &HashMap<String, Verdict>,
     next_hops: &NextHops,
     ports: SourcePorts,
+    leaving: &BTreeSet<String>,
 ) -> Desired {
     let mut desired = Desired::default();
     put_interfaces(&mut desired, config, links);
@@ -50,7 +52,7 @@ pub fn project(
         *desired.vrids.entry(vrid.key.id.into()).or_default() |= family;
     }
     for service in config.services() {
-        desired.backends.insert(service.index, backend(config, service, links, verdicts, next_hops));
+        desired.backends.insert(service.index, backend(config, service, links, verdicts, next_hops, leaving));
         desired.sources.insert(service.index, sources(config, service, ports));
     }
     let served = served(config);
@@ -62,7 +64,10 @@ pub fn project(
         desired.addresses.insert(key, Address { flags, group: 0 });
     }
     for vserver in config.vservers() {
-        desired.vservers.insert(vserver.index, desired_vserver(config, vserver));
+        for (ip, index) in vserver.addresses() {
+            let made = desired_vserver(config, vserver, ip, &desired);
+            desired.vservers.insert(index, made);
+        }
     }
     desired.mark_shared();
     desired
@@ -77,8 +82,8 @@ pub fn wanted_next_hops(config: &Config) -> BTreeSet<IpAddr> {
 /// What the monitors shall watch. Services that are not among them count as up: UDP says nothing to a stranger, and whoever
 /// switches a monitor off means it.
 #[must_use]
-pub fn targets(config: &Config) -> HashMap<String, Target> {
-    let watched = config.services().filter(|service| is_watched(service));
+pub fn targets(config: &Config, leaving: &BTreeSet<String>) -> HashMap<String, Target> {
+    let watched = config.services().filter(|service| is_watched(service, leaving));
     watched.map(|service| (service.name.clone(), target(service))).collect()
 }
 
@@ -111,11 +116,37 @@ pub fn inherited_next_hops(config: &Config, present: &Present) -> NextHops {
 /// Idle time after which flows are forgotten.
 #[must_use]
 pub fn idle_timeouts(config: &Config) -> Arc<Timeouts> {
+    let vservers = config.vservers().flat_map(|vserver| vserver.addresses().map(|(_, index)| (index, vserver.idle_timeout())));
     let services = config.services().filter_map(|service| Some((service.index, service.server_timeout?)));
-    Arc::new(Timeouts {
-        vservers: config.vservers().map(|vserver| (vserver.index, vserver.idle_timeout())).collect(),
-        services: services.collect(),
-    })
+    Arc::new(Timeouts { vservers: vservers.collect(), services: services.collect() })
+}
+
+/// What makes a session of a flow, by index of its vserver.
+#[must_use]
+pub fn session_rules(config: &Config) -> SessionRules {
+    let rules = |vserver: &Vserver, ip: IpAddr| {
+        let bits = vserver.session_bits() + if ip.is_ipv4() { 96 } else { 0 };
+        let [by_source, by_destination] = session_parts(vserver);
+        let mask = Ip::mask(bits);
+        SessionRule {
+            sessions: vserver.index,
+            destination: if by_destination { Ip::from(ip).masked(&mask) } else { Ip::default() },
+            source_mask: if by_source { mask } else { Ip::default() },
+            timeout: vserver.session_timeout(),
+        }
+    };
+    let persistent = config.vservers().filter(|vserver| vserver.persistence != Persistence::None);
+    persistent.flat_map(|vserver| vserver.addresses().map(move |(ip, index)| (index, rules(vserver, ip)))).collect()
+}
+
+/// Whether the client's address says which service it had, and whether the one that it speaks to does.
+fn session_parts(vserver: &Vserver) -> [bool; 2] {
+    match vserver.persistence {
+        Persistence::None => [false, false],
+        Persistence::SourceIp => [true, false],
+        Persistence::DestIp => [false, true],
+        Persistence::SrcIpDestIp => [true, true],
+    }
 }
 
 fn put_interfaces(desired: &mut Desired, config: &Config, links: &[Link]) {
@@ -159,7 +190,7 @@ fn floating_macs(config: &Config, link: &Link) -> [[u8; 6]; 2] {
 /// The VIPs that vservers use.
 #[must_use]
 pub fn served(config: &Config) -> HashSet<IpAddr> {
-    config.vservers().map(|vserver| vserver.ip).collect()
+    config.vservers().flat_map(|vserver| vserver.addresses().map(|(ip, _)| ip)).collect()
 }
 
 /// Whether the host's own stack takes what comes to a floating address and no vserver takes: a SNIP, because the host itself
@@ -172,15 +203,28 @@ pub fn is_local(address: &crate::config::Address, served: &HashSet<IpAddr>) -> b
     }
 }
 
-/// The virtual servers of each VIP: one is up while any service bound to it takes packets.
+/// The virtual servers of each VIP: one is up while a service bound to it, or to its backup, takes packets of newcomers.
 fn standings(config: &Config, desired: &Desired) -> HashMap<IpAddr, Vec<Standing>> {
     let mut standings: HashMap<IpAddr, Vec<Standing>> = HashMap::new();
     for vserver in config.vservers() {
-        let up = vserver.enabled && config.bound(vserver).any(|(service, _)| desired.is_up(service.index));
+        let up = vserver.enabled && (is_up(config, vserver, desired) || stand_in(config, vserver, desired).is_some());
         let active = vserver.icmp_response == VserverResponse::Active;
-        standings.entry(vserver.ip).or_default().push(Standing { up, active });
+        for (ip, _) in vserver.addresses() {
+            standings.entry(ip).or_default().push(Standing { up, active });
+        }
     }
     standings
+}
+
+/// Whether a service bound to it takes packets of newcomers.
+fn is_up(config: &Config, vserver: &Vserver, desired: &Desired) -> bool {
+    config.bound(vserver).any(|(service, _)| desired.takes_newcomers(service.index))
+}
+
+/// The virtual server that stands in for one that is down.
+fn stand_in<'c>(config: &'c Config, vserver: &'c Vserver, desired: &Desired) -> Option<&'c Vserver> {
+    let down = !is_up(config, vserver, desired);
+    config.backups(vserver).find(|backup| down && backup.enabled && is_up(config, backup, desired))
 }
 
 /// A disabled address stays known, so that the host's stack does not answer for it, and is silent.
@@ -201,9 +245,11 @@ fn backend(
     links: &[Link],
     verdicts: &HashMap<String, Verdict>,
     next_hops: &NextHops,
+    leaving: &BTreeSet<String>,
 ) -> Backend {
     let verdict = verdicts.get(&service.name).copied().unwrap_or_default();
-    let up = service.enabled && (!is_watched(service) || verdict.is_usable());
+    let up = in_use(service, leaving) && (!is_watched(service, leaving) || verdict.is_usable());
+    let leaving = !service.enabled;
     let next_hop = next_hops.get(&service.ip).and_then(|hop| {
         let link = links.iter().find(|link| link.ifindex == hop.ifindex)?;
         let [v4_mac, v6_mac] = floating_macs(config, link);
@@ -213,7 +259,10 @@ fn backend(
     let (next_hop, mtu) = next_hop.unwrap_or_default();
     let bit = |set: bool, bit: u32| if set { bit } else { 0 };
     Backend {
-        flags: bit(up, backend_flags::UP) | bit(!service.use_source_ip, backend_flags::SNAT),
+        flags: bit(up, backend_flags::UP)
+            | bit(!service.use_source_ip, backend_flags::SNAT)
+            | bit(up && leaving, backend_flags::LEAVING),
+        flows_max: service.max_clients,
         mtu,
         addr: service.ip.into(),
         port: Be16::new(service.port),
@@ -239,37 +288,55 @@ fn sources(config: &Config, service: &Service, ports: SourcePorts) -> Vec<Snip> 
     chosen.into_iter().map(snip).collect()
 }
 
-fn desired_vserver(config: &Config, vserver: &Vserver) -> DesiredVserver {
-    let address_enabled = config.address(vserver.ip).is_some_and(|address| address.enabled);
+/// A virtual server at one of its addresses.
+fn desired_vserver(config: &Config, vserver: &Vserver, ip: IpAddr, desired: &Desired) -> DesiredVserver {
+    let address_enabled = config.address(ip).is_some_and(|address| address.enabled);
     let bit = |set: bool, bit: u32| if set { bit } else { 0 };
-    let members = config.bound(vserver).map(|(service, binding)| Member {
-        addr: service.ip.into(),
-        port: Be16::new(service.port),
-        protocol: protocol_number(service.protocol),
-        weight: binding.weight,
-        backend: service.index,
-    });
+    let serving = stand_in(config, vserver, desired).unwrap_or(vserver);
+    let others = std::iter::once(vserver).chain(config.backups(vserver)).filter(|other| other.name != serving.name);
+    let [by_source, by_destination] = session_parts(vserver);
+    let session_bits = vserver.session_bits() + if vserver.ip.is_ipv4() { 96 } else { 0 };
     DesiredVserver {
         key: ServiceKey {
-            addr: vserver.ip.into(),
+            addr: ip.into(),
             domain: UNTAGGED,
             port: Be16::new(vserver.port),
             protocol: u16::from(protocol_number(vserver.protocol)),
         },
         flags: bit(!vserver.enabled || !address_enabled, vserver_flags::DOWN)
             | bit(vserver.sessionless, vserver_flags::HASH_ONLY)
-            | bit(vserver.flow_log, vserver_flags::LOGGED),
+            | bit(vserver.flow_log, vserver_flags::LOGGED)
+            | bit(vserver.method == LbMethod::RoundRobin, vserver_flags::IN_TURN)
+            | bit(vserver.method == LbMethod::LeastConnection, vserver_flags::LEAST)
+            | bit(by_source, vserver_flags::PERSIST_SOURCE)
+            | bit(by_destination, vserver_flags::PERSIST_DESTINATION),
         mode: match vserver.mode {
             Mode::Ip => mode::NAT,
             Mode::Mac => mode::MAC,
             Mode::IpTunnel => mode::TUNNEL,
         },
         hash: match vserver.method {
-            LbMethod::SrcIpSrcPortHash => hash_kind::SOURCE_PORT,
+            LbMethod::SrcIpSrcPortHash | LbMethod::RoundRobin | LbMethod::LeastConnection => hash_kind::SOURCE_PORT,
             LbMethod::SourceIpHash => hash_kind::SOURCE,
+            LbMethod::DestinationIpHash => hash_kind::DESTINATION,
+            LbMethod::SrcIpDestIpHash => hash_kind::SOURCE_DESTINATION,
         },
-        members: members.collect(),
+        session_mask: if by_source || by_destination { Ip::mask(session_bits) } else { Ip::default() },
+        sessions: vserver.index,
+        members: members(config, serving),
+        others: others.flat_map(|other| members(config, other)).collect(),
     }
+}
+
+fn members(config: &Config, vserver: &Vserver) -> Vec<Member> {
+    let member = |(service, binding): (&Service, &Binding)| Member {
+        addr: service.ip.into(),
+        port: Be16::new(service.port),
+        protocol: protocol_number(service.protocol),
+        weight: binding.weight,
+        backend: service.index,
+    };
+    config.bound(vserver).map(member).collect()
 }
 
 fn protocol_number(protocol: Protocol) -> u8 {
@@ -279,8 +346,13 @@ fn protocol_number(protocol: Protocol) -> u8 {
     }
 }
 
-fn is_watched(service: &Service) -> bool {
-    service.enabled && service.health_monitor && service.protocol == Protocol::Tcp
+/// Whether it has connections: those that it gets, or those that go on while it leaves.
+fn in_use(service: &Service, leaving: &BTreeSet<String>) -> bool {
+    service.enabled || leaving.contains(&service.name)
+}
+
+fn is_watched(service: &Service, leaving: &BTreeSet<String>) -> bool {
+    in_use(service, leaving) && service.health_monitor && service.protocol == Protocol::Tcp
 }
 
 fn target(service: &Service) -> Target {

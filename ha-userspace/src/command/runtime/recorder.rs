@@ -8,10 +8,10 @@ use std::rc::Rc;
 
 use super::{
     AlarmStatus, Health, InterfaceState, LimitsStatus, NodeStatus, Outcome, OwnStatus, PairStatus, Runtime, Search,
-    ServiceState,
+    ServiceLoad, ServiceState, SessionStatus,
 };
 use crate::command::CommandError;
-use crate::config::{Change, Config, SavedForm, Touched};
+use crate::config::{Change, Config, SavedForm, Service, Touched, Vserver};
 use crate::connections::{Found, Query};
 use crate::datapath::{LimitedTable, Limits, Pool, Ring};
 use crate::net::link::Traffic;
@@ -81,6 +81,25 @@ impl Runtime for Recorder {
         };
         let since = Some(std::time::Duration::from_millis(201_430));
         ServiceState { health, since, probes: 42, failed: 2, last_response: Some(last_response.into()) }
+    }
+
+    /// Whoever may still have connections has three.
+    fn service_load(&self, service: &Service) -> ServiceLoad {
+        let leaving = service.drain.is_some();
+        let left = service.drain.and_then(|drain| drain.delay);
+        ServiceLoad { open: if service.enabled || leaving { 3 } else { 0 }, peak: 7, leaving, left }
+    }
+
+    /// Two for each.
+    fn sessions(&self, _: &Config, vservers: &[&Vserver]) -> Result<Vec<SessionStatus>, CommandError> {
+        let session = |vserver: &&Vserver, last: u8, service: Option<&str>| SessionStatus {
+            vserver: vserver.name.clone(),
+            source: Some([10, 7, 0, last].into()),
+            destination: None,
+            service: service.map(str::to_owned),
+            left: std::time::Duration::from_secs(77),
+        };
+        Ok(vservers.iter().flat_map(|vserver| [session(vserver, 1, Some("s1")), session(vserver, 2, None)]).collect())
     }
 
     /// Only `eth0` exists.

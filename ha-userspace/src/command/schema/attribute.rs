@@ -19,6 +19,10 @@ pub enum Place {
     NamedKey,
     /// By position in `show` alone: how much of the thing.
     View,
+    /// By position in `disable` alone, and may be left out: how long it may take.
+    Leave,
+    /// As `-name value` in `disable` alone.
+    LeaveFlag,
     /// Nowhere: verbs of its own set it (`enable`, `disable`).
     Verb,
 }
@@ -125,6 +129,16 @@ pub(super) const fn named_key(name: &'static str, rest: &'static str, kind: Kind
 /// A word that `show` takes.
 pub(super) const fn view(name: &'static str, rest: &'static str, kind: Kind) -> Attribute {
     attribute(name, rest, Place::View, kind)
+}
+
+/// A word that `disable` takes.
+pub(super) const fn leave(name: &'static str, rest: &'static str, kind: Kind) -> Attribute {
+    attribute(name, rest, Place::Leave, kind)
+}
+
+/// A flag that `disable` takes.
+pub(super) const fn leave_flag(name: &'static str, rest: &'static str, kind: Kind) -> Attribute {
+    attribute(name, rest, Place::LeaveFlag, kind)
 }
 
 /// An attribute that `enable` and `disable` set.

@@ -44,6 +44,8 @@ pub enum Kind {
     Switch(Style),
     /// An IPv4 or IPv6 address.
     Ip,
+    /// One or more addresses, each a word.
+    Ips,
     /// An IPv4 address.
     Ipv4,
     /// An address, or `*` for any.
@@ -105,6 +107,7 @@ impl Kind {
             Kind::Word(words) => words.iter().find(|word| is_word(word, text)).map(|word| Value::Word(word)),
             Kind::Switch(style) => style.words().iter().position(|word| is_word(word, text)).map(|at| Value::Switch(at == 0)),
             Kind::Ip => text.parse().ok().map(Value::Ip),
+            Kind::Ips => text.parse().ok().map(|ip: IpAddr| Value::List(vec![ip.to_string()])),
             Kind::Ipv4 => text.parse().ok().map(|ip| Value::Ip(IpAddr::V4(ip))),
             Kind::IpOrStar if text == "*" => Some(Value::Star),
             Kind::IpOrStar => text.parse().ok().map(Value::Ip),
@@ -151,7 +154,7 @@ impl Kind {
             }
             Kind::Word(words) => format!("allowed are {}", words.join(", ")),
             Kind::Switch(style) => format!("allowed are {}", style.words().join(", ")),
-            Kind::Ip => "an IPv4 or IPv6 address is needed".into(),
+            Kind::Ip | Kind::Ips => "an IPv4 or IPv6 address is needed".into(),
             Kind::Ipv4 => "an IPv4 address is needed".into(),
             Kind::IpOrStar => "an IPv4 or IPv6 address is needed, or * for the node's own".into(),
             Kind::Endpoint { words, port } => {
@@ -228,6 +231,7 @@ impl Kind {
             Kind::Word(words) => format!("({})", words.join(" | ")),
             Kind::Switch(style) => format!("({})", style.words().join(" | ")),
             Kind::Ip | Kind::Ipv4 => "<ip>".into(),
+            Kind::Ips => "<ip> ...".into(),
             Kind::IpOrStar => "<ip | *>".into(),
             Kind::Endpoint { words, .. } => format!("<ip[:port] | {}>", words.join(" | ")),
             Kind::Mask => "<netmask>".into(),

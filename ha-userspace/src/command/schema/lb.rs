@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::attribute::{flag, key, position};
+use super::attribute::{flag, key, leave, leave_flag, optional_key, position};
 use super::{Entity, Kind, Refused, Scope, Style, Verb};
 use crate::command::span::Unit;
-use crate::command::words::{ConnFailover, LbMethod, Mode, Protocol, VserverResponse};
+use crate::command::words::{ConnFailover, LbMethod, Mode, Persistence, Protocol, VserverResponse};
 
 const SWITCH: Kind = Kind::Switch(Style::Enabled);
 const YES_NO: Kind = Kind::Switch(Style::Yes);
@@ -48,13 +48,9 @@ const OTHER_TYPES: &[Refused] = &[Refused {
 
 const OTHER_METHODS: &[Refused] = &[Refused {
     words: &[
-        "ROUNDROBIN",
-        "LEASTCONNECTION",
         "LEASTRESPONSETIME",
         "URLHASH",
         "DOMAINHASH",
-        "DESTINATIONIPHASH",
-        "SRCIPDESTIPHASH",
         "LEASTBANDWIDTH",
         "LEASTPACKETS",
         "TOKEN",
@@ -66,8 +62,24 @@ const OTHER_METHODS: &[Refused] = &[Refused {
         "STATICPROXIMITY",
         "USER_TOKEN",
     ],
-    why: "a method is needed by which both nodes choose alike without asking each other: use SRCIPSRCPORTHASH (spreads connections) or \
-          SOURCEIPHASH (keeps a client on one service)",
+    why: "this method needs what a layer 4 load balancer does not know; allowed are SRCIPSRCPORTHASH, SOURCEIPHASH, DESTINATIONIPHASH, \
+          SRCIPDESTIPHASH, ROUNDROBIN, LEASTCONNECTION",
+}];
+
+const OTHER_PERSISTENCE: &[Refused] = &[Refused {
+    words: &[
+        "COOKIEINSERT",
+        "SSLSESSION",
+        "RULE",
+        "URLPASSIVE",
+        "CUSTOMSERVERID",
+        "CALLID",
+        "RTSPSID",
+        "DIAMETER",
+        "FIXSESSION",
+        "USERSESSION",
+    ],
+    why: "this is a layer 4 load balancer, which knows clients by their addresses: use SOURCEIP, DESTIP, SRCIPDESTIP or NONE",
 }];
 
 const OTHER_MODES: &[Refused] =
@@ -110,6 +122,22 @@ pub static VSERVER: Entity = Entity {
         flag("icmpVsrResponse", "icmpvsrresponse", Kind::Word(VserverResponse::WORDS)).or("PASSIVE").help(
             "at a VIP with -icmpResponse VSVR_CNTRLD: ACTIVE if echo requests shall be answered only while this one is up",
         ),
+        flag("persistenceType", "persistencetype", Kind::Word(Persistence::WORDS))
+            .or("NONE")
+            .refusing(OTHER_PERSISTENCE)
+            .help("which clients stay with the service that they had before"),
+        flag("timeout", "timeout", Kind::Number { min: 2, max: 1_440 })
+            .or("2")
+            .help("minutes without a connection after which a client may get another service"),
+        flag("persistMask", "persistmask", Kind::Mask)
+            .or("255.255.255.255")
+            .help("clients whose IPv4 addresses are equal under it stay together"),
+        flag("v6persistmasklen", "v6persistmasklen", Kind::Number { min: 1, max: 128 })
+            .or("128")
+            .help("clients whose IPv6 addresses have so many bits in common stay together"),
+        flag("backupVServer", "backupvserver", Kind::Name)
+            .help("the virtual server whose services take the clients while none of its own is up"),
+        flag("ipset", "ipset", Kind::Name).help("further addresses that it serves"),
     ],
 };
 
@@ -126,6 +154,8 @@ pub static SERVICE: Entity = Entity {
         position("IP", "ipaddress", Kind::Ip).help("the backend's address"),
         position("serviceType", "servicetype", Kind::Word(Protocol::WORDS)).refusing(OTHER_TYPES).help("its protocol"),
         position("port", "port", Kind::Port).help("the backend's port"),
+        leave("delay", "delay", Kind::Span { unit: Unit::Seconds, min: Duration::ZERO, max: Duration::from_secs(31_536_000) })
+            .help("how long the connections that it has may go on; not at all if not given"),
         flag("usip", "usip", YES_NO).or("NO").help("whether the backend sees the client's address"),
         flag("useproxyport", "useproxyport", YES_NO)
             .or("NO")
@@ -135,7 +165,22 @@ pub static SERVICE: Entity = Entity {
         flag("svrTimeout", "svrtimeout", IDLE)
             .help("idle time after which a connection with it is forgotten, if shorter than the virtual server's -cltTimeout"),
         flag("state", "state", SWITCH).or("ENABLED").help("whether it is in use"),
+        leave_flag("graceFul", "graceful", YES_NO).or("NO").help("let them go on until the last one has ended"),
+        flag("maxClient", "maxclient", Kind::Number { min: 0, max: 4_294_967_294 })
+            .or("0")
+            .help("connections that it takes at once; 0: any number"),
     ],
+};
+
+/// `show|clear lb persistentSessions`.
+pub static SESSIONS: Entity = Entity {
+    group: "lb",
+    word: "persistentSessions",
+    noun: "persistent session",
+    rest: "lbpersistentsessions",
+    verbs: &[Verb::Show, Verb::Clear],
+    scope: Scope::Node,
+    attributes: &[optional_key("vServer", "vserver", Kind::Name).help("the virtual server; all if not given")],
 };
 
 /// `bind|unbind lb vserver`.

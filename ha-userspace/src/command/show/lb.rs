@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::Shown;
 use super::text::{days_long, enabled, socket, yes};
-use crate::command::runtime::{Health, Runtime, ServiceState};
-use crate::command::words::ConnFailover;
+use crate::command::runtime::{Health, Runtime, ServiceLoad, ServiceState};
+use crate::command::words::{ConnFailover, Persistence};
 use crate::command::{Command, CommandError};
 use crate::config::{Binding, Config, Record, Service, Vserver};
 
@@ -23,11 +23,11 @@ pub fn vservers(command: &Command, config: &Config, runtime: &impl Runtime) -> S
     for (at, vserver) in found.iter().enumerate() {
         let bound: Vec<Bound<'_>> =
             config.bound(vserver).map(|(service, binding)| (service, binding, state(service, runtime))).collect();
-        text += &block(at + 1, vserver, &bound);
+        text += &block(at + 1, vserver, &bound, effective(config, vserver, &bound, runtime));
         if wanted.is_some() {
             text += &members(&bound);
         }
-        rows.push(row(vserver, &bound));
+        rows.push(row(vserver, &bound, effective(config, vserver, &bound, runtime)));
     }
     Ok((text, Value::Array(rows)))
 }
@@ -35,7 +35,12 @@ pub fn vservers(command: &Command, config: &Config, runtime: &impl Runtime) -> S
 /// What the monitor says, unless the operator has the last word.
 fn state(service: &Service, runtime: &impl Runtime) -> ServiceState {
     let state = runtime.service_state(&service.name);
-    if service.enabled { state } else { ServiceState { health: Health::OutOfService, ..state } }
+    let health = match service.enabled {
+        true => state.health,
+        false if runtime.service_load(service).leaving => Health::GoingOutOfService,
+        false => Health::OutOfService,
+    };
+    ServiceState { health, ..state }
 }
 
 /// A virtual server is up as long as one bound service is.
@@ -47,22 +52,43 @@ fn health(vserver: &Vserver, bound: &[Bound<'_>]) -> Health {
     }
 }
 
+/// The same, or that of its backup while it is down.
+fn effective(config: &Config, vserver: &Vserver, bound: &[Bound<'_>], runtime: &impl Runtime) -> Health {
+    let own = health(vserver, bound);
+    let is_up = |backup: &Vserver| {
+        backup.enabled && config.bound(backup).any(|(service, _)| state(service, runtime).health == Health::Up)
+    };
+    if own == Health::Down && config.backups(vserver).any(is_up) { Health::Up } else { own }
+}
+
 fn active(bound: &[Bound<'_>]) -> usize {
     bound.iter().filter(|(_, _, state)| state.health == Health::Up).count()
 }
 
-fn block(number: usize, vserver: &Vserver, bound: &[Bound<'_>]) -> String {
+fn block(number: usize, vserver: &Vserver, bound: &[Bound<'_>], effective: Health) -> String {
     let (name, protocol) = (&vserver.name, vserver.protocol);
     let mut text = format!("{number})\t{name} ({}) - {protocol}\tType: ADDRESS\n", socket(vserver.ip, vserver.port));
     let mut line = |label: &str, value: &str| text += &format!("\t{label} {value}\n");
     let state = health(vserver, bound).word();
     line("State:", state);
-    line("Effective State:", state);
+    line("Effective State:", effective.word());
     line("Client Idle Timeout:", &format!("{} sec", vserver.idle_timeout().as_secs_f64()));
     line("No. of Bound Services : ", &format!("{} (Total)\t {} (Active)", bound.len(), active(bound)));
     line("Configured Method:", vserver.method.word());
     line("Mode:", vserver.mode.word());
-    line("Persistence:", "NONE");
+    match vserver.persistence {
+        Persistence::None => line("Persistence:", "NONE"),
+        kind => {
+            let minutes = vserver.session_minutes;
+            line("Persistence:", &format!("{kind}\tPersistence Timeout: {minutes} min\tMask: {} bits", vserver.session_bits()));
+        }
+    }
+    if let Some(backup) = &vserver.backup {
+        line("Backup:", backup);
+    }
+    if let Some(set) = &vserver.ipset {
+        line("IPSet:", set);
+    }
     line("Sessionless:", enabled(vserver.sessionless));
     line("Connection Failover:", conn_failover(vserver));
     line("Flow log:", enabled(vserver.flow_log));
@@ -92,12 +118,12 @@ fn members(bound: &[Bound<'_>]) -> String {
     bound.iter().enumerate().map(line).collect()
 }
 
-fn row(vserver: &Vserver, bound: &[Bound<'_>]) -> Value {
+fn row(vserver: &Vserver, bound: &[Bound<'_>], effective: Health) -> Value {
     let state = health(vserver, bound);
     let mut row = Value::Object(vserver.json());
     row["clttimeout"] = crate::command::span::json(vserver.idle_timeout(), crate::command::span::Unit::Seconds);
     row["curstate"] = json!(state);
-    row["effectivestate"] = json!(state);
+    row["effectivestate"] = json!(effective);
     row["totalservices"] = bound.len().into();
     row["activeservices"] = active(bound).into();
     let member = |(service, binding, state): &Bound<'_>| {
@@ -119,12 +145,17 @@ pub fn services(command: &Command, config: &Config, runtime: &impl Runtime) -> S
         return Err(CommandError::missing("name", name, "show service lists the services"));
     }
     let states: Vec<ServiceState> = found.iter().map(|service| state(service, runtime)).collect();
-    let text =
-        found.iter().zip(&states).enumerate().map(|(at, (service, state))| service_block(at + 1, service, state)).collect();
-    Ok((text, found.iter().zip(&states).map(|(service, state)| service_row(service, state)).collect()))
+    let text = found
+        .iter()
+        .zip(&states)
+        .enumerate()
+        .map(|(at, (service, state))| service_block(at + 1, service, state, &runtime.service_load(service)))
+        .collect();
+    let row = |(service, state): (&&Service, &ServiceState)| service_row(service, state, &runtime.service_load(service));
+    Ok((text, found.iter().zip(&states).map(row).collect()))
 }
 
-fn service_block(number: usize, service: &Service, state: &ServiceState) -> String {
+fn service_block(number: usize, service: &Service, state: &ServiceState, load: &ServiceLoad) -> String {
     let (name, protocol) = (&service.name, service.protocol);
     let mut text = format!("{number})\t{name} ({}) - {protocol}\n", socket(service.ip, service.port));
     let mut line = |label: &str, value: &str| text += &format!("\t{label} {value}\n");
@@ -132,6 +163,12 @@ fn service_block(number: usize, service: &Service, state: &ServiceState) -> Stri
     if let Some(since) = state.since {
         line("Time since last state change:", &days_long(since));
     }
+    if load.leaving {
+        let left = load.left.map_or("when the last connection ends".to_owned(), |left| format!("in {} secs", left.as_secs()));
+        line("Out of service:", &left);
+    }
+    let most = if service.max_clients == 0 { "no limit".to_owned() } else { format!("Max Conn: {}", service.max_clients) };
+    line("Connections:", &format!("{}\tPeak: {}\t{most}", load.open, load.peak));
     line("Use Source IP:", yes(service.use_source_ip));
     line("Use Proxy Port:", yes(service.use_proxy_port));
     line("Health monitoring:", yes(service.health_monitor));
@@ -142,9 +179,12 @@ fn service_block(number: usize, service: &Service, state: &ServiceState) -> Stri
     text
 }
 
-fn service_row(service: &Service, state: &ServiceState) -> Value {
+fn service_row(service: &Service, state: &ServiceState, load: &ServiceLoad) -> Value {
     let mut row = Value::Object(service.json());
     row["svrstate"] = json!(state.health);
+    row["cursrvrconnections"] = load.open.into();
+    row["peakconnections"] = load.peak.into();
+    row["outofserviceinsec"] = json!(load.left.map(|left| left.as_secs()));
     row["probes"] = state.probes.into();
     row["failedprobes"] = state.failed.into();
     row["lastresponse"] = json!(state.last_response);

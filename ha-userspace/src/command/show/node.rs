@@ -52,7 +52,7 @@ pub fn addresses(command: &Command, config: &Config) -> Shown {
         rows.push(json!({"ipaddress": ip, "netmask": netmask, "type": "NSIP", "arp": "ENABLED", "icmp": "ENABLED", "state": "ENABLED"}));
     }
     for address in addresses {
-        let serves = config.vservers().any(|vserver| vserver.ip == address.ip);
+        let serves = config.vservers().any(|vserver| vserver.addresses().any(|(ip, _)| ip == address.ip));
         let text = match address.ip {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("{ip}/{}", address.prefix_len),

@@ -35,6 +35,7 @@ const NODE: &str = "
     set ns rpcNode 192.0.2.11 -password secret
     set ha hook -syslog 192.0.2.5 -program /usr/local/bin/notify -webhook https://hooks.example/T0/secret
     add ns ip 10.1.0.100 255.255.255.255 -type VIP
+    add ns ip 10.1.0.101 255.255.255.255 -type VIP
     add ns ip 10.2.0.1 255.255.255.0 -arp DISABLED
     add ns ip6 2001:db8::1/128 -type VIP -vrID6 60
     add lb vserver web TCP 10.1.0.100 80
@@ -42,6 +43,12 @@ const NODE: &str = "
     add service s1 10.2.0.11 TCP 8080 -usip YES
     add service s2d 10.2.0.12 TCP 8080 -usip YES
     add service s3 10.2.0.13 TCP 8080 -usip YES -healthMonitor NO -state DISABLED
+    add service s4d 10.2.0.14 TCP 8080 -usip YES -maxClient 50
+    disable service s4d 300
+    add ipset more
+    bind ipset more 10.1.0.101
+    add lb vserver wlate TCP 10.1.0.100 81 -lbMethod ROUNDROBIN -persistenceType SOURCEIP -persistMask 255.255.255.0 -ipset more -backupVServer web
+    bind lb vserver wlate s2d
     bind lb vserver web s1
     bind lb vserver web s2d -weight 5
     bind lb vserver web s3
@@ -181,6 +188,8 @@ fn shows_print_the_public_layout_and_json_the_tables_keys() {
         ("show lb vserver", "vservers"),
         ("show lb vserver web", "vserver"),
         ("show service", "service"),
+        ("show ipset", "ipset"),
+        ("show lb persistentSessions web", "sessions"),
         ("show vrid", "vrid"),
         ("show vrid6 60", "vrid6"),
         ("show L2Param", "l2_param"),

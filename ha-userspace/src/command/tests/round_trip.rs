@@ -19,6 +19,9 @@ fn value(kind: Kind) -> BoxedStrategy<Value> {
         Kind::Word(words) => select(words).prop_map(Value::Word).boxed(),
         Kind::Switch(_) => any::<bool>().prop_map(Value::Switch).boxed(),
         Kind::Ip => any::<std::net::IpAddr>().prop_map(Value::Ip).boxed(),
+        Kind::Ips => prop::collection::btree_set(any::<std::net::IpAddr>(), 1..4)
+            .prop_map(|ips| Value::List(ips.iter().map(ToString::to_string).collect()))
+            .boxed(),
         Kind::Ipv4 => any::<std::net::Ipv4Addr>().prop_map(|ip| Value::Ip(ip.into())).boxed(),
         Kind::IpOrStar => prop_oneof![Just(Value::Star), any::<std::net::IpAddr>().prop_map(Value::Ip)].boxed(),
         Kind::Endpoint { words, .. } => prop_oneof![
@@ -63,7 +66,7 @@ fn value(kind: Kind) -> BoxedStrategy<Value> {
 
 fn arg(verb: Verb, attribute: &'static Attribute) -> BoxedStrategy<Option<Arg>> {
     let printed = matches!(verb, Verb::Show | Verb::Stat);
-    let optional = attribute.place == Place::Flag || attribute.place == Place::OptionalKey || printed;
+    let optional = matches!(attribute.place, Place::Flag | Place::OptionalKey | Place::Leave | Place::LeaveFlag) || printed;
     let given = if verb == Verb::Unset && attribute.place == Place::Flag {
         Just(None).boxed()
     } else {

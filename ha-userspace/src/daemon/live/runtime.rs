@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::ready;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ha_common::abi::{Reason, node_flags};
 use ha_common::ha::event::{Refusal, RoleName};
@@ -16,9 +17,10 @@ use tracing::warn;
 use super::{Live, refused, settings};
 use crate::command::CommandError;
 use crate::command::runtime::{
-    AlarmStatus, Health, InterfaceState, LimitsStatus, Outcome, PairStatus, Runtime, Search, ServiceState,
+    AlarmStatus, Health, InterfaceState, LimitsStatus, Outcome, PairStatus, Runtime, Search, ServiceLoad, ServiceState,
+    SessionStatus,
 };
-use crate::config::{Change, Config, Limits, SavedForm, Touched};
+use crate::config::{Change, Config, Limits, SavedForm, Service, Touched, Vserver};
 use crate::connections::{self, Fronts, Query};
 use crate::daemon::floating::homes;
 use crate::daemon::status;
@@ -60,6 +62,7 @@ impl Runtime for Live {
         self.project(config, &links)?;
         self.watch_services(config);
         self.timeouts.send_replace(datapath::idle_timeouts(config));
+        self.datapath.set_session_rules(datapath::session_rules(config));
         self.status = Some(config.ha().status);
         self.commits += 1;
         let shared = self.datapath.shared();
@@ -105,6 +108,20 @@ impl Runtime for Live {
             failed: stats.failed,
             last_response: stats.last_response,
         }
+    }
+
+    fn service_load(&self, service: &Service) -> ServiceLoad {
+        let flows = self.datapath.flows_of(service.index);
+        let (leaving, left) = self.leavers.status(&service.name, Instant::now());
+        ServiceLoad { open: flows.open, peak: flows.peak, leaving, left }
+    }
+
+    fn sessions(&self, config: &Config, vservers: &[&Vserver]) -> Result<Vec<SessionStatus>, CommandError> {
+        self.list_sessions(config, vservers).map_err(refused)
+    }
+
+    fn clear_sessions(&mut self, vservers: &[&Vserver]) -> Result<(), CommandError> {
+        self.forget_sessions(vservers).map_err(refused)
     }
 
     fn interface_state(&self, name: &str) -> Option<InterfaceState> {

@@ -1,6 +1,6 @@
 use std::net::Ipv4Addr;
 
-use ha_common::abi::{AMBIGUOUS, NO_BACKEND, address_flags, mode};
+use ha_common::abi::{AMBIGUOUS, Ip, NO_BACKEND, address_flags, mode};
 use ha_common::wire::Be16;
 use proptest::prelude::*;
 
@@ -21,7 +21,16 @@ fn backend(n: u32, up: bool) -> Backend {
 fn vserver(n: u32, mode: u8, members: &[u32]) -> DesiredVserver {
     let member = |&n: &u32| Member { addr: ip(10, n), port: Be16::new(80), protocol: 6, weight: 1, backend: n };
     let key = ServiceKey { addr: ip(192, n), domain: 0, port: Be16::new(80), protocol: 6 };
-    DesiredVserver { key, flags: 0, mode, hash: 0, members: members.iter().map(member).collect() }
+    DesiredVserver {
+        key,
+        flags: 0,
+        mode,
+        hash: 0,
+        session_mask: Ip::default(),
+        sessions: n,
+        members: members.iter().map(member).collect(),
+        others: Vec::new(),
+    }
 }
 
 /// Vservers as (index, members), all in NAT mode and with an address, and backends as (index, up).
@@ -53,7 +62,7 @@ impl Kernel {
     fn carry_out(&mut self, writes: &[Write]) {
         for write in writes {
             if let Write::Ring(ring, content) = write {
-                for (_, used) in self.rings_in_use() {
+                for (_, used) in self.places_in_use() {
                     let apart = ring.base() + ring.len() <= used.base() || used.base() + used.len() <= ring.base();
                     assert!(apart, "{ring:?} is written over {used:?}, which a packet may be reading");
                 }
@@ -75,6 +84,15 @@ impl Kernel {
         rings
     }
 
+    /// Rings, and lists of choices, that a packet may be reading.
+    fn places_in_use(&self) -> Vec<(u32, Ring)> {
+        let mut rings = self.rings_in_use();
+        for (&index, vserver) in &self.present.vservers {
+            rings.extend(place_of(vserver.choices).map(|place| (index, place)));
+        }
+        rings
+    }
+
     fn slots(&self, ring: Ring) -> Vec<u32> {
         self.slots[ring.base() as usize..][..ring.len() as usize].to_vec()
     }
@@ -92,6 +110,13 @@ impl Kernel {
                 // A backend that was removed altogether may still be in a previous ring: a zero record, which is down.
                 let previous = self.present.vservers[&index].ring != ring;
                 assert!(there || previous || !reachable, "slot of vserver {index} leads to {slot} after {after:?}");
+            }
+        }
+        for vserver in self.present.vservers.values() {
+            let choices = vserver.choices;
+            for slot in choices.base()..choices.base() + choices.count() {
+                let backend = Choice::of(self.slots[slot as usize]).backend();
+                assert!(self.present.backends.contains_key(&backend), "a choice leads to {backend} after {after:?}");
             }
         }
         for owner in self.present.owners.values() {
@@ -285,4 +310,72 @@ fn vrids_are_written_once_and_taken_back() {
     assert_eq!(planner.plan(NOW, &wanted).unwrap(), []);
     wanted.vrids = [(9, 3)].into();
     assert_eq!(planner.plan(NOW, &wanted).unwrap(), [Write::Vrid(7, 0), Write::Vrid(9, 3)]);
+}
+
+/// The same with a method that looks at a list.
+fn counted(flag: u32, members: &[u32], backends: &[(u32, bool)]) -> Desired {
+    let mut desired = desired(&[(0, members)], backends);
+    desired.vservers.get_mut(&0).unwrap().flags = flag;
+    desired
+}
+
+fn choices(rig: &Rig) -> Vec<(u32, u32)> {
+    let choices = rig.kernel.present.vservers[&0].choices;
+    let list = &rig.kernel.slots[choices.base() as usize..][..choices.count() as usize];
+    list.iter().map(|slot| (Choice::of(*slot).backend(), Choice::of(*slot).weight())).collect()
+}
+
+#[test]
+fn a_list_of_choices_holds_who_is_up_and_is_given_back_with_its_method() {
+    let mut rig = Rig::new();
+    let mut state = counted(vserver_flags::LEAST, &[1, 2, 3], &[(1, true), (2, true), (3, true)]);
+    rig.reach(NOW, &desired(&[(0, &[1, 2, 3])], &[(1, true), (2, true), (3, true)]));
+    let without = rig.planner.ring_usage();
+    rig.reach(NOW, &state);
+    assert_eq!(choices(&rig), [(1, 1), (2, 1), (3, 1)]);
+    assert!(rig.kernel.present.vservers[&0].flags & vserver_flags::EXCEPTIONS != 0);
+    state.backends.insert(2, backend(2, false));
+    state.backends.get_mut(&3).unwrap().flags |= backend_flags::LEAVING;
+    rig.reach(NOW, &state);
+    assert_eq!(choices(&rig), [(1, 1)], "who is down or leaves is not in it");
+    state.backends.insert(1, backend(1, false));
+    rig.reach(NOW, &state);
+    assert_eq!(choices(&rig), []);
+    state.backends.insert(1, backend(1, true));
+    state.vservers.get_mut(&0).unwrap().flags = vserver_flags::IN_TURN;
+    state.vservers.get_mut(&0).unwrap().members[0].weight = 3;
+    rig.reach(NOW, &state);
+    assert_eq!(choices(&rig), [(1, 3)], "alone, its weight makes no round longer");
+    let later = NOW + Duration::from_secs(300);
+    rig.reach(later, &desired(&[(0, &[1, 2, 3])], &[(1, true), (2, true), (3, true)]));
+    let later = later + Duration::from_secs(300);
+    rig.reach(later, &desired(&[(0, &[1, 2, 3])], &[(1, true), (2, true), (3, true)]));
+    // What has rested long enough is taken away when somebody needs room.
+    rig.planner.pool.take(later + Duration::from_secs(1), &vec![7; 4].into()).unwrap();
+    assert_eq!(rig.planner.ring_usage(), (without.0 + 4, without.1), "nothing else is left");
+}
+
+#[test]
+fn a_restart_finds_lists_of_choices_where_they_are() {
+    let mut rig = Rig::new();
+    let state = counted(vserver_flags::IN_TURN, &[1, 2, 3], &[(1, true), (2, true), (3, true)]);
+    rig.reach(NOW, &state);
+    let usage = rig.planner.ring_usage();
+    rig.restart(NOW);
+    assert_eq!(rig.reach(NOW, &state), []);
+    assert_eq!(rig.planner.ring_usage(), usage);
+    rig.reach(NOW, &desired(&[], &[]));
+    assert_eq!(rig.kernel.present, Present::default());
+}
+
+#[test]
+fn a_backend_with_a_limit_or_that_leaves_makes_its_vserver_look_for_exceptions() {
+    let mut rig = Rig::new();
+    let excepts = |rig: &Rig| rig.kernel.present.vservers[&0].flags & vserver_flags::EXCEPTIONS != 0;
+    let mut state = desired(&[(0, &[1, 2])], &[(1, true), (2, true)]);
+    rig.reach(NOW, &state);
+    assert!(!excepts(&rig));
+    state.backends.get_mut(&2).unwrap().flows_max = 5;
+    rig.reach(NOW, &state);
+    assert!(excepts(&rig));
 }

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::time::Duration;
 
 use crate::config::{Indices, load_text};
 use crate::net::neighbour;
@@ -47,7 +48,7 @@ fn links() -> Vec<Link> {
 }
 
 fn plain(config: &Config) -> Desired {
-    project(config, &links(), &[], &HashMap::new(), &NextHops::new(), PORTS)
+    project(config, &links(), &[], &HashMap::new(), &NextHops::new(), PORTS, &BTreeSet::new())
 }
 
 fn address(desired: &Desired, text: &str) -> u32 {
@@ -70,7 +71,7 @@ fn interfaces_are_numbered_by_name_and_only_pure_ha_links_carry_strays() {
 fn a_members_frames_are_the_bonds() {
     let member = |name, ifindex, bond| Link { bond: Some(bond), ..link(name, ifindex) };
     let present = [links(), vec![member("eth0", 8, 2), member("eth1", 9, 2), member("eth2", 10, 1)]].concat();
-    let desired = project(&config(""), &present, &[], &HashMap::new(), &NextHops::new(), PORTS);
+    let desired = project(&config(""), &present, &[], &HashMap::new(), &NextHops::new(), PORTS, &BTreeSet::new());
     assert!(desired.has_bonds());
     assert_eq!([desired.interfaces[&8], desired.interfaces[&9]], [desired.interfaces[&2]; 2]);
     assert!(!desired.interfaces.contains_key(&10), "a bond that the configuration does not name is left alone");
@@ -80,7 +81,7 @@ fn a_members_frames_are_the_bonds() {
 #[test]
 fn an_interface_that_is_missing_keeps_its_number() {
     let present: Vec<Link> = links().into_iter().filter(|link| link.name != "client0").collect();
-    let desired = project(&config(""), &present, &[], &HashMap::new(), &NextHops::new(), PORTS);
+    let desired = project(&config(""), &present, &[], &HashMap::new(), &NextHops::new(), PORTS, &BTreeSet::new());
     assert_eq!(desired.legs[..3], [5, 0, 3]);
 }
 
@@ -117,18 +118,18 @@ fn vserver_has_key_method_and_weighted_members() {
 fn services_are_up_unless_a_monitor_says_otherwise() {
     let config = config("disable service d1\n");
     let verdicts = [("s1", Verdict::Down), ("s2", Verdict::Down)].map(|(name, verdict)| (name.to_owned(), verdict));
-    let desired = project(&config, &links(), &[], &verdicts.into(), &NextHops::new(), PORTS);
+    let desired = project(&config, &links(), &[], &verdicts.into(), &NextHops::new(), PORTS, &BTreeSet::new());
     let up = |name: &str| desired.is_up(config.service(name).unwrap().index);
     assert_eq!(["s1", "s2", "d1"].map(up), [false, true, false], "s2 has no monitor, d1 is disabled");
     assert!(plain(&config).is_up(config.service("s1").unwrap().index), "nobody has asked yet");
-    assert_eq!(targets(&config).keys().collect::<Vec<_>>(), ["s1"]);
+    assert_eq!(targets(&config, &BTreeSet::new()).keys().collect::<Vec<_>>(), ["s1"]);
 }
 
 #[test]
 fn a_backend_is_reached_by_the_neighbours_mac_from_the_interfaces_own() {
     let config = config("");
     let hops = NextHops::from([("10.2.0.11".parse().unwrap(), neighbour::NextHop { ifindex: 3, mac: [6; 6] })]);
-    let desired = project(&config, &links(), &[], &HashMap::new(), &hops, PORTS);
+    let desired = project(&config, &links(), &[], &HashMap::new(), &hops, PORTS, &BTreeSet::new());
     let hop = |name: &str| desired.backends[&config.service(name).unwrap().index].next_hop;
     assert_eq!(hop("s1"), NextHop::new([6; 6], [2, 0, 0, 0, 0, 3], 3, 0));
     assert!(hop("s2").is_unknown());
@@ -139,7 +140,7 @@ fn a_restart_inherits_verdicts_of_backends_that_are_the_same() {
     let config = config("");
     let verdicts = HashMap::from([("s1".to_owned(), Verdict::Down)]);
     let before = Present {
-        backends: project(&config, &links(), &[], &verdicts, &NextHops::new(), PORTS).backends,
+        backends: project(&config, &links(), &[], &verdicts, &NextHops::new(), PORTS, &BTreeSet::new()).backends,
         ..Present::default()
     };
     let verdict = |name: &str| inherited_verdict(&config, &before, name);
@@ -151,7 +152,7 @@ fn a_restart_inherits_verdicts_of_backends_that_are_the_same() {
 fn own_addresses_are_the_hosts_and_floating_ones_are_not() {
     let config = config("add ns ip 10.1.0.101 255.255.255.255 -type VIP\n");
     let own = ["10.1.0.11", "10.1.0.101"].map(|text| text.parse().unwrap());
-    let desired = project(&config, &links(), &own, &HashMap::new(), &NextHops::new(), PORTS);
+    let desired = project(&config, &links(), &own, &HashMap::new(), &NextHops::new(), PORTS, &BTreeSet::new());
     let flags = |text: &str| {
         let addr: std::net::IpAddr = text.parse().unwrap();
         desired.addresses[&AddressKey { addr: addr.into(), domain: 0 }].flags
@@ -175,7 +176,7 @@ fn frames_to_backends_leave_from_the_virtual_mac_of_their_leg() {
     let config = config("add vrid 60\nbind vrid 60 -ifnum server0\n");
     let hop = neighbour::NextHop { ifindex: 3, mac: [2, 0, 0, 0, 0, 11] };
     let hops = NextHops::from([("10.2.0.11".parse().unwrap(), hop)]);
-    let desired = project(&config, &links(), &[], &HashMap::new(), &hops, PORTS);
+    let desired = project(&config, &links(), &[], &HashMap::new(), &hops, PORTS, &BTreeSet::new());
     let sources: Vec<[u8; 6]> = desired
         .backends
         .values()
@@ -188,7 +189,7 @@ fn frames_to_backends_leave_from_the_virtual_mac_of_their_leg() {
 /// Echo and neighbour bits of the VIP, with `settings` of it and its virtual servers, given what the monitors say.
 fn answers(settings: &str, verdicts: &[(&str, Verdict)]) -> [bool; 2] {
     let verdicts = verdicts.iter().map(|(name, verdict)| ((*name).to_owned(), *verdict)).collect();
-    let desired = project(&config(settings), &links(), &[], &verdicts, &NextHops::new(), PORTS);
+    let desired = project(&config(settings), &links(), &[], &verdicts, &NextHops::new(), PORTS, &BTreeSet::new());
     let flags = address(&desired, "10.1.0.100");
     [address_flags::ICMP, address_flags::ARP].map(|bit| flags & bit != 0)
 }
@@ -226,4 +227,85 @@ fn what_is_switched_off_stays_silent_whatever_the_vservers() {
     assert_eq!(set("-icmp DISABLED -icmpResponse ONE_VSERVER"), [false, true]);
     assert_eq!(set("-arp DISABLED -arpResponse ONE_VSERVER"), [true, false]);
     assert_eq!(set("-state DISABLED -icmpResponse ONE_VSERVER"), [false, false]);
+}
+
+fn flags(desired: &Desired, config: &Config, vserver: &str) -> u32 {
+    desired.vservers[&config.vserver(vserver).unwrap().index].flags
+}
+
+#[test]
+fn methods_and_sessions_are_flags_hashes_and_masks() {
+    let settings = "set lb vserver web -lbMethod ROUNDROBIN -persistenceType SRCIPDESTIP -persistMask 255.255.0.0 -timeout 5\n\
+                    set lb vserver dns -lbMethod LEASTCONNECTION\n";
+    let config = config(settings);
+    let desired = plain(&config);
+    let both = vserver_flags::PERSIST_SOURCE | vserver_flags::PERSIST_DESTINATION;
+    assert_eq!(flags(&desired, &config, "web"), vserver_flags::IN_TURN | both);
+    assert_eq!(flags(&desired, &config, "dns"), vserver_flags::LEAST);
+    let web = &desired.vservers[&config.vserver("web").unwrap().index];
+    assert_eq!((web.session_mask, web.sessions), (Ip::mask(112), config.vserver("web").unwrap().index));
+    let rules = session_rules(&config);
+    let rule = rules[&web.sessions];
+    assert_eq!((rules.len(), rule.source_mask, rule.timeout), (1, Ip::mask(112), Duration::from_secs(300)));
+    assert_eq!(rule.destination, "10.1.0.0".parse::<IpAddr>().unwrap().into());
+    for (method, hash) in [("DESTINATIONIPHASH", hash_kind::DESTINATION), ("SRCIPDESTIPHASH", hash_kind::SOURCE_DESTINATION)] {
+        let config = self::config(&format!("set lb vserver web -lbMethod {method}\n"));
+        assert_eq!(plain(&config).vservers[&config.vserver("web").unwrap().index].hash, hash);
+    }
+}
+
+#[test]
+fn who_leaves_has_his_flows_and_gets_no_newcomers_and_a_limit_is_handed_on() {
+    let config = config("disable service s2 60\nset service s1 -maxClient 9\n");
+    let leaving = BTreeSet::from(["s2".to_owned(), "s1".to_owned()]);
+    let desired = project(&config, &links(), &[], &HashMap::new(), &NextHops::new(), PORTS, &leaving);
+    let [s1, s2] = ["s1", "s2"].map(|name| config.service(name).unwrap().index);
+    assert_eq!([s1, s2].map(|index| desired.is_up(index)), [true, true]);
+    assert_eq!([s1, s2].map(|index| desired.takes_newcomers(index)), [true, false], "s1 is in use, whatever leaves");
+    assert_eq!([s1, s2].map(|index| desired.backends[&index].flows_max), [9, 0]);
+    assert!(!desired.takes_all(s1));
+    let gone = plain(&config);
+    assert!(!gone.is_up(s2), "its time is over");
+    let config = self::config("disable service s1 60\n");
+    assert!(targets(&config, &leaving).contains_key("s1"), "it is probed as long as it has connections");
+    let verdicts = HashMap::from([("s1".to_owned(), Verdict::Down)]);
+    let dead = project(&config, &links(), &[], &verdicts, &NextHops::new(), PORTS, &leaving);
+    assert!(!dead.is_up(s1), "who is down has nothing to go on with");
+}
+
+#[test]
+fn a_backup_stands_in_while_a_virtual_server_is_down_and_answers_are_told_apart_before_that() {
+    let more = "add lb vserver spare TCP 10.1.0.100 81\nadd service b1 10.2.0.21 TCP 8080 -usip YES -healthMonitor NO\n\
+                bind lb vserver spare b1\nset lb vserver web -backupVServer spare\nset ns ip 10.1.0.100 -icmpResponse ALL_VSERVERS\n";
+    let config = config(more);
+    let [web, b1] = [config.vserver("web").unwrap().index, config.service("b1").unwrap().index];
+    let served =
+        |desired: &Desired| -> BTreeSet<u32> { desired.vservers[&web].members.iter().map(|member| member.backend).collect() };
+    let own: BTreeSet<u32> = ["s1", "s2"].map(|name| config.service(name).unwrap().index).into();
+    let up = plain(&config);
+    assert_eq!(served(&up), own);
+    assert!(up.backends[&b1].flags & backend_flags::SHARED != 0, "its answers may be web's at any moment");
+    let down = self::config(&format!("{more}disable service s1\ndisable service s2\n"));
+    let down = plain(&down);
+    assert_eq!(served(&down), [b1].into());
+    assert!(address(&down, "10.1.0.100") & address_flags::ICMP != 0, "it is served");
+    let without = self::config(&format!("{more}disable service s1\ndisable service s2\ndisable lb vserver spare\n"));
+    assert_eq!(served(&plain(&without)), own, "who is out of use stands in for nobody");
+}
+
+#[test]
+fn a_set_of_addresses_makes_one_virtual_server_many_with_the_same_members_and_sessions() {
+    let config = config(
+        "add ns ip 10.1.0.101 255.255.255.255 -type VIP\nadd ipset more\nbind ipset more 10.1.0.101\n\
+         set lb vserver web -ipset more -persistenceType SOURCEIP\n",
+    );
+    let desired = plain(&config);
+    let web = config.vserver("web").unwrap();
+    let [(first, at), (second, more)] = web.addresses().collect::<Vec<_>>()[..] else { panic!("two") };
+    let [one, two] = [at, more].map(|index| &desired.vservers[&index]);
+    assert_eq!((one.key.addr, two.key.addr), (first.into(), second.into()));
+    assert_eq!((&one.members, one.sessions, one.flags), (&two.members, two.sessions, two.flags));
+    assert_eq!(address(&desired, "10.1.0.101") & address_flags::LOCAL, 0, "it is served, not the host's");
+    assert_eq!(idle_timeouts(&config).vservers.len(), 3);
+    assert_eq!(session_rules(&config).len(), 2);
 }

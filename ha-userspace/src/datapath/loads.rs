@@ -1,0 +1,145 @@
+//! How many flows has each backend? Kept true: what is forgotten is counted off, and every walk over `FLOWS` counts anew.
+
+use std::collections::HashMap;
+use std::mem::offset_of;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use ha_common::abi::{Flow, FlowKey, Load, flow_flags};
+
+use super::array::Array;
+
+/// The flows of a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flows {
+    /// Open now.
+    pub open: u64,
+    /// The most that were open at once.
+    pub peak: u64,
+}
+
+/// What is known of backend `index`; nothing if there is none.
+pub fn flows_of(loads: &Array<Load>, index: u32) -> Flows {
+    if index as usize >= loads.len() {
+        return Flows::default();
+    }
+    let [opened, closed] = sums(loads, index);
+    let peak = loads.word64(index as usize, offset_of!(Load, peak)).load(Relaxed);
+    Flows { open: Load::difference(opened, closed), peak }
+}
+
+fn sums(loads: &Array<Load>, index: u32) -> [u64; 2] {
+    [offset_of!(Load, opened), offset_of!(Load, closed)].map(|offset| loads.word64(index as usize, offset).load(Relaxed))
+}
+
+fn closed(loads: &Array<Load>, index: u32) -> &AtomicU64 {
+    loads.word64(index as usize, offset_of!(Load, closed))
+}
+
+/// Whether a recorded flow is among those that are counted.
+fn counts(flow: &Flow) -> bool {
+    flow.flags & flow_flags::CLOSE_TOLD == 0
+}
+
+/// Counts off the flows that were forgotten.
+pub fn forgotten(loads: &Array<Load>, flows: &[(FlowKey, Flow)]) {
+    for (_, flow) in flows.iter().filter(|(_, flow)| counts(flow) && (flow.backend as usize) < loads.len()) {
+        closed(loads, flow.backend).fetch_add(1, Relaxed);
+    }
+}
+
+/// One walk over `FLOWS`, which takes a while: flows come and go meanwhile.
+#[derive(Debug, Default)]
+pub struct Recount {
+    /// Flows that were met, by backend, and the sums when the walk began.
+    met: HashMap<u32, u64>,
+    begin: Option<Vec<[u64; 2]>>,
+}
+
+impl Recount {
+    /// These are there.
+    pub fn meet(&mut self, loads: &Array<Load>, flows: &[(FlowKey, Flow)]) {
+        self.begin.get_or_insert_with(|| (0..loads.len() as u32).map(|index| sums(loads, index)).collect());
+        for (_, flow) in flows.iter().filter(|(_, flow)| counts(flow)) {
+            *self.met.entry(flow.backend).or_default() += 1;
+        }
+    }
+
+    /// The walk has ended. What was met may have changed by no more than what began and what ended meanwhile; a sum that says otherwise is wrong
+    /// (two CPUs that saw one end, a daemon that died between forgetting and counting) and is moved to where it may be.
+    pub fn end(&mut self, loads: &Array<Load>) {
+        let Recount { met, begin } = std::mem::take(self);
+        for (index, [opened, ended]) in (0u32..).zip(begin.unwrap_or_default()) {
+            let [opened_now, ended_now] = sums(loads, index);
+            let met = met.get(&index).copied().unwrap_or(0);
+            let most = met + opened_now.wrapping_sub(opened);
+            let least = met.saturating_sub(ended_now.wrapping_sub(ended));
+            let open = opened_now.wrapping_sub(ended_now).cast_signed();
+            let wrong = if open > most.cast_signed() {
+                open - most.cast_signed()
+            } else if open < least.cast_signed() {
+                open - least.cast_signed()
+            } else {
+                continue;
+            };
+            closed(loads, index).fetch_add(wrong.cast_unsigned(), Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::array::tests::array;
+    use super::*;
+
+    fn flow(backend: u32, flags: u16) -> (FlowKey, Flow) {
+        (FlowKey::default(), Flow { backend, flags, ..Flow::default() })
+    }
+
+    /// Loads of three backends: how many flows began and ended.
+    fn loads(sums: [[u64; 2]; 3]) -> Array<Load> {
+        let loads = array(3);
+        for (index, [opened, closed]) in sums.into_iter().enumerate() {
+            loads.set(index, &Load { opened: opened.into(), closed: closed.into(), ..Load::default() });
+        }
+        loads
+    }
+
+    fn open(loads: &Array<Load>) -> [u64; 3] {
+        [0, 1, 2].map(|index| flows_of(loads, index).open)
+    }
+
+    #[test]
+    fn forgotten_flows_are_counted_off_unless_their_end_was_seen() {
+        let loads = loads([[5, 1], [5, 0], [0, 0]]);
+        forgotten(&loads, &[flow(0, 0), flow(0, flow_flags::CLOSE_TOLD), flow(1, flow_flags::EXCEPTION), flow(9, 0)]);
+        assert_eq!(open(&loads), [3, 4, 0]);
+        assert_eq!(flows_of(&loads, 9), Flows::default());
+    }
+
+    #[test]
+    fn a_count_that_is_wrong_is_put_right_by_a_quiet_walk() {
+        let loads = loads([[5, 1], [5, 5], [5, 7]]);
+        let mut recount = Recount::default();
+        recount.meet(&loads, &[flow(0, 0), flow(1, 0), flow(1, flow_flags::CLOSE_TOLD)]);
+        recount.meet(&loads, &[flow(1, 0)]);
+        recount.end(&loads);
+        assert_eq!(open(&loads), [1, 2, 0]);
+        recount.meet(&loads, &[]);
+        recount.end(&loads);
+        assert_eq!(open(&loads), [0, 0, 0], "the next walk begins from nothing");
+    }
+
+    #[test]
+    fn what_began_or_ended_during_a_walk_is_no_mistake() {
+        let loads = loads([[5, 1], [5, 1], [5, 1]]);
+        let mut recount = Recount::default();
+        let met: Vec<_> = (0..12).map(|n| flow(n % 3, 0)).collect();
+        recount.meet(&loads, &met);
+        // Behind the walk three begin, and two of those that it met end.
+        loads.word64(0, offset_of!(Load, opened)).fetch_add(3, Relaxed);
+        closed(&loads, 1).fetch_add(2, Relaxed);
+        recount.end(&loads);
+        assert_eq!(open(&loads), [7, 2, 4]);
+    }
+}
