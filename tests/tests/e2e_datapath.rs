@@ -167,7 +167,7 @@ fn desired(members: &[u32]) -> Desired {
     }
     let member = |&n: &u32| Member { addr: address_of(n as u8), port: Be16::new(80), protocol: 6, weight: 1, backend: n };
     let key = ServiceKey { addr: vip, domain: 0, port: Be16::new(80), protocol: 6 };
-    let vserver = DesiredVserver { key, flags: 0, mode: 0, hash: 0, members: members.iter().map(member).collect() };
+    let vserver = DesiredVserver { key, members: members.iter().map(member).collect(), ..DesiredVserver::default() };
     desired.vservers.insert(7, vserver);
     desired.legs[0] = 3;
     desired

@@ -33,7 +33,7 @@ pub struct Desired {
 }
 
 /// A vserver before it has a ring.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DesiredVserver {
     /// Where clients find it.
     pub key: ServiceKey,
