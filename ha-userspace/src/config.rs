@@ -22,6 +22,7 @@ mod record;
 mod route_monitor;
 mod rpc_node;
 mod service;
+mod tcp_param;
 mod vrid;
 mod vserver;
 
@@ -50,6 +51,7 @@ pub use rate_control::RateControl;
 pub use record::Record;
 pub use rpc_node::RpcNode;
 pub use service::{Drain, Service};
+pub use tcp_param::TcpParam;
 pub use vrid::{Vrid, VridKey};
 pub use vserver::Vserver;
 
@@ -69,6 +71,7 @@ pub struct Config {
     l2_param: L2Param,
     rate_control: RateControl,
     limits: Limits,
+    tcp_param: TcpParam,
     rpc_nodes: BTreeMap<IpAddr, RpcNode>,
     addresses: BTreeMap<IpAddr, Address>,
     vservers: BTreeMap<String, Vserver>,
@@ -99,6 +102,7 @@ impl Config {
             l2_param: L2Param::of_defaults(),
             rate_control: RateControl::of_defaults(),
             limits: Limits::of_defaults(),
+            tcp_param: TcpParam::of_defaults(),
             rpc_nodes: BTreeMap::new(),
             addresses: BTreeMap::new(),
             vservers: BTreeMap::new(),
@@ -157,6 +161,7 @@ impl Config {
             _ if entity == &schema::network::L2_PARAM => return self.apply_l2_param(command),
             _ if entity == &schema::ns::RATE_CONTROL => return self.apply_rate_control(command),
             _ if entity == &schema::ns::LIMITS => return self.apply_limits(command),
+            _ if entity == &schema::ns::TCP_PARAM => return self.apply_tcp_param(command),
             _ if entity == &schema::ns::RPC_NODE => return self.apply_rpc_node(command),
             _ if entity == &schema::ns::IP || entity == &schema::ns::IP6 => return self.apply_address(command),
             _ if entity == &schema::ha::NODE => return self.apply_ha_node(command),
@@ -186,6 +191,7 @@ impl Config {
         list.extend(self.l2_param.command(Verb::Set));
         list.extend(self.rate_control.command(Verb::Set));
         list.extend(self.limits.command(Verb::Set));
+        list.extend(self.tcp_param.command(Verb::Set));
         list.extend(self.peer.iter().filter_map(|peer| peer.command(Verb::Add)));
         list.extend(self.ha.command(Verb::Set));
         list.extend(self.route_monitors.iter().map(|route| route_monitor::bind_command(*route)));

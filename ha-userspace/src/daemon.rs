@@ -8,6 +8,7 @@
 //!   role, announce (FIFO 47)    announcements: a takeover counts once it is known              helpers
 //!   witness (FIFO 47)           asks the witness when the driver wants it                      crate::witness
 //!   overheard                   takes the kernel's events that are not about roles              overheard
+//!   cut-off                     marks connections of services that went down                    crate::datapath
 //!   hook-…                      tell syslog, a program, a web server what happens              crate::hook
 //!   terms                       disk and log, which the driver must not wait for               helpers
 //!   record                      what the machine saw and did, for `understudy replay`          crate::ha::record
@@ -134,6 +135,10 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     let (exceptions, mut exceptions_out) = watch::channel(HashSet::new());
     if let Some(ageing) = datapath.ageing() {
         tokio::spawn(ageing.run(timeouts_out, exceptions));
+    }
+    if let Some(cutter) = datapath.cutter() {
+        let thread = std::thread::Builder::new().name("cut-off".into());
+        thread.spawn(move || cutter.run()).context("cannot start the thread that cuts connections off")?;
     }
     let to_driver = driver.clone();
     let witness = WitnessClient::spawn(move |testimony| to_driver.send(Request::Witness(testimony)))

@@ -8,6 +8,7 @@ mod array;
 mod attach;
 mod census;
 mod clocks;
+mod cut_off;
 mod desired;
 mod detach;
 mod directory;
@@ -39,6 +40,7 @@ pub use ageing::{Ageing, Timeouts};
 pub use array::Array;
 pub use attach::{AttachError, Mode};
 pub use clocks::Clocks;
+pub use cut_off::Cutter;
 pub use desired::{Desired, DesiredVserver};
 pub use events::Events;
 pub use limits::{Limits, Pool, Ring, Table as LimitedTable};
@@ -103,6 +105,8 @@ pub struct Datapath {
     /// Whether [`Self::ageing`] was asked for.
     ages: bool,
     session_rules: Rules,
+    /// Sees what goes down.
+    watch: cut_off::Watch,
 }
 
 impl Datapath {
@@ -114,7 +118,8 @@ impl Datapath {
     /// Names what is missing or in the way; what was attached runs on.
     pub fn open(settings: &Settings) -> Result<Self, LoadError> {
         let (pins, programs, maps) = loader::load(settings, object())?;
-        Ok(Datapath { pins, programs, maps: Arc::new(maps), planner: None, ages: false, session_rules: Rules::default() })
+        let (session_rules, watch) = (Rules::default(), cut_off::Watch::new());
+        Ok(Datapath { pins, programs, maps: Arc::new(maps), planner: None, ages: false, session_rules, watch })
     }
 
     /// Whether the programs were running already.
@@ -169,6 +174,12 @@ impl Datapath {
         flows_of(&self.maps.loads, index)
     }
 
+    /// What marks connections of services and virtual servers that went down. `None` when it was asked for before: one is enough.
+    #[must_use]
+    pub fn cutter(&mut self) -> Option<Cutter> {
+        self.watch.cutter(Arc::clone(&self.maps), self.programs.clocks.clone())
+    }
+
     /// The kernel's two clocks.
     #[must_use]
     pub fn clocks(&self) -> &Clocks {
@@ -216,6 +227,7 @@ impl Datapath {
         self.maps.execute(&writes)?;
         self.maps.tell_owners_apart(&writes)?;
         self.planner = Some(planner);
+        self.watch.follow(desired, &self.programs.clocks);
         Ok(())
     }
 

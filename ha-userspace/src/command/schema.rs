@@ -45,6 +45,7 @@ pub static ENTITIES: &[&Entity] = &[
     &ns::ALARMS,
     &ns::RATE_CONTROL,
     &ns::LIMITS,
+    &ns::TCP_PARAM,
     &network::VRID,
     &network::VRID6,
     &network::BINDING,

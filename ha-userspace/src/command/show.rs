@@ -52,6 +52,7 @@ pub(super) fn show(command: &Command, config: &Config, runtime: &impl Runtime, i
         _ if entity == &ns::VERSION => node::version(),
         _ if entity == &ns::RATE_CONTROL => node::rate_control(config),
         _ if entity == &ns::LIMITS => limits::show(config, &runtime.limits()),
+        _ if entity == &ns::TCP_PARAM => node::tcp_param(config),
         _ if entity == &ns::INTERFACE => interface::show(command, config, runtime),
         _ if entity == &network_table::VRID || entity == &network_table::VRID6 => network::vrids(command, config, runtime),
         _ if entity == &network_table::L2_PARAM => network::l2_param(config),

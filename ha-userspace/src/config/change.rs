@@ -26,6 +26,8 @@ pub enum Touched {
     RateControl,
     /// The sizes of tables.
     Limits,
+    /// How TCP is spoken to strangers.
+    TcpParam,
     /// A VIP or SNIP.
     Address(IpAddr),
     /// A virtual server or its bindings.

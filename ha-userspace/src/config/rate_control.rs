@@ -15,9 +15,11 @@ use crate::command::{Command, CommandError};
 pub struct RateControl {
     /// ICMP messages that one CPU sends within 10 ms; zero for any number.
     pub icmp_threshold: u32,
+    /// TCP resets that one CPU sends within 10 ms; zero for any number.
+    pub reset_threshold: u32,
 }
 
-record!(RateControl: ns::RATE_CONTROL, { "icmpThreshold" => icmp_threshold });
+record!(RateControl: ns::RATE_CONTROL, { "icmpThreshold" => icmp_threshold, "tcprstThreshold" => reset_threshold });
 
 impl RateControl {
     pub(super) fn of_defaults() -> Self {
@@ -26,9 +28,17 @@ impl RateControl {
 
     /// Returns the time that each ICMP message uses up; zero if their number is not limited.
     pub fn icmp_cost(&self) -> Duration {
-        let allowed = u64::from(self.icmp_threshold);
-        Duration::from_nanos(IcmpBudget::WINDOW.checked_div(allowed).unwrap_or(0))
+        cost(self.icmp_threshold)
     }
+
+    /// Returns the same for a TCP reset.
+    pub fn reset_cost(&self) -> Duration {
+        cost(self.reset_threshold)
+    }
+}
+
+fn cost(allowed: u32) -> Duration {
+    Duration::from_nanos(IcmpBudget::WINDOW.checked_div(allowed.into()).unwrap_or(0))
 }
 
 impl Config {
@@ -50,6 +60,7 @@ mod tests {
     #[test]
     fn a_hundred_in_ten_milliseconds_are_a_tenth_of_a_millisecond_each_and_none_is_no_limit() {
         assert_eq!(RateControl::of_defaults().icmp_cost(), Duration::from_micros(100));
-        assert_eq!(RateControl { icmp_threshold: 0 }.icmp_cost(), Duration::ZERO);
+        assert_eq!(RateControl { icmp_threshold: 0, reset_threshold: 1 }.icmp_cost(), Duration::ZERO);
+        assert_eq!(RateControl { icmp_threshold: 0, reset_threshold: 1 }.reset_cost(), Duration::from_millis(10));
     }
 }

@@ -29,6 +29,10 @@ pub struct Service {
     pub health_monitor: bool,
     /// Idle time after which a connection with it is forgotten, if it has one of its own.
     pub server_timeout: Option<Duration>,
+    /// Whether connections with it are cut off when it goes down.
+    pub down_state_flush: bool,
+    /// Whether packets are sent to it although its monitor says that it is down.
+    pub access_down: bool,
     /// Whether it is in use.
     pub enabled: bool,
     /// Connections that it takes at once; zero: any number.
@@ -48,6 +52,8 @@ record!(Service: schema::lb::SERVICE, {
     "useproxyport" => use_proxy_port,
     "healthMonitor" => health_monitor,
     "svrTimeout" => server_timeout,
+    "downStateFlush" => down_state_flush,
+    "accessDown" => access_down,
     "state" => enabled,
     "maxClient" => max_clients,
 } own { drain, index });

@@ -52,6 +52,8 @@ pub struct Vserver {
     pub backup: Option<String>,
     /// Further addresses that it serves.
     pub ipset: Option<String>,
+    /// Whether its connections are cut off when it goes down.
+    pub down_state_flush: bool,
     /// Its index in the data plane, never given to another while the process lives.
     pub index: u32,
     pub(super) bindings: Vec<Binding>,
@@ -78,6 +80,7 @@ record!(Vserver: schema::lb::VSERVER, {
     "v6persistmasklen" => session_bits,
     "backupVServer" => backup,
     "ipset" => ipset,
+    "downStateFlush" => down_state_flush,
 } own { index, bindings, more });
 
 /// Name of an attribute.

@@ -326,6 +326,20 @@ impl Maps {
         if index < self.snips.len() { self.snips.get(index) } else { Snip::default() }
     }
 
+    /// Flags of the backend at `index`; none if there is no such place.
+    #[must_use]
+    pub fn backend_flags(&self, index: u32) -> u32 {
+        let index = index as usize;
+        if index < self.backends.len() { self.backends.word32(index, offset_of!(Backend, flags)).load(Acquire) } else { 0 }
+    }
+
+    /// Flags of the vserver at `index`; none if there is no such place.
+    #[must_use]
+    pub fn vserver_flags(&self, index: u32) -> u32 {
+        let index = index as usize;
+        if index < self.vservers.len() { self.vservers.word32(index, offset_of!(Vserver, flags)).load(Acquire) } else { 0 }
+    }
+
     /// Carries out a write to memory.
     fn store(&self, write: &Write) {
         match write {

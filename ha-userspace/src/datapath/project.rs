@@ -248,8 +248,10 @@ fn backend(
     leaving: &BTreeSet<String>,
 ) -> Backend {
     let verdict = verdicts.get(&service.name).copied().unwrap_or_default();
-    let up = in_use(service, leaving) && (!is_watched(service, leaving) || verdict.is_usable());
+    let usable = verdict.is_usable() || service.access_down;
+    let up = in_use(service, leaving) && (!is_watched(service, leaving) || usable);
     let leaving = !service.enabled;
+    let when_down = if service.down_state_flush { backend_flags::CUTS_OFF } else { backend_flags::KEEPS };
     let next_hop = next_hops.get(&service.ip).and_then(|hop| {
         let link = links.iter().find(|link| link.ifindex == hop.ifindex)?;
         let [v4_mac, v6_mac] = floating_macs(config, link);
@@ -261,7 +263,8 @@ fn backend(
     Backend {
         flags: bit(up, backend_flags::UP)
             | bit(!service.use_source_ip, backend_flags::SNAT)
-            | bit(up && leaving, backend_flags::LEAVING),
+            | bit(up && leaving, backend_flags::LEAVING)
+            | when_down,
         flows_max: service.max_clients,
         mtu,
         addr: service.ip.into(),
@@ -292,6 +295,7 @@ fn sources(config: &Config, service: &Service, ports: SourcePorts) -> Vec<Snip> 
 fn desired_vserver(config: &Config, vserver: &Vserver, ip: IpAddr, desired: &Desired) -> DesiredVserver {
     let address_enabled = config.address(ip).is_some_and(|address| address.enabled);
     let bit = |set: bool, bit: u32| if set { bit } else { 0 };
+    let when_down = if vserver.down_state_flush { vserver_flags::CUTS_OFF } else { vserver_flags::KEEPS };
     let serving = stand_in(config, vserver, desired).unwrap_or(vserver);
     let others = std::iter::once(vserver).chain(config.backups(vserver)).filter(|other| other.name != serving.name);
     let [by_source, by_destination] = session_parts(vserver);
@@ -309,7 +313,10 @@ fn desired_vserver(config: &Config, vserver: &Vserver, ip: IpAddr, desired: &Des
             | bit(vserver.method == LbMethod::RoundRobin, vserver_flags::IN_TURN)
             | bit(vserver.method == LbMethod::LeastConnection, vserver_flags::LEAST)
             | bit(by_source, vserver_flags::PERSIST_SOURCE)
-            | bit(by_destination, vserver_flags::PERSIST_DESTINATION),
+            | bit(by_destination, vserver_flags::PERSIST_DESTINATION)
+            // An address that is out of use says nothing to anybody.
+            | bit(address_enabled, when_down)
+            | bit(address_enabled && config.tcp_param().down_state_reset, vserver_flags::RESETS),
         mode: match vserver.mode {
             Mode::Ip => mode::NAT,
             Mode::Mac => mode::MAC,

@@ -148,6 +148,11 @@ impl Shared {
         self.store64(offset_of!(Node, icmp_cost), nanos);
     }
 
+    /// What a TCP reset costs of each CPU's budget.
+    pub fn set_reset_cost(&self, nanos: u64) {
+        self.store64(offset_of!(Node, reset_cost), nanos);
+    }
+
     /// Nanoseconds without a loop after which the controller is hung.
     pub fn set_controller_dead(&self, nanos: u64) {
         self.store64(offset_of!(Node, controller_dead), nanos);
@@ -255,6 +260,7 @@ mod tests {
             controller_dead: 9,
             dead: 34,
             icmp_cost: 35,
+            reset_cost: 36,
             standing: Standing {
                 granted_over: Term(10),
                 merits: 11,
@@ -293,6 +299,7 @@ mod tests {
         shared.set_consent(0, Term(32));
         shared.set_dead(34);
         shared.set_icmp_cost(35);
+        shared.set_reset_cost(36);
         let since = shared.node().groups[0].since;
         assert!(since > Nanos::NEVER && since <= crate::clock::now());
         wanted.groups[0].since = since;

@@ -11,9 +11,13 @@ use std::ptr;
 use super::plain::Plain;
 
 const LOOKUP: libc::c_long = 1;
+const UPDATE: libc::c_long = 2;
 const LOOKUP_BATCH: libc::c_long = 24;
 const UPDATE_BATCH: libc::c_long = 26;
 const DELETE_BATCH: libc::c_long = 27;
+
+/// `BPF_EXIST`: only what is there.
+const EXIST: u64 = 2;
 
 /// Entries read by one call while a whole table is read.
 const CHUNK: usize = 4096;
@@ -35,7 +39,7 @@ struct Batch {
     flags: u64,
 }
 
-/// `union bpf_attr` of a look-up.
+/// `union bpf_attr` of the commands for one entry.
 #[derive(Default)]
 #[repr(C)]
 struct Element {
@@ -74,6 +78,21 @@ impl<K: Plain + Clone + Default, V: Plain + Clone + Default> Table<K, V> {
         let (keys, values): (Vec<K>, Vec<V>) = entries.iter().cloned().unzip();
         let mut batch = Batch { count: count_of(&keys), ..self.batch(&keys, &values) };
         self.call(UPDATE_BATCH, &mut batch)
+    }
+
+    /// Replaces every entry that is still there. One call each: the kernel's batches know no such condition.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn replace(&self, entries: &[(K, V)]) -> io::Result<()> {
+        for (key, value) in entries {
+            let mut element = Element { value: ptr::from_ref(value) as u64, flags: EXIST, ..self.element(key) };
+            match self.touch(UPDATE, &mut element) {
+                Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Deletes every key; one that is not there is none the worse for it.
@@ -132,10 +151,19 @@ impl<K: Plain + Clone + Default, V: Plain + Clone + Default> Table<K, V> {
     /// # Errors
     /// When the kernel refuses, or `take` fails.
     pub fn each(&self, chunk: usize, mut take: impl FnMut(K, V) -> io::Result<()>) -> io::Result<()> {
+        self.batches(chunk, |batch| batch.drain(..).try_for_each(|(key, value)| take(key, value)))
+    }
+
+    /// Hands all entries to `take`, about `chunk` of them at a time.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or `take` fails.
+    pub fn batches(&self, chunk: usize, mut take: impl FnMut(&mut Vec<(K, V)>) -> io::Result<()>) -> io::Result<()> {
         let (mut cursor, mut batch) = (Cursor::default(), Vec::new());
         loop {
             let more = self.walk(&mut cursor, chunk, &mut batch)?;
-            batch.drain(..).try_for_each(|(key, value)| take(key, value))?;
+            take(&mut batch)?;
+            batch.clear();
             if !more {
                 return Ok(());
             }
@@ -148,20 +176,23 @@ impl<K: Plain + Clone + Default, V: Plain + Clone + Default> Table<K, V> {
     /// When the kernel refuses.
     pub fn get(&self, key: &K) -> io::Result<Option<V>> {
         let mut value = V::default();
-        let mut element = Element {
-            map_fd: self.fd.as_raw_fd() as u32,
-            key: ptr::from_ref(key) as u64,
-            value: ptr::from_mut(&mut value) as u64,
-            ..Element::default()
-        };
-        // SAFETY: `element` is the attribute of this command and points to a key and a value of the sizes that the map was checked to
-        // have; `Plain` records are valid whatever the kernel writes into them.
-        let result = unsafe { libc::syscall(libc::SYS_bpf, LOOKUP, ptr::from_mut(&mut element), size_of::<Element>()) };
-        if result >= 0 {
-            return Ok(Some(value));
+        let mut element = Element { value: ptr::from_mut(&mut value) as u64, ..self.element(key) };
+        match self.touch(LOOKUP, &mut element) {
+            Ok(()) => Ok(Some(value)),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(error) => Err(error),
         }
-        let error = io::Error::last_os_error();
-        if error.raw_os_error() == Some(libc::ENOENT) { Ok(None) } else { Err(error) }
+    }
+
+    fn element(&self, key: &K) -> Element {
+        Element { map_fd: self.fd.as_raw_fd() as u32, key: ptr::from_ref(key) as u64, ..Element::default() }
+    }
+
+    fn touch(&self, command: libc::c_long, element: &mut Element) -> io::Result<()> {
+        // SAFETY: `element` is the attribute of these commands and points to a key and a value of the sizes that the map was checked to
+        // have; `Plain` records are valid whatever the kernel writes into them.
+        let result = unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_mut(element), size_of::<Element>()) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     fn lookup(&self, cursor: &mut Cursor, room: usize) -> io::Result<(Vec<K>, Vec<V>, bool)> {

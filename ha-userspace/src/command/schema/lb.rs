@@ -138,6 +138,9 @@ pub static VSERVER: Entity = Entity {
         flag("backupVServer", "backupvserver", Kind::Name)
             .help("the virtual server whose services take the clients while none of its own is up"),
         flag("ipset", "ipset", Kind::Name).help("further addresses that it serves"),
+        flag("downStateFlush", "downstateflush", SWITCH)
+            .or("ENABLED")
+            .help("whether its connections are cut off when it, or their service, goes down; otherwise they go on if the service says so, too"),
     ],
 };
 
@@ -164,6 +167,10 @@ pub static SERVICE: Entity = Entity {
         flag("healthMonitor", "healthmonitor", YES_NO).or("YES").help("whether it is probed; otherwise it counts as up"),
         flag("svrTimeout", "svrtimeout", IDLE)
             .help("idle time after which a connection with it is forgotten, if shorter than the virtual server's -cltTimeout"),
+        flag("downStateFlush", "downstateflush", SWITCH)
+            .or("ENABLED")
+            .help("whether connections with it are cut off when it goes down; otherwise they go on if the virtual server says so, too"),
+        flag("accessDown", "accessdown", YES_NO).or("NO").help("whether packets are sent to it although its monitor says that it is down"),
         flag("state", "state", SWITCH).or("ENABLED").help("whether it is in use"),
         leave_flag("graceFul", "graceful", YES_NO).or("NO").help("let them go on until the last one has ended"),
         flag("maxClient", "maxclient", Kind::Number { min: 0, max: 4_294_967_294 })

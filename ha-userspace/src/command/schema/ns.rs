@@ -107,9 +107,27 @@ pub static RATE_CONTROL: Entity = Entity {
     rest: "nsratecontrol",
     verbs: &[Verb::Set, Verb::Unset, Verb::Show],
     scope: Scope::Pair,
-    attributes: &[flag("icmpThreshold", "icmpthreshold", Kind::Number { min: 0, max: 1_000_000 })
-        .or("100")
-        .help("ICMP messages (echo replies, errors) that each CPU sends within 10 ms; 0 for any number")],
+    attributes: &[
+        flag("icmpThreshold", "icmpthreshold", Kind::Number { min: 0, max: 1_000_000 })
+            .or("100")
+            .help("ICMP messages (echo replies, errors) that each CPU sends within 10 ms; 0 for any number"),
+        flag("tcprstThreshold", "tcprstthreshold", Kind::Number { min: 0, max: 1_000_000 })
+            .or("100")
+            .help("TCP resets that each CPU sends within 10 ms; 0 for any number"),
+    ],
+};
+
+/// `set|unset|show ns tcpParam`.
+pub static TCP_PARAM: Entity = Entity {
+    group: "ns",
+    word: "tcpParam",
+    noun: "TCP parameter",
+    rest: "nstcpparam",
+    verbs: &[Verb::Set, Verb::Unset, Verb::Show],
+    scope: Scope::Pair,
+    attributes: &[flag("downStateRST", "downstaterst", SWITCH)
+        .or("DISABLED")
+        .help("reset whoever speaks to a virtual server that is down, instead of letting it time out")],
 };
 
 const fn entries(name: &'static str, rest: &'static str, default: &'static str) -> Attribute {

@@ -62,7 +62,12 @@ fn effective(config: &Config, vserver: &Vserver, bound: &[Bound<'_>], runtime: &
 }
 
 fn active(bound: &[Bound<'_>]) -> usize {
-    bound.iter().filter(|(_, _, state)| state.health == Health::Up).count()
+    bound.iter().filter(|(service, _, state)| takes_packets(service, state.health)).count()
+}
+
+/// Whether packets go to a service that is so.
+fn takes_packets(service: &Service, health: Health) -> bool {
+    health == Health::Up || service.access_down && health == Health::Down
 }
 
 fn block(number: usize, vserver: &Vserver, bound: &[Bound<'_>], effective: Health) -> String {
@@ -73,6 +78,7 @@ fn block(number: usize, vserver: &Vserver, bound: &[Bound<'_>], effective: Healt
     line("State:", state);
     line("Effective State:", effective.word());
     line("Client Idle Timeout:", &format!("{} sec", vserver.idle_timeout().as_secs_f64()));
+    line("Down state flush:", enabled(vserver.down_state_flush));
     line("No. of Bound Services : ", &format!("{} (Total)\t {} (Active)", bound.len(), active(bound)));
     line("Configured Method:", vserver.method.word());
     line("Mode:", vserver.mode.word());
@@ -171,6 +177,11 @@ fn service_block(number: usize, service: &Service, state: &ServiceState, load: &
     line("Connections:", &format!("{}\tPeak: {}\t{most}", load.open, load.peak));
     line("Use Source IP:", yes(service.use_source_ip));
     line("Use Proxy Port:", yes(service.use_proxy_port));
+    line("Access Down Service:", yes(service.access_down));
+    line("Down state flush:", enabled(service.down_state_flush));
+    if let Some(timeout) = service.server_timeout {
+        line("Server Idle Timeout:", &format!("{} sec", timeout.as_secs_f64()));
+    }
     line("Health monitoring:", yes(service.health_monitor));
     if service.health_monitor {
         line("Probes:", &format!("{}\tFailed [Total: {}]", state.probes, state.failed));

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::Shown;
-use super::text::{enabled_column, on};
+use super::text::{enabled, enabled_column, on};
 use crate::command::schema::ns;
 use crate::command::{Command, CommandError};
 use crate::config::{Address, Config, Record, RpcNode};
@@ -93,11 +93,18 @@ pub fn node_config(config: &Config, is_saved: bool) -> Shown {
 
 pub fn rate_control(config: &Config) -> Shown {
     let control = config.rate_control();
-    let icmp = match control.icmp_threshold {
+    let threshold = |allowed: u32, what: &str| match allowed {
         0 => "none".to_owned(),
-        allowed => format!("{allowed} messages per 10 ms and CPU"),
+        allowed => format!("{allowed} {what} per 10 ms and CPU"),
     };
-    Ok((format!("\tICMP threshold: {icmp}\n"), Value::Object(control.json())))
+    let icmp = threshold(control.icmp_threshold, "messages");
+    let resets = threshold(control.reset_threshold, "resets");
+    Ok((format!("\tICMP threshold: {icmp}\n\tTCP reset threshold: {resets}\n"), Value::Object(control.json())))
+}
+
+pub fn tcp_param(config: &Config) -> Shown {
+    let param = config.tcp_param();
+    Ok((format!("\tDown state RST: {}\n", enabled(param.down_state_reset)), Value::Object(param.json())))
 }
 
 pub fn host_name(config: &Config) -> Shown {

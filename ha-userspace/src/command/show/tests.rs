@@ -195,6 +195,7 @@ fn shows_print_the_public_layout_and_json_the_tables_keys() {
         ("show L2Param", "l2_param"),
         ("show ns rateControl", "rate_control"),
         ("show ns limits", "limits"),
+        ("show ns tcpParam", "tcp_param"),
         ("show ns connectiontable", "connections"),
         ("show ns connectiontable CONNECTION.SRCIP.EQ(10.1.0.1) -detail FULL -count 1", "connections_full"),
     ];

@@ -70,6 +70,7 @@ impl Runtime for Live {
         shared.set_controller_dead(nanos_of(config.ha().controller_dead_interval));
         shared.set_dead(nanos_of(config.ha().dead_interval));
         shared.set_icmp_cost(nanos_of(config.rate_control().icmp_cost()));
+        shared.set_reset_cost(nanos_of(config.rate_control().reset_cost()));
         if std::env::var_os(NO_FENCE).is_some() {
             warn!("{NO_FENCE} is set: fences are not obeyed; this is for the lab's control run only");
         }

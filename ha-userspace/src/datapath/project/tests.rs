@@ -309,3 +309,40 @@ fn a_set_of_addresses_makes_one_virtual_server_many_with_the_same_members_and_se
     assert_eq!(idle_timeouts(&config).vservers.len(), 3);
     assert_eq!(session_rules(&config).len(), 2);
 }
+
+#[test]
+fn what_becomes_of_connections_of_what_goes_down_is_a_flag_of_both_unless_the_address_is_out_of_use() {
+    let more = "set lb vserver dns -downStateFlush DISABLED\nset service d1 -downStateFlush DISABLED\nset ns tcpParam -downStateRST ENABLED\n";
+    let config = config(more);
+    let desired = plain(&config);
+    let of = |name: &str| desired.vservers[&config.vserver(name).unwrap().index].flags;
+    let known = vserver_flags::CUTS_OFF | vserver_flags::KEEPS | vserver_flags::RESETS;
+    assert_eq!(of("web") & known, vserver_flags::CUTS_OFF | vserver_flags::RESETS);
+    assert_eq!(of("dns") & known, vserver_flags::KEEPS | vserver_flags::RESETS);
+    let of = |name: &str| desired.backends[&config.service(name).unwrap().index].flags;
+    assert_eq!(of("s1") & (backend_flags::CUTS_OFF | backend_flags::KEEPS), backend_flags::CUTS_OFF);
+    assert_eq!(of("d1") & (backend_flags::CUTS_OFF | backend_flags::KEEPS), backend_flags::KEEPS);
+    let silent = self::config(&format!("{more}disable ns ip 10.1.0.100\n"));
+    assert!(plain(&silent).vservers.values().all(|vserver| vserver.flags & known == 0));
+}
+
+#[test]
+fn a_service_that_is_spoken_to_although_it_is_down_takes_packets_unless_it_is_out_of_use() {
+    let up = |more: &str| {
+        let config = config(more);
+        let down = HashMap::from([("s1".to_owned(), Verdict::Down)]);
+        let desired = project(&config, &links(), &[], &down, &NextHops::new(), PORTS, &BTreeSet::new());
+        desired.is_up(config.service("s1").unwrap().index)
+    };
+    assert!(!up("") && up("set service s1 -accessDown YES\n"));
+    assert!(!up("set service s1 -accessDown YES\ndisable service s1\n"));
+}
+
+#[test]
+fn services_with_an_idle_time_of_their_own_say_so_and_virtual_servers_always() {
+    let config = config("set service s1 -svrTimeout 60\nset lb vserver web -cltTimeout 90\n");
+    let timeouts = idle_timeouts(&config);
+    let seconds = |name: &str| timeouts.vservers[&config.vserver(name).unwrap().index].as_secs();
+    assert_eq!((seconds("web"), seconds("dns")), (90, 120));
+    assert_eq!(timeouts.services.values().map(std::time::Duration::as_secs).collect::<Vec<_>>(), [60]);
+}
