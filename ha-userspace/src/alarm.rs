@@ -38,6 +38,10 @@ pub enum Kind {
     EventsLost,
     /// Terms cannot be written to disk.
     DiskFailed,
+    /// A service that does not see its clients, or is behind a tunnel, has no address that it could be spoken to from.
+    NoSourceAddress,
+    /// There is no port that services which do not see their clients could be spoken to from.
+    NoSourcePorts,
 }
 
 impl Kind {

@@ -244,7 +244,7 @@ impl Conflicts {
     }
 }
 
-fn clear_others(board: &Board, kind: Kind, stands: impl Fn(&str) -> bool) {
+pub(crate) fn clear_others(board: &Board, kind: Kind, stands: impl Fn(&str) -> bool) {
     for (_, subject, _) in board.list().into_iter().filter(|(standing, subject, _)| *standing == kind && !stands(subject)) {
         board.clear(kind, &subject);
     }

@@ -33,6 +33,7 @@ mod lookout;
 mod overheard;
 mod probing;
 mod reception;
+mod sources;
 mod status;
 mod watched;
 mod witness;

@@ -287,3 +287,31 @@ fn the_connection_table_shows_who_speaks_to_whom_how_far_they_are_and_forgets_wh
     };
     claim().map_err(|error| lab.explain(error))
 }
+
+#[test]
+fn a_service_that_cannot_be_spoken_to_is_an_alarm_until_it_can() -> Result<()> {
+    let Some((lab, primary, _alone)) = pair(&services(HIDDEN, "IP", "NO"), |_| Ok(()))? else { return Ok(()) };
+    let [v4, _] = FAMILIES;
+    let stands =
+        |alarm: &str, wanted: bool| until(&lab, primary, &["show", "ns", "alarms"], |said| said.contains(alarm) == wanted);
+    let claim = || {
+        let name = format!("NoSourceAddress {}", service(v4, HIDDEN));
+        let snip = v4.snip().to_string();
+        both(&lab, &["disable", "ns", "ip", &snip])?;
+        let said = stands(&name, true)?;
+        ensure!(said.contains("add ns ip <ip> <netmask> -type SNIP"), "{said}");
+        both(&lab, &["enable", "ns", "ip", &snip])?;
+        stands(&name, false)?;
+
+        let netns = &lab.topology.site(primary).netns;
+        netns.sysctl("ipv4/ip_local_port_range", "1024 65535")?;
+        let said = stands("NoSourcePorts", true)?;
+        ensure!(said.contains("ip_local_port_range is 1024 65535"), "{said}");
+        netns.sysctl("ipv4/ip_local_port_range", "32768 60999")?;
+        stands("NoSourcePorts", false)?;
+        let listener = listen(&lab, (v4.backend(), HIDDEN).into())?;
+        let (client, server, _) = converse(&lab, (v4.vip(), HIDDEN).into(), &listener)?;
+        exchange(client, server, 1 << 16)
+    };
+    claim().map_err(|error| lab.explain(error))
+}

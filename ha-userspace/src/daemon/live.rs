@@ -21,6 +21,7 @@ use super::helpers::Helpers;
 use super::limits::Watermarks;
 use super::lookout::Lookout;
 use super::probing::targets;
+use super::sources::Sources;
 use super::watched::{Host, Seen, watched};
 use super::witness::Witness;
 use crate::alarm::Board;
@@ -28,7 +29,7 @@ use crate::clock;
 use crate::command::{CommandError, words};
 use crate::config::{Config, Store};
 use crate::conflict::Conflicts;
-use crate::datapath::{self, Datapath, Mode, SourcePorts, Timeouts};
+use crate::datapath::{self, Datapath, Mode, Timeouts};
 use crate::ha::Handle;
 use crate::ha::monitor::Monitor;
 use crate::health::{self, Monitors};
@@ -92,6 +93,7 @@ pub struct Live {
     watermarks: Watermarks,
     /// Services that leave.
     leavers: leaving::Leavers,
+    sources: Sources,
     /// What is wrong.
     board: Board,
 }
@@ -186,6 +188,7 @@ impl Live {
             lookout: Lookout::default(),
             watermarks: Watermarks::default(),
             leavers: leaving::Leavers::default(),
+            sources: Sources::default(),
             board,
         }
     }
@@ -204,6 +207,9 @@ impl Live {
             gone.iter().for_each(|service| info!(service, "out of service"));
             self.project_or_log(config);
             self.watch_services(config);
+        }
+        if self.sources.have_changed() {
+            self.project_or_log(config);
         }
     }
 
@@ -254,7 +260,8 @@ impl Live {
     fn project(&mut self, config: &Config, links: &[Link]) -> Result<(), CommandError> {
         let verdicts = self.services.iter().map(|(name, known)| (name.clone(), known.verdict)).collect();
         let own: Vec<IpAddr> = self.own.iter().map(|local| local.address).collect();
-        let ports = source_ports(config);
+        let ports = self.sources.ports(config);
+        self.sources.look(config, ports, &self.board);
         let with_members = [links, &self.members].concat();
         self.leavers.follow(config, Instant::now());
         let leaving = self.leavers.names();
@@ -312,15 +319,4 @@ fn replace<T: PartialEq>(channel: &watch::Sender<T>, value: T) {
 
 pub(super) fn refused(why: impl std::fmt::Display) -> CommandError {
     CommandError::refused(why.to_string())
-}
-
-/// Ports that this node may give out as sources.
-fn source_ports(config: &Config) -> SourcePorts {
-    match SourcePorts::of_kernel() {
-        Ok(own) => SourcePorts::of_node(config.pair().map_or(0, |pair| pair.own_id), &own),
-        Err(error) => {
-            warn!(%error, "the kernel's own range of ports is not known: no source is translated");
-            SourcePorts::default()
-        }
-    }
 }

@@ -156,7 +156,7 @@ fn severity(kind: Kind) -> Severity {
             Severity::Critical
         }
         Kind::Pair(Alarm::StickyPrimary | Alarm::TwoStayPrimary) | Kind::LinkSilent | Kind::VersionMismatch => Severity::Minor,
-        Kind::ConfigurationsDiffer => Severity::Major,
+        Kind::ConfigurationsDiffer | Kind::NoSourceAddress | Kind::NoSourcePorts => Severity::Major,
         Kind::Pair(_) | Kind::DuplicateMac | Kind::ForeignVrrp | Kind::GatewayUnreached | Kind::DiskFailed => Severity::Major,
         Kind::Strays | Kind::LimitNear | Kind::EventsLost => Severity::Warning,
     }
