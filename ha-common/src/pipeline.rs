@@ -20,6 +20,7 @@ mod echo;
 mod egress;
 mod flow;
 mod gate;
+mod guard;
 mod hash;
 pub mod heartbeat;
 mod life;

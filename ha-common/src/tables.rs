@@ -7,7 +7,8 @@ use core::ops::DerefMut;
 
 use crate::abi::{
     Address, AddressKey, Backend, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, IcmpBudget, Interface,
-    Ip, Link, Load, NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Session, SessionKey, Snip, StrayBudget, Vserver,
+    Ip, Link, Load, NextHop, Node, Owner, PrefixKey, Reason, ReverseKey, ServiceKey, Session, SessionKey, Snip, Source,
+    SourceKey, StrayBudget, Throttle, Vserver,
 };
 use crate::pipeline::Plan;
 use crate::time::{Nanos, Ticks};
@@ -123,6 +124,15 @@ pub trait Tables {
     fn session_embryo_insert(&self, key: &SessionKey, session: &Session);
     /// Removes one.
     fn session_embryo_remove(&self, key: &SessionKey);
+
+    /// What the longest entry of `PREFIXES` that `key` is in says: one of [`crate::abi::prefix_action`].
+    fn prefix(&self, key: &PrefixKey) -> u32;
+    /// `SOURCES[key]`.
+    fn source(&self, key: &SourceKey) -> Option<Self::Mut<'_, Source>>;
+    /// Puts or replaces a source; an old one may have to go.
+    fn source_insert(&self, key: &SourceKey, source: &Source);
+    /// `THROTTLES[index]`.
+    fn throttle(&self, index: u32) -> Option<&Throttle>;
 
     /// Room for a flow that is about to be recorded, with whatever was in it: `FLOW_ROOM[0]` of this CPU. The stack is small.
     fn flow_room(&self) -> Option<Self::Mut<'_, Flow>>;

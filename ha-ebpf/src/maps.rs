@@ -4,16 +4,19 @@
 //! Sizes here are what fits a small pair; the loader sets others by configuration, before the maps are made.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use ha_common::abi::{
     Address, AddressKey, BUCKETS, Backend, Bucket, Counter, Embryo, Event, Exception, Fence, Filter, FilterKind, Flow, FlowKey,
     IcmpBudget, Interface, Link, Load, MAX_LEGS, MAX_LINKS, Node, Owner, Reason, ReverseKey, SNIPS as SNIPS_LEN, ServiceKey,
-    Session, SessionKey, Snip, StrayBudget, VRIDS as VRIDS_LEN, Vserver, lost,
+    Session, SessionKey, Snip, Source, SourceKey, StrayBudget, Throttle, VRIDS as VRIDS_LEN, Vserver, lost,
 };
 use ha_common::pipeline::Plan;
 use ha_common::wire::heartbeat::Extension;
+
+/// What follows the length in a [`ha_common::abi::PrefixKey`].
+pub type PrefixData = [u32; 5];
 
 /// `BPF_F_MMAPABLE`: userspace reads and writes single words of it.
 const MMAPABLE: usize = 1 << 10;
@@ -71,6 +74,13 @@ pub static PLAN_ROOM: PerCpuArray<Plan, 1> = PerCpuArray::new();
 pub static PERSIST: HashMap<SessionKey, Session, 65_536> = HashMap::new();
 #[btf_map]
 pub static PERSIST_EMBRYONIC: LruHashMap<SessionKey, Session, 16_384> = LruHashMap::new();
+
+#[btf_map]
+pub static PREFIXES: LpmTrie<PrefixData, u32, 65_536> = LpmTrie::new();
+#[btf_map]
+pub static SOURCES: LruHashMap<SourceKey, Source, 65_536> = LruHashMap::new();
+#[btf_map]
+pub static THROTTLES: Array<Throttle, 65_536, MMAPABLE> = Array::new();
 
 #[btf_map]
 pub static FLOW_ROOM: PerCpuArray<Flow, 1> = PerCpuArray::new();

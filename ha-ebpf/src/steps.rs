@@ -14,6 +14,11 @@ use crate::tables::Maps;
 
 impl Steps for Maps {
     #[inline(always)]
+    fn admit(&self, vserver: &Vserver, story: &Story, plan: &mut Plan) -> bool {
+        admit(vserver, story, plan) != 0
+    }
+
+    #[inline(always)]
     fn place(&self, vserver: &Vserver, story: &Story, plan: &mut Plan) {
         place(vserver, story, plan);
     }
@@ -57,6 +62,16 @@ impl Steps for Maps {
 // The functions themselves. Nobody inlines them, and for all that the verifier knows of a caller each pointer may be null.
 //
 // SAFETY of each: the methods above pass references, valid as long as the call lasts, and the only ones to what is changed.
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn admit(vserver: *const Vserver, story: *const Story, plan: *mut Plan) -> u32 {
+    // SAFETY: as said above.
+    match unsafe { (vserver.as_ref(), story.as_ref(), plan.as_mut()) } {
+        (Some(vserver), Some(story), Some(plan)) => steps::admit(&Maps::new(null_mut()), vserver, story, plan).into(),
+        _ => 0,
+    }
+}
 
 #[inline(never)]
 #[unsafe(no_mangle)]

@@ -8,11 +8,12 @@ use aya_ebpf::bindings::{
     BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, BPF_NOEXIST, BPF_RB_NO_WAKEUP,
     bpf_fib_lookup as FibLookup, xdp_md,
 };
+use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_jiffies64, bpf_ktime_get_ns};
 use ha_common::abi::{
     Address, AddressKey, Backend, DirectoryKey, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey,
-    IcmpBudget, Interface, Ip, Link, Load, NO_BACKEND, NextHop, Node, Owner, Reason, ReverseKey, ServiceKey, Session,
-    SessionKey, Slot, Snip, StrayBudget, Vserver, event_kind, lost,
+    IcmpBudget, Interface, Ip, Link, Load, NO_BACKEND, NextHop, Node, Owner, PrefixKey, Reason, ReverseKey, ServiceKey,
+    Session, SessionKey, Slot, Snip, Source, SourceKey, StrayBudget, Throttle, Vserver, event_kind, lost, prefix_action,
 };
 use ha_common::pipeline::Plan;
 use ha_common::tables::{Claimed, Full, Route, Tables};
@@ -235,6 +236,26 @@ impl Tables for Maps {
     fn session_embryo_remove(&self, key: &SessionKey) {
         // What is not there need not go.
         let _ = maps::PERSIST_EMBRYONIC.remove(key);
+    }
+
+    #[inline(always)]
+    fn prefix(&self, key: &PrefixKey) -> u32 {
+        // SAFETY: both are a length and twenty bytes, the kernel's type with less alignment.
+        let key = unsafe { &*core::ptr::from_ref(key).cast::<Key<maps::PrefixData>>() };
+        maps::PREFIXES.get(key).copied().unwrap_or(prefix_action::NONE)
+    }
+    #[inline(always)]
+    fn source(&self, key: &SourceKey) -> Option<&mut Source> {
+        record(maps::SOURCES.get_ptr_mut(key))
+    }
+    #[inline(always)]
+    fn source_insert(&self, key: &SourceKey, source: &Source) {
+        // An evicting table takes it, or every candidate is in use by other CPUs: then the source begins anew the next time.
+        let _ = maps::SOURCES.insert(key, source, 0);
+    }
+    #[inline(always)]
+    fn throttle(&self, index: u32) -> Option<&Throttle> {
+        maps::THROTTLES.get(index)
     }
 
     #[inline(always)]

@@ -6,6 +6,7 @@
 mod address;
 mod binding;
 mod change;
+mod clients;
 mod file;
 mod fis;
 mod ha_node;
@@ -22,6 +23,7 @@ mod record;
 mod route_monitor;
 mod rpc_node;
 mod service;
+mod surge;
 mod tcp_param;
 mod vrid;
 mod vserver;
@@ -37,6 +39,7 @@ pub use address::Address;
 pub(crate) use address::mask;
 pub use binding::Binding;
 pub use change::{Change, Touched};
+pub use clients::{Clients, Network};
 pub use file::{LoadError, SavedForm, Store, load, load_text};
 pub use fis::Fis;
 pub use ha_node::{HaNode, Pair, Peer};
@@ -51,6 +54,7 @@ pub use rate_control::RateControl;
 pub use record::Record;
 pub use rpc_node::RpcNode;
 pub use service::{Drain, Service};
+pub use surge::SurgeProtection;
 pub use tcp_param::TcpParam;
 pub use vrid::{Vrid, VridKey};
 pub use vserver::Vserver;
@@ -72,6 +76,7 @@ pub struct Config {
     rate_control: RateControl,
     limits: Limits,
     tcp_param: TcpParam,
+    surge: SurgeProtection,
     rpc_nodes: BTreeMap<IpAddr, RpcNode>,
     addresses: BTreeMap<IpAddr, Address>,
     vservers: BTreeMap<String, Vserver>,
@@ -103,6 +108,7 @@ impl Config {
             rate_control: RateControl::of_defaults(),
             limits: Limits::of_defaults(),
             tcp_param: TcpParam::of_defaults(),
+            surge: SurgeProtection::of_defaults(),
             rpc_nodes: BTreeMap::new(),
             addresses: BTreeMap::new(),
             vservers: BTreeMap::new(),
@@ -160,6 +166,7 @@ impl Config {
             _ if entity == &schema::network::REMOVAL || entity == &schema::network::REMOVAL6 => return self.rm_vrid(command),
             _ if entity == &schema::network::L2_PARAM => return self.apply_l2_param(command),
             _ if entity == &schema::ns::RATE_CONTROL => return self.apply_rate_control(command),
+            _ if entity == &schema::ns::SP_PARAMS => return self.apply_surge(command),
             _ if entity == &schema::ns::LIMITS => return self.apply_limits(command),
             _ if entity == &schema::ns::TCP_PARAM => return self.apply_tcp_param(command),
             _ if entity == &schema::ns::RPC_NODE => return self.apply_rpc_node(command),
@@ -192,6 +199,7 @@ impl Config {
         list.extend(self.rate_control.command(Verb::Set));
         list.extend(self.limits.command(Verb::Set));
         list.extend(self.tcp_param.command(Verb::Set));
+        list.extend(self.surge.command(Verb::Set));
         list.extend(self.peer.iter().filter_map(|peer| peer.command(Verb::Add)));
         list.extend(self.ha.command(Verb::Set));
         list.extend(self.route_monitors.iter().map(|route| route_monitor::bind_command(*route)));

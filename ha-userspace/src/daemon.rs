@@ -35,6 +35,7 @@ mod probing;
 mod reception;
 mod sources;
 mod status;
+mod surges;
 mod watched;
 mod witness;
 
@@ -85,6 +86,9 @@ const KERNEL_EVENTS: usize = 4096;
 
 /// How often is looked for others who use what is this pair's.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often is looked at how many connections services have that are protected from surges.
+const COUNT_EVERY: Duration = Duration::from_millis(100);
 
 /// How long a node that leaves waits until others were told of its last change of role.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -141,6 +145,8 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
         let thread = std::thread::Builder::new().name("cut-off".into());
         thread.spawn(move || cutter.run()).context("cannot start the thread that cuts connections off")?;
     }
+    let (lists, lists_out) = watch::channel(datapath::lists(&config));
+    tokio::spawn(datapath.purge().run(lists_out));
     let to_driver = driver.clone();
     let witness = WitnessClient::spawn(move |testimony| to_driver.send(Request::Witness(testimony)))
         .context("cannot start the thread that asks the witness")?;
@@ -176,6 +182,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
             wanted,
             store: Arc::new(Store::new(&options.config)),
             timeouts,
+            lists,
             board: board.clone(),
             witness,
             hook: hook.clone(),
@@ -202,6 +209,8 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
     let serving = serve(socket.listener(), Rc::clone(&node));
     tokio::pin!(serving);
     let mut looks = tokio::time::interval(LOOK_EVERY);
+    let mut counts = tokio::time::interval(COUNT_EVERY);
+    counts.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let stopped = loop {
         let due = due(&node);
         tokio::select! {
@@ -235,6 +244,7 @@ async fn serve_node(options: &Options, config: Config, mut datapath: Datapath, s
                 live.look_out(config);
                 live.look_for_leavers(config);
             }),
+            _ = counts.tick() => with(&node, |config, live| live.watch_surges(config)),
             () = due => with(&node, |config, live| live.project_or_log(config)),
         }
     };

@@ -23,10 +23,12 @@ mod plain;
 mod plan;
 mod ports;
 mod project;
+mod purge;
 mod response;
 mod rings;
 mod sessions;
 mod shared;
+mod sources;
 mod table;
 
 use std::io;
@@ -52,6 +54,7 @@ pub use ports::SourcePorts;
 pub use project::{
     idle_timeouts, inherited_next_hops, inherited_verdict, is_local, project, served, session_rules, targets, wanted_next_hops,
 };
+pub use purge::{Lists, Purge, lists};
 pub use rings::PoolFull;
 pub use sessions::{Rules, SessionRule, SessionRules};
 pub use shared::{PUBLIC_WORDS, Shared};
@@ -178,6 +181,12 @@ impl Datapath {
     #[must_use]
     pub fn cutter(&mut self) -> Option<Cutter> {
         self.watch.cutter(Arc::clone(&self.maps), self.programs.clocks.clone())
+    }
+
+    /// What ends connections of clients that are not let in any more.
+    #[must_use]
+    pub fn purge(&self) -> Purge {
+        Purge::new(Arc::clone(&self.maps))
     }
 
     /// The kernel's two clocks.

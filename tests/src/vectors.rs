@@ -18,6 +18,7 @@ mod echo;
 mod egress;
 mod forward;
 pub mod frames;
+mod guard;
 pub mod heartbeat;
 mod host;
 mod life;
@@ -265,6 +266,7 @@ pub fn all() -> Vec<Vector> {
         refuse::vectors,
         life::vectors,
         selection::vectors,
+        guard::vectors,
     ] {
         vectors.extend(theme());
     }

@@ -47,6 +47,8 @@ pub mod backend_flags {
     pub const KEEPS: u32 = 1 << 17;
     /// Leaves: the flows that it has go on, newcomers go elsewhere.
     pub const LEAVING: u32 = 1 << 8;
+    /// Has so many connections that new ones are let through one by one: `THROTTLES`.
+    pub const THROTTLED: u32 = 1 << 24;
 }
 
 /// Value of `BACKENDS`. Array, memory-mapped; the index is the pair's and is not reused while either node has a flow to it.

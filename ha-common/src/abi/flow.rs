@@ -50,6 +50,8 @@ pub mod flow_flags {
     pub const EXCEPTION: u16 = 1;
     /// Its close was told to the daemon.
     pub const CLOSE_TOLD: u16 = 1 << 1;
+    /// Counted among the open connections of its source.
+    pub const COUNTED: u16 = 1 << 8;
 }
 
 /// Bits of [`Flow::client_tcp`] and [`Flow::server_tcp`]: what a side of a TCP conversation has sent.

@@ -211,6 +211,16 @@ reasons! {
     HeartbeatDuplicate = "heartbeat_duplicate",
     /// Its extension is of a version that this release does not know.
     HeartbeatVersion = "heartbeat_version",
+
+    // Protection.
+    /// From a client that a list of the vserver keeps out.
+    Denied = "denied",
+    /// The client's source has as many connections open as it may have.
+    SourceConnections = "source_connections",
+    /// The client's source opens connections faster than it may.
+    SourceRate = "source_rate",
+    /// The service has so many connections that a new one has to wait; the client asks again.
+    Surge = "surge",
 }
 
 #[cfg(test)]

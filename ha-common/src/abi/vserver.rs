@@ -4,7 +4,7 @@
 
 use core::mem::offset_of;
 
-use super::{AddressKey, Ip};
+use super::{AddressKey, Ip, SourceLimits};
 use crate::wire::Be16;
 
 /// Key of `VSERVER_INDEX` (→ index into `VSERVERS`, `u32`) and of `BACKEND_INDEX`: one end of a conversation.
@@ -62,6 +62,14 @@ pub mod vserver_flags {
     pub const PERSIST_SOURCE: u32 = 1 << 10;
     /// The address that the client speaks to says so.
     pub const PERSIST_DESTINATION: u32 = 1 << 11;
+    /// `PREFIXES` says who is let in.
+    pub const LISTED: u32 = 1 << 24;
+    /// Whoever is in no prefix is kept out.
+    pub const ALLOW_LISTED: u32 = 1 << 25;
+    /// [`super::Vserver::limits`] say how many connections a source may open.
+    pub const LIMITED: u32 = 1 << 26;
+    /// Newcomers are asked something.
+    pub const GUARDED: u32 = LISTED | LIMITED;
 }
 
 /// How packets of a vserver reach a backend ([`Vserver::mode`]).
@@ -238,7 +246,9 @@ pub struct Vserver {
     /// Zero.
     pub reserved: [u8; 3],
     /// Zero.
-    pub reserved_words: [u32; 10],
+    pub reserved_words: [u32; 4],
+    /// What each source may do.
+    pub limits: SourceLimits,
     /// With [`vserver_flags::IN_TURN`] one of these after the other takes a newcomer, with [`vserver_flags::LEAST`] the one that has the
     /// fewest flows for its weight. Those that were up when the list was made.
     pub choices: Choices,

@@ -4,6 +4,7 @@ use crate::abi::{Embryo, Event, Flow, FlowKey, Nat, NextHop, Vserver, event_kind
 use crate::tables::{Full, Tables};
 use crate::wire::{eth, tcp};
 
+use super::guard;
 use super::parse::{Story, Transport};
 use super::placement::Placement;
 
@@ -78,6 +79,9 @@ pub fn tell_closed<T: Tables>(tables: &T, vserver: &Vserver, key: &FlowKey, flow
     }
     flow.flags |= flow_flags::CLOSE_TOLD;
     closed(tables, flow.backend);
+    if flow.flags & flow_flags::COUNTED != 0 {
+        guard::closed(tables, vserver, key, flow);
+    }
     if vserver.flags & vserver_flags::LOGGED != 0 {
         tables.emit(&event(tables, event_kind::FLOW_CLOSED, reason as u32, key, flow));
     }

@@ -1,7 +1,7 @@
 //! Where does a flow go of which there is no record, and what is remembered of it?
 
 use crate::abi::{
-    Exception, FULL_BACKENDS, FlowKey, NO_BACKEND, Reason, Vserver, backend_flags, mode, tcp_seen, vserver_flags,
+    Exception, FULL_BACKENDS, FlowKey, NO_BACKEND, Reason, Vserver, backend_flags, flow_flags, mode, tcp_seen, vserver_flags,
 };
 use crate::tables::{Full, Tables};
 
@@ -9,12 +9,12 @@ use super::hash::flow_hash;
 use super::parse::{Story, Transport};
 use super::placement::{self, Placement};
 use super::rewrite::Plan;
-use super::{counted, flow, nat, session};
+use super::{counted, flow, guard, nat, session};
 
 /// The backend of the commonest packet of a vserver that keeps no flows: the ring's, when nothing else has a say.
 #[inline(always)]
 pub fn plain<T: Tables>(tables: &T, vserver: &Vserver, story: &Story) -> u32 {
-    if vserver.flags & (vserver_flags::EXCEPTIONS | vserver_flags::PREVIOUS) != 0 {
+    if vserver.flags & (vserver_flags::EXCEPTIONS | vserver_flags::PREVIOUS | vserver_flags::GUARDED) != 0 {
         return NO_BACKEND;
     }
     let hash = flow_hash(vserver.hash, &story.here.addr, story.here.port, &story.there.addr);
@@ -108,10 +108,20 @@ fn remembered<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &Pl
         return if kept { Reason::ForwardException } else { Reason::ForwardTableFull };
     }
     let flags = tables.backend(placement.backend).map_or(0, |backend| backend.flags);
+    if flags & backend_flags::THROTTLED != 0 && story.opens() && !guard::throttle(tables, placement.backend, key) {
+        return Reason::Surge;
+    }
+    let limited = vserver.flags & vserver_flags::LIMITED != 0;
+    let marked = if limited { flow_flags::COUNTED } else { 0 };
     if let Some(mut recorded) = tables.flow_mut(key) {
         // Over, or its backend is down: the record begins anew.
+        let counted = recorded.flags & flow_flags::COUNTED;
         flow::begin_anew(tables, &mut recorded, vserver, placement, story);
         recorded.nat = plan.nat;
+        recorded.flags |= counted | marked;
+        if limited && counted == 0 {
+            guard::opened(tables, vserver, key);
+        }
         return Reason::ForwardNew;
     }
     if flags & backend_flags::SHARED != 0 && plan.nat.is_none() && vserver.mode == mode::NAT {
@@ -127,7 +137,11 @@ fn remembered<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &Pl
     if let Some(mut room) = tables.flow_room() {
         flow::begin_by_client(tables, &mut room, vserver, placement, story);
         room.nat = plan.nat;
+        room.flags |= marked;
         if flow::record(tables, vserver, key, &room).is_ok() {
+            if limited {
+                guard::opened(tables, vserver, key);
+            }
             return Reason::ForwardNew;
         }
     }

@@ -2,12 +2,13 @@
 
 use crate::abi::{
     AMBIGUOUS, Address, Event, FlowKey, NO_BACKEND, NextHop, Owner, Reason, ReverseKey, Vserver, address_flags, backend_flags,
-    event_kind, tcp_seen, vserver_flags,
+    event_kind, flow_flags, tcp_seen, vserver_flags,
 };
 use crate::tables::{Route, Tables};
 use crate::wire::{eth, tcp};
 
 use super::flow;
+use super::guard;
 use super::hash::flow_hash;
 use super::parse::{Story, Transport};
 use super::rewrite::{self, Plan, Step};
@@ -151,6 +152,9 @@ fn way<T: Tables>(tables: &T, story: &Story, owner: &Owner, key: &FlowKey) -> Re
         let own = story.transport == Transport::Udp || story.opens();
         return Err(if own { Verdict::pass(Reason::BackendOwn) } else { Verdict::drop(Reason::ReturnUnknown) });
     }
+    if vserver.flags & vserver_flags::LISTED != 0 && !guard::is_allowed(tables, vserver.flags, key) {
+        return Err(Verdict::drop(Reason::Denied));
+    }
     rewrite::lives_on(story)?;
     let Route::Via(mut hop) = route else {
         want_client_hop(tables, key, &story.arrival);
@@ -177,7 +181,13 @@ fn keep<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, owner: &Owner, 
         return false;
     };
     flow::begin_by_server(tables, &mut room, vserver, hop, story, owner.backend);
-    flow::record(tables, vserver, key, &room).is_ok()
+    let limited = vserver.flags & vserver_flags::LIMITED != 0;
+    room.flags |= if limited { flow_flags::COUNTED } else { 0 };
+    let recorded = flow::record(tables, vserver, key, &room).is_ok();
+    if recorded && limited {
+        guard::opened(tables, vserver, key);
+    }
+    recorded
 }
 
 /// Asks the daemon to find the way to a client.

@@ -92,6 +92,9 @@ fn choose<'t, T: Steps>(tables: &'t T, vserver: &Vserver, story: &Story, plan: &
             Fate::Ends => return Err(Verdict::drop(plan.reason)),
         }
     }
+    if vserver.flags & vserver_flags::GUARDED != 0 && !tables.admit(vserver, story, plan) {
+        return Err(Verdict::drop(plan.reason));
+    }
     tables.place(vserver, story, plan);
     plan.index = plan.placement.backend;
     let hidden = tables.backend(plan.index).is_some_and(|backend| backend.flags & backend_flags::SNAT != 0);
@@ -103,7 +106,7 @@ fn choose<'t, T: Steps>(tables: &'t T, vserver: &Vserver, story: &Story, plan: &
         tables.keep(vserver, story, plan);
     }
     let refused = Verdict::drop(plan.reason);
-    if plan.reason == Reason::NoRoom {
+    if matches!(plan.reason, Reason::NoRoom | Reason::Surge) {
         return Err(refused);
     }
     tables.backend(plan.index).ok_or(refused)

@@ -11,6 +11,7 @@ use crate::tables::Tables;
 use super::parse::Story;
 use super::rewrite::Plan;
 
+pub use super::guard::admit;
 pub use super::life::{Fate, outlive};
 pub use super::nat::allot;
 pub use super::newcomer::{place, remember};
@@ -21,6 +22,12 @@ pub use super::session::keep;
 
 /// Tables, and how the long steps are called over them.
 pub trait Steps: Tables + Sized {
+    /// Whether a newcomer to a guarded vserver is let in. If not, [`Plan::reason`] says why.
+    #[inline(always)]
+    fn admit(&self, vserver: &Vserver, story: &Story, plan: &mut Plan) -> bool {
+        admit(self, vserver, story, plan)
+    }
+
     /// Places a flow without a record: [`Plan::placement`].
     #[inline(always)]
     fn place(&self, vserver: &Vserver, story: &Story, plan: &mut Plan) {

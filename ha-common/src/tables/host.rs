@@ -7,8 +7,8 @@ use std::hash::Hash;
 use super::{Claimed, Full, Route, Tables};
 use crate::abi::{
     Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, IcmpBudget,
-    Interface, Ip, Link, Load, MAX_LEGS, MAX_LINKS, NO_BACKEND, Node, Owner, Reason, ReverseKey, ServiceKey, Session,
-    SessionKey, Snip, StrayBudget, Vserver,
+    Interface, Ip, Link, Load, MAX_LEGS, MAX_LINKS, NO_BACKEND, Node, Owner, PrefixKey, Reason, ReverseKey, ServiceKey,
+    Session, SessionKey, Snip, Source, SourceKey, StrayBudget, Throttle, Vserver, prefix_action,
 };
 use crate::pipeline::{Plan, Steps};
 use crate::time::{Nanos, Ticks};
@@ -71,6 +71,12 @@ pub struct HostTables {
     pub session_embryos: RefCell<HashMap<SessionKey, Session>>,
     /// Room in `PERSIST`.
     pub sessions_max: usize,
+    /// `PREFIXES`.
+    pub prefixes: HashMap<PrefixKey, u32>,
+    /// `SOURCES`.
+    pub sources: RefCell<HashMap<SourceKey, Source>>,
+    /// `THROTTLES`.
+    pub throttles: Vec<Throttle>,
     /// `FLOW_ROOM[0]`.
     pub flow_room: RefCell<Flow>,
     /// `FRAME_ROOM[0]`.
@@ -127,6 +133,9 @@ impl Default for HostTables {
             sessions: RefCell::default(),
             session_embryos: RefCell::default(),
             sessions_max: usize::MAX,
+            prefixes: HashMap::new(),
+            sources: RefCell::default(),
+            throttles: Vec::new(),
             flow_room: RefCell::default(),
             frame_room: RefCell::default(),
             icmp_budget: RefCell::default(),
@@ -280,6 +289,21 @@ impl Tables for HostTables {
     }
     fn session_embryo_remove(&self, key: &SessionKey) {
         self.session_embryos.borrow_mut().remove(key);
+    }
+
+    fn prefix(&self, key: &PrefixKey) -> u32 {
+        let fits = |prefix: &&PrefixKey| prefix.vserver == key.vserver && prefix.has(&key.addr);
+        let longest = self.prefixes.keys().filter(fits).max_by_key(|prefix| prefix.len);
+        longest.map_or(prefix_action::NONE, |prefix| self.prefixes[prefix])
+    }
+    fn source(&self, key: &SourceKey) -> Option<RefMut<'_, Source>> {
+        entry(&self.sources, key)
+    }
+    fn source_insert(&self, key: &SourceKey, source: &Source) {
+        self.sources.borrow_mut().insert(*key, source.clone());
+    }
+    fn throttle(&self, index: u32) -> Option<&Throttle> {
+        self.throttles.get(index as usize)
     }
 
     fn flow_room(&self) -> Option<RefMut<'_, Flow>> {

@@ -102,6 +102,8 @@ pub struct LimitsStatus {
     pub limits: Limits,
     /// Packets that found no room, by the name of the reason.
     pub refused: Vec<(&'static str, u64)>,
+    /// Packets that were kept out, by the name of the reason.
+    pub kept_out: Vec<(&'static str, u64)>,
 }
 
 /// Health of a node.

@@ -46,6 +46,7 @@ pub static ENTITIES: &[&Entity] = &[
     &ns::RATE_CONTROL,
     &ns::LIMITS,
     &ns::TCP_PARAM,
+    &ns::SP_PARAMS,
     &network::VRID,
     &network::VRID6,
     &network::BINDING,
@@ -200,7 +201,7 @@ impl Entity {
             Verb::Add | Verb::Bind | Verb::Force | Verb::Send | Verb::Stop => true,
             Verb::Set | Verb::Unset => attribute.mutable,
             // Names are enough, unless there is a set of them.
-            Verb::Unbind => attribute.kind == Kind::Interfaces,
+            Verb::Unbind => matches!(attribute.kind, Kind::Interfaces | Kind::Route),
             Verb::Rm => self.verbs == [Verb::Rm],
             // What is only shown has no other use for them.
             Verb::Show => self.verbs == [Verb::Show],

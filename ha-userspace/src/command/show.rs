@@ -51,6 +51,7 @@ pub(super) fn show(command: &Command, config: &Config, runtime: &impl Runtime, i
         _ if entity == &ns::HOST_NAME => node::host_name(config),
         _ if entity == &ns::VERSION => node::version(),
         _ if entity == &ns::RATE_CONTROL => node::rate_control(config),
+        _ if entity == &ns::SP_PARAMS => node::surge_protection(config),
         _ if entity == &ns::LIMITS => limits::show(config, &runtime.limits()),
         _ if entity == &ns::TCP_PARAM => node::tcp_param(config),
         _ if entity == &ns::INTERFACE => interface::show(command, config, runtime),

@@ -138,6 +138,15 @@ words! {
         /// It does.
         Active = "ACTIVE",
     }
+    /// At which distances new connections are let through to a service that has many.
+    Throttle {
+        /// Long ones.
+        Aggressive = "Aggressive",
+        /// Longer ones with more connections.
+        Normal = "Normal",
+        /// Short ones.
+        Relaxed = "Relaxed",
+    }
     /// Whether connections live on after a failover.
     ConnFailover {
         /// They do not.

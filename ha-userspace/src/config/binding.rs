@@ -7,7 +7,7 @@ use super::service::{Service, no_such_service};
 use super::vserver::{Vserver, no_such_vserver};
 use crate::command::schema::{self, Verb};
 use crate::command::words::Mode;
-use crate::command::{Command, CommandError};
+use crate::command::{Arg, Command, CommandError, code};
 
 /// `bind lb vserver`.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,17 @@ pub struct Binding {
 }
 
 record!(Binding: schema::lb::BINDING, { "name" => vserver, "serviceName" => service, "weight" => weight });
+
+impl Binding {
+    /// Returns the command that binds the service.
+    pub(super) fn bind_command(&self) -> Option<Command> {
+        let attribute = schema::lb::BINDING.attribute("serviceName")?;
+        let mut command = self.command(Verb::Bind)?;
+        // By position, behind the virtual server.
+        command.args.insert(1, Arg { attribute, value: self.value(attribute.name) });
+        Some(command)
+    }
+}
 
 /// Refuses a service that could not serve this virtual server's clients.
 pub(super) fn check(vserver: &Vserver, service: &Service) -> Result<(), CommandError> {
@@ -55,6 +66,15 @@ pub(super) fn check(vserver: &Vserver, service: &Service) -> Result<(), CommandE
 
 impl Config {
     pub(super) fn apply_binding(&mut self, command: &Command) -> Result<Change, CommandError> {
+        if let Some(flag) = ["allow", "deny"].into_iter().find(|flag| command.arg(flag).is_some()) {
+            return self.apply_clients(command, flag);
+        }
+        if command.arg("serviceName").is_none() {
+            return Err(CommandError::new(
+                code::MISSING,
+                "Required argument missing [serviceName]: name a service, or clients by -allow <prefix> or -deny <prefix>",
+            ));
+        }
         let binding = Binding::from_command(command);
         let Some(service) = self.services.get(&binding.service) else {
             return Err(no_such_service("serviceName", &binding.service));

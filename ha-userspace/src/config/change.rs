@@ -28,6 +28,8 @@ pub enum Touched {
     Limits,
     /// How TCP is spoken to strangers.
     TcpParam,
+    /// Surge protection.
+    Surge,
     /// A VIP or SNIP.
     Address(IpAddr),
     /// A virtual server or its bindings.

@@ -19,6 +19,7 @@ impl Config {
         let vrids = vrids.chain(self.rate_control.command_of(Verb::Set, Scope::Pair));
         let vrids = vrids.chain(self.limits.command_of(Verb::Set, Scope::Pair));
         let vrids = vrids.chain(self.tcp_param.command_of(Verb::Set, Scope::Pair));
+        let vrids = vrids.chain(self.surge.command_of(Verb::Set, Scope::Pair));
         let ha = self.ha.command_of(Verb::Set, Scope::Pair);
         let apart = self.peer.as_ref().is_some_and(|peer| peer.inc);
         let monitors = self.route_monitors.iter().filter(|_| !apart).map(|route| bind_command(*route));

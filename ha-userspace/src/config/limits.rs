@@ -21,6 +21,10 @@ pub struct Limits {
     pub reverse: u32,
     /// Entries of `REVERSE_EMBRYONIC`.
     pub reverse_embryonic: u32,
+    /// Entries of `SOURCES`.
+    pub sources: u32,
+    /// Entries of `PREFIXES`.
+    pub prefixes: u32,
 }
 
 record!(Limits: ns::LIMITS, {
@@ -29,6 +33,8 @@ record!(Limits: ns::LIMITS, {
     "exceptions" => exceptions,
     "reverse" => reverse,
     "reverseEmbryonic" => reverse_embryonic,
+    "sources" => sources,
+    "prefixes" => prefixes,
 });
 
 impl Limits {
@@ -44,6 +50,8 @@ impl Limits {
             ("EXCEPTIONS", self.exceptions),
             ("REVERSE", self.reverse),
             ("REVERSE_EMBRYONIC", self.reverse_embryonic),
+            ("SOURCES", self.sources),
+            ("PREFIXES", self.prefixes),
         ])
     }
 

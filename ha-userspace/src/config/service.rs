@@ -25,6 +25,8 @@ pub struct Service {
     pub use_source_ip: bool,
     /// Whether the client's port is translated (always false for now).
     pub use_proxy_port: bool,
+    /// Whether new connections wait while it has many.
+    pub surge_protected: bool,
     /// Whether it is probed; otherwise it counts as up.
     pub health_monitor: bool,
     /// Idle time after which a connection with it is forgotten, if it has one of its own.
@@ -50,6 +52,7 @@ record!(Service: schema::lb::SERVICE, {
     "port" => port,
     "usip" => use_source_ip,
     "useproxyport" => use_proxy_port,
+    "sp" => surge_protected,
     "healthMonitor" => health_monitor,
     "svrTimeout" => server_timeout,
     "downStateFlush" => down_state_flush,

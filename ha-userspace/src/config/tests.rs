@@ -24,8 +24,9 @@ bind vrid 60 -ifnum client0 spare0
 bind vrid6 7 -ifnum client0
 set L2Param -garpOnVridIntf DISABLED -garpReply ENABLED
 set ns rateControl -icmpThreshold 20 -tcprstThreshold 0
-set ns limits -flows 1000 -embryonic 2000 -exceptions 3000 -reverse 4000 -reverseEmbryonic 5000
+set ns limits -flows 1000 -embryonic 2000 -exceptions 3000 -reverse 4000 -reverseEmbryonic 5000 -sources 6000 -prefixes 7000
 set ns tcpParam -downStateRST ENABLED
+set ns spParams -baseThreshold 300 -throttle Relaxed
 add ha node 1 10.9.0.2
 set ha node -haStatus STAYPRIMARY -helloInterval 10 -deadInterval 30ms -witness 10.9.9.9:3005 -witnessPassword s3cret -maxFlips 3 -syncvlan 7 -isolationHold 90ms
 bind ha node -routeMonitor *
@@ -37,14 +38,17 @@ set ns rpcNode 10.9.0.2 -password s3cret -srcIP 10.9.0.1 -secure NO
 add ns ip 10.1.0.100 255.255.255.255 -type VIP -vrID 60 -icmpResponse VSVR_CNTRLD -arpResponse ALL_VSERVERS
 add ns ip 10.2.0.1 255.255.255.0
 add ns ip6 2001:db8::1/128 -type VIP -nd DISABLED -vrID6 7 -icmpResponse ONE_VSERVER -ndResponse ONE_VSERVER
-add lb vserver web TCP 10.1.0.100 80 -lbMethod SOURCEIPHASH -cltTimeout 300 -icmpVsrResponse ACTIVE -downStateFlush DISABLED
+add lb vserver web TCP 10.1.0.100 80 -lbMethod SOURCEIPHASH -cltTimeout 300 -icmpVsrResponse ACTIVE -downStateFlush DISABLED -maxConnPerSource 50 -maxRatePerSource 20 -sourceMask 255.255.255.0 -v6SourceMaskLen 56
 add lb vserver web6 TCP 2001:db8::1 80 -m MAC -sessionless ENABLED
 add service \"s 2\" 10.2.0.12 TCP 8080 -usip YES -state DISABLED
-add service s1 10.2.0.11 TCP 80 -usip YES -svrTimeout 60 -downStateFlush DISABLED -accessDown YES
+add service s1 10.2.0.11 TCP 80 -usip YES -sp ON -svrTimeout 60 -downStateFlush DISABLED -accessDown YES
 add service s6 2001:db8:2::1 TCP 80 -healthMonitor NO
 bind lb vserver web \"s 2\" -weight 5
 bind lb vserver web s1
+bind lb vserver web -deny *
+bind lb vserver web -allow 10.0.0.0 255.0.0.0
 bind lb vserver web6 s6
+bind lb vserver web6 -allow 2001:db8:7::/48
 ";
 
 fn apply(config: &mut Config, line: &str) -> Result<Change, CommandError> {

@@ -7,9 +7,11 @@ use std::time::Duration;
 use super::address::{self, Address};
 use super::binding::Binding;
 use super::change::{Change, Touched};
+use super::clients::Clients;
 use super::record::{Record, record};
 use super::{Config, indices};
 use crate::command::schema::{self, Verb};
+use crate::command::value::mask_length;
 use crate::command::words::{AddressType, ConnFailover, LbMethod, Mode, Persistence, Protocol, VserverResponse};
 use crate::command::{Command, CommandError};
 
@@ -56,9 +58,18 @@ pub struct Vserver {
     pub down_state_flush: bool,
     /// Its index in the data plane, never given to another while the process lives.
     pub index: u32,
+    /// Connections that one source may have open; zero for any number.
+    pub connections_per_source: u32,
+    /// Connections that one source may open in a second; zero for any number.
+    pub rate_per_source: u32,
+    /// What of an IPv4 address names a source.
+    pub source_mask: Ipv4Addr,
+    /// How many bits of an IPv6 address name a source.
+    pub v6_source_length: u8,
     pub(super) bindings: Vec<Binding>,
     /// The same for each further address.
     pub(super) more: BTreeMap<IpAddr, u32>,
+    pub(super) clients: Clients,
 }
 
 record!(Vserver: schema::lb::VSERVER, {
@@ -81,7 +92,11 @@ record!(Vserver: schema::lb::VSERVER, {
     "backupVServer" => backup,
     "ipset" => ipset,
     "downStateFlush" => down_state_flush,
-} own { index, bindings, more });
+    "maxConnPerSource" => connections_per_source,
+    "maxRatePerSource" => rate_per_source,
+    "sourceMask" => source_mask,
+    "v6SourceMaskLen" => v6_source_length,
+} own { index, bindings, more, clients });
 
 /// Name of an attribute.
 const BACKUP: &str = "backupVServer";
@@ -96,6 +111,28 @@ impl Vserver {
             Protocol::Tcp => Duration::from_secs(9_000),
             Protocol::Udp => Duration::from_secs(120),
         })
+    }
+
+    /// Returns whether the connections of each source are limited.
+    pub fn limits_sources(&self) -> bool {
+        self.connections_per_source != 0 || self.rate_per_source != 0
+    }
+
+    /// Returns how many bits of a client's address name its source.
+    pub fn source_length(&self) -> u8 {
+        if self.ip.is_ipv4() { mask_length(self.source_mask).unwrap_or(32) } else { self.v6_source_length }
+    }
+
+    /// Refuses what cannot be kept.
+    fn check(&self) -> Result<(), CommandError> {
+        if self.sessionless && self.limits_sources() {
+            return Err(CommandError::refused(format!(
+                "virtual server {} is -sessionless ENABLED: who keeps no connections cannot count them; leave -maxConnPerSource and \
+                 -maxRatePerSource at 0, or set -sessionless DISABLED",
+                self.name
+            )));
+        }
+        Ok(())
     }
 
     /// Returns its bindings, ordered by the name of the service.
@@ -138,7 +175,7 @@ impl Vserver {
     }
 
     pub(super) fn binding_commands(&self) -> Vec<Command> {
-        self.bindings.iter().filter_map(|binding| binding.command(Verb::Bind)).collect()
+        self.bindings.iter().filter_map(Binding::bind_command).chain(self.client_commands()).collect()
     }
 }
 
@@ -216,6 +253,7 @@ impl Config {
 
     /// Refuses what a virtual server cannot be by itself, or with the services bound to it.
     fn check_vserver(&self, vserver: &Vserver) -> Result<(), CommandError> {
+        vserver.check()?;
         let name = &vserver.name;
         if vserver.sessionless {
             let needs = match vserver.method {

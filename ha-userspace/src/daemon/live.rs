@@ -22,6 +22,7 @@ use super::limits::Watermarks;
 use super::lookout::Lookout;
 use super::probing::targets;
 use super::sources::Sources;
+use super::surges::Surges;
 use super::watched::{Host, Seen, watched};
 use super::witness::Witness;
 use crate::alarm::Board;
@@ -29,7 +30,7 @@ use crate::clock;
 use crate::command::{CommandError, words};
 use crate::config::{Config, Store};
 use crate::conflict::Conflicts;
-use crate::datapath::{self, Datapath, Mode, Timeouts};
+use crate::datapath::{self, Datapath, Lists, Mode, Timeouts};
 use crate::ha::Handle;
 use crate::ha::monitor::Monitor;
 use crate::health::{self, Monitors};
@@ -76,6 +77,7 @@ pub struct Live {
     /// Whether that was looked for yet.
     pub(super) looked: bool,
     timeouts: watch::Sender<Arc<Timeouts>>,
+    lists: watch::Sender<Lists>,
     services: HashMap<String, Known>,
     modes: BTreeMap<String, Mode>,
     attached: Option<BTreeSet<(String, u32)>>,
@@ -94,6 +96,7 @@ pub struct Live {
     /// Services that leave.
     leavers: leaving::Leavers,
     sources: Sources,
+    surges: Surges,
     /// What is wrong.
     board: Board,
 }
@@ -122,6 +125,8 @@ pub struct Parts {
     pub store: Arc<Store>,
     /// How long flows may be idle, for whoever ages them.
     pub timeouts: watch::Sender<Arc<Timeouts>>,
+    /// Who is let in, for whoever ends the connections of others.
+    pub lists: watch::Sender<Lists>,
     /// The host's own addresses.
     pub own: Vec<LocalAddress>,
     /// Where faults are put up.
@@ -147,6 +152,7 @@ impl Live {
             wanted,
             store,
             timeouts,
+            lists,
             own,
             board,
             witness,
@@ -172,6 +178,7 @@ impl Live {
             conflicts: Conflicts::new(board.clone()),
             looked: false,
             timeouts,
+            lists,
             services,
             next_hops: inherited.clone(),
             inherited,
@@ -189,6 +196,7 @@ impl Live {
             watermarks: Watermarks::default(),
             leavers: leaving::Leavers::default(),
             sources: Sources::default(),
+            surges: Surges::default(),
             board,
         }
     }
@@ -209,6 +217,16 @@ impl Live {
             self.watch_services(config);
         }
         if self.sources.have_changed() {
+            self.project_or_log(config);
+        }
+    }
+
+    /// Services may have more or fewer connections than a moment ago.
+    pub fn watch_surges(&mut self, config: &Config) {
+        let maps = Arc::clone(self.datapath.maps());
+        let orders = self.surges.look(config, |index| maps.open_connections(index));
+        orders.distances.iter().for_each(|&(index, distance)| maps.set_throttle(index, distance));
+        if orders.flips {
             self.project_or_log(config);
         }
     }
@@ -265,8 +283,10 @@ impl Live {
         let with_members = [links, &self.members].concat();
         self.leavers.follow(config, Instant::now());
         let leaving = self.leavers.names();
-        let desired = datapath::project(config, &with_members, &own, &verdicts, &self.next_hops, ports, &leaving);
+        let mut desired = datapath::project(config, &with_members, &own, &verdicts, &self.next_hops, ports, &leaving);
+        self.surges.mark(&mut desired);
         self.datapath.reconcile(clock::now(), &desired).map_err(refused)?;
+        replace(&self.lists, datapath::lists(config));
         self.datapath.shared().set_flags(runtime::flags(&desired));
         self.helpers.set(Floating::of(config, links, &self.own));
         self.watch_host(config, links);

@@ -22,6 +22,7 @@ use super::clocks::Clocks;
 use super::loads::{self, Recount};
 use super::maps::Maps;
 use super::sessions::{Rules, Sessions};
+use super::sources::Sources;
 use super::table::Cursor;
 
 /// Entries looked at in one turn, per table.
@@ -68,6 +69,7 @@ pub struct Ageing {
     reverse: Cursor,
     embryonic: Cursor,
     reverse_embryonic: Cursor,
+    sources: Sources,
     /// Entries of `REVERSE` without a flow, and since when.
     orphans: HashMap<ReverseKey, Instant>,
     /// Those that this pass has met.
@@ -89,6 +91,7 @@ impl Ageing {
             reverse: Cursor::default(),
             embryonic: Cursor::default(),
             reverse_embryonic: Cursor::default(),
+            sources: Sources::default(),
             orphans: HashMap::new(),
             met_orphans: HashSet::new(),
             met: HashSet::new(),
@@ -129,6 +132,9 @@ impl Ageing {
         let met = flows.len();
         self.recount.meet(&self.maps.loads, &flows);
         self.sessions.meet(&flows, |seen| rule.idle(seen));
+        let open = || flows.iter().filter(|(key, flow)| flow.close_reason().is_none() && !rule.is_over(key, flow));
+        self.maps.census.met_open(open().map(|(_, flow)| flow.backend), more);
+        self.sources.met(|vserver| self.maps.source_limits(vserver), open().map(|(key, _)| key), more);
         flows.retain(|(key, flow)| rule.is_over(key, flow));
         self.maps.census.flows.met(met - flows.len(), more);
         let reverse: Vec<ReverseKey> =
@@ -145,6 +151,7 @@ impl Ageing {
         self.forget_half_open(&rule)?;
         self.look_for_orphans()?;
         self.count_embryonic_sources()?;
+        self.sources.turn(&self.maps)?;
 
         let mut found = Vec::new();
         let more = self.maps.exceptions.walk(&mut self.exceptions, SLICE, &mut found)?;
@@ -202,7 +209,7 @@ impl Ageing {
     fn look_for_orphans(&mut self) -> io::Result<()> {
         let mut found = Vec::new();
         let more = self.maps.reverse.walk(&mut self.reverse, REVERSE_SLICE, &mut found)?;
-        let sources = if more { HashSet::new() } else { self.maps.sources() };
+        let sources = if more { HashSet::new() } else { self.maps.source_addresses() };
         self.maps.census.met_sources(&found, more, |addr| sources.contains(&addr));
         let now = Instant::now();
         let mut over = Vec::new();

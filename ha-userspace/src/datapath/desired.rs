@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use ha_common::abi::{
-    AMBIGUOUS, Address, AddressKey, Backend, Choice, Interface, Ip, MAX_LEGS, MAX_LINKS, Owner, SNIPS, ServiceKey, Snip,
-    backend_flags, mode, vserver_flags,
+    AMBIGUOUS, Address, AddressKey, Backend, Choice, Interface, Ip, MAX_LEGS, MAX_LINKS, Owner, PrefixKey, SNIPS, ServiceKey,
+    Snip, SourceLimits, backend_flags, mode, vserver_flags,
 };
 use ha_common::maglev::Member;
 use ha_common::turns;
@@ -30,6 +30,8 @@ pub struct Desired {
     pub backends: BTreeMap<u32, Backend>,
     /// By index.
     pub vservers: BTreeMap<u32, DesiredVserver>,
+    /// Clients that are let in or kept out: `prefix_action`.
+    pub prefixes: HashMap<PrefixKey, u32>,
 }
 
 /// A vserver before it has a ring.
@@ -47,6 +49,8 @@ pub struct DesiredVserver {
     pub session_mask: Ip,
     /// The vserver under whose index its sessions are kept.
     pub sessions: u32,
+    /// What each source may do.
+    pub limits: SourceLimits,
     /// Its backends, which are all in [`Desired::backends`], in any order.
     pub members: Vec<Member>,
     /// Backends that may have flows of it, too: its own while others stand in for them, those others while they do not.
@@ -73,6 +77,7 @@ impl Default for Desired {
             snips: BTreeMap::new(),
             backends: BTreeMap::new(),
             vservers: BTreeMap::new(),
+            prefixes: HashMap::new(),
         }
     }
 }

@@ -74,6 +74,7 @@ impl Limits {
             tallied("REVERSE", &census.reverse, false),
             tallied("REVERSE_EMBRYONIC", &census.reverse_embryonic, true),
             tallied("PERSIST", &census.sessions, false),
+            tallied("SOURCES", &census.sources, true),
         ];
         if let Some(planner) = planner {
             let present = planner.present();
@@ -86,6 +87,7 @@ impl Limits {
                 ("BACKENDS", numbers(present.backends.keys().next_back())),
                 ("BACKEND_INDEX", present.owners.len() as u64),
                 ("RINGS", planner.ring_usage().0.into()),
+                ("PREFIXES", present.prefixes.len() as u64),
                 ("SNIPS", numbers(present.snips.keys().next_back())),
             ] {
                 tables.push(Table { name, used, high: used, max: maps.size(name), evicts: false });

@@ -12,7 +12,8 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use aya::maps::{MapData, MapError, PerCpuArray};
 use ha_common::abi::{
     AMBIGUOUS, Address, AddressKey, Backend, Bucket, Counter, Embryo, Exception, Filter, FilterKind, Flow, FlowKey, Interface,
-    Ip, Load, NextHop, Owner, Reason, ReverseKey, Ring, ServiceKey, Session, SessionKey, Slot, Snip, Vserver, vserver_flags,
+    Ip, Load, NextHop, Owner, PrefixKey, Reason, ReverseKey, Ring, ServiceKey, Session, SessionKey, Slot, Snip, Source,
+    SourceKey, SourceLimits, Throttle, Vserver, vserver_flags,
 };
 use thiserror::Error;
 
@@ -99,6 +100,10 @@ pub struct Maps {
     backends: Array<Backend>,
     owners: Table<ServiceKey, Owner>,
     vrids: Table<u32, u32>,
+    prefixes: Table<PrefixKey, u32>,
+    /// `SOURCES`.
+    pub sources: Table<SourceKey, Source>,
+    throttles: Array<Throttle>,
     counters: PerCpuArray<MapData, [u64; 2]>,
     stray_legs: PerCpuArray<MapData, u64>,
     lost: PerCpuArray<MapData, u64>,
@@ -141,6 +146,9 @@ impl Maps {
             backends: array(dir, "BACKENDS", true)?,
             owners: table(dir, "BACKEND_INDEX")?,
             vrids: table(dir, "VRIDS")?,
+            prefixes: table(dir, "PREFIXES")?,
+            sources: table(dir, "SOURCES")?,
+            throttles: array(dir, "THROTTLES", true)?,
             counters: per_cpu(dir, "COUNTERS")?,
             stray_legs: per_cpu(dir, "STRAY_LEGS")?,
             lost: per_cpu(dir, "LOST")?,
@@ -169,7 +177,7 @@ impl Maps {
 
     /// The addresses that this pair speaks to backends from.
     #[must_use]
-    pub fn sources(&self) -> HashSet<Ip> {
+    pub fn source_addresses(&self) -> HashSet<Ip> {
         records(&self.snips).into_values().map(|snip| snip.addr).collect()
     }
 
@@ -207,6 +215,7 @@ impl Maps {
             addresses: self.addresses.entries()?.into_iter().collect(),
             vserver_keys: self.vserver_keys.entries()?.into_iter().collect(),
             owners: self.owners.entries()?.into_iter().collect(),
+            prefixes: self.prefixes.entries()?.into_iter().collect(),
             filters: Filters::of_words(|kind, word| self.filter_word(kind, word as u32).load(Acquire)),
             directory: Directory::of_buckets((0..self.directory.len()).map(|bucket| self.directory.get(bucket))),
             snips: records(&self.snips),
@@ -273,6 +282,8 @@ impl Maps {
                 ("ADDRESSES", self.addresses.put(&collect!(Write::PutAddress(key, value) => (*key, *value))))
             }
             Write::DeleteAddress(_) => ("ADDRESSES", self.addresses.delete(&collect!(Write::DeleteAddress(key) => *key))),
+            Write::PutPrefix(..) => ("PREFIXES", self.prefixes.put(&collect!(Write::PutPrefix(key, value) => (*key, *value)))),
+            Write::DeletePrefix(_) => ("PREFIXES", self.prefixes.delete(&collect!(Write::DeletePrefix(key) => *key))),
             Write::Backend(..)
             | Write::Ring(..)
             | Write::Vserver(..)
@@ -310,6 +321,26 @@ impl Maps {
 
     fn filter_word(&self, kind: FilterKind, word: u32) -> &AtomicU64 {
         self.filters.word64(kind as usize, word as usize * 8)
+    }
+
+    /// Lets new connections through to backend `index` at this distance, in nanoseconds; zero for none.
+    pub fn set_throttle(&self, index: u32, cost: u64) {
+        if (index as usize) < self.throttles.len() {
+            self.throttles.word64(index as usize, offset_of!(Throttle, cost)).store(cost, Release);
+        }
+    }
+
+    /// Connections of backend `index` that are open.
+    #[must_use]
+    pub fn open_connections(&self, index: u32) -> u64 {
+        self.census.open_connections(index)
+    }
+
+    /// What each source may do with vserver `index`, if that is limited.
+    #[must_use]
+    pub fn source_limits(&self, index: u32) -> Option<SourceLimits> {
+        let vserver = ((index as usize) < self.vservers.len()).then(|| self.vservers.get(index as usize))?;
+        (vserver.flags & vserver_flags::LIMITED != 0).then_some(vserver.limits)
     }
 
     /// Ports that this node may give out on `source`, or on whichever address it may give out any.

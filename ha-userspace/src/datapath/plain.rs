@@ -3,7 +3,7 @@
 
 use ha_common::abi::{
     Address, AddressKey, Backend, Bucket, Counter, Embryo, Event, Exception, Fence, Filter, Flow, FlowKey, Interface, Link,
-    Load, Node, Owner, ReverseKey, ServiceKey, Session, SessionKey, Snip, Vserver,
+    Load, Node, Owner, PrefixKey, ReverseKey, ServiceKey, Session, SessionKey, Snip, Source, SourceKey, Throttle, Vserver,
 };
 
 /// A record of `ha_common::abi`.
@@ -24,5 +24,6 @@ macro_rules! plain {
 
 plain!(
     u32, u64, Address, AddressKey, Backend, Bucket, Counter, Event, Exception, Fence, Filter, Flow, FlowKey, Interface, Link,
-    Node, Owner, ReverseKey, ServiceKey, Snip, Vserver, Embryo, Load, Session, SessionKey,
+    Node, Owner, ReverseKey, ServiceKey, Snip, Vserver, Embryo, Load, Session, SessionKey, PrefixKey, Source, SourceKey,
+    Throttle,
 );

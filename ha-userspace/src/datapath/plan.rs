@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ha_common::abi::{
-    Address, AddressKey, Backend, Choice, Choices, Interface, MAX_LEGS, MAX_LINKS, Owner, Ring, ServiceKey, Slot, Snip,
-    Vserver, backend_flags, vserver_flags,
+    Address, AddressKey, Backend, Choice, Choices, Interface, MAX_LEGS, MAX_LINKS, Owner, PrefixKey, Ring, ServiceKey, Slot,
+    Snip, Vserver, backend_flags, vserver_flags,
 };
 use ha_common::abi::{FilterKind, NO_BACKEND};
 use ha_common::maglev::{self, Member};
@@ -66,6 +66,10 @@ pub enum Write {
     PutAddress(AddressKey, Address),
     /// `ADDRESSES[key]`.
     DeleteAddress(AddressKey),
+    /// `PREFIXES[key]`.
+    PutPrefix(PrefixKey, u32),
+    /// `PREFIXES[key]`.
+    DeletePrefix(PrefixKey),
 }
 
 /// What the maps hold, as far as the daemon writes them.
@@ -95,6 +99,8 @@ pub struct Present {
     pub vservers: BTreeMap<u32, Vserver>,
     /// `BACKENDS`, those that are not all zero.
     pub backends: BTreeMap<u32, Backend>,
+    /// `PREFIXES`.
+    pub prefixes: HashMap<PrefixKey, u32>,
 }
 
 impl Default for Present {
@@ -112,6 +118,7 @@ impl Default for Present {
             owners: HashMap::new(),
             vservers: BTreeMap::new(),
             backends: BTreeMap::new(),
+            prefixes: HashMap::new(),
         }
     }
 }
@@ -140,6 +147,8 @@ impl Present {
             Write::DeleteVserverKey(key) => drop(self.vserver_keys.remove(&key)),
             Write::PutAddress(key, address) => drop(self.addresses.insert(key, address)),
             Write::DeleteAddress(key) => drop(self.addresses.remove(&key)),
+            Write::PutPrefix(key, action) => drop(self.prefixes.insert(key, action)),
+            Write::DeletePrefix(key) => drop(self.prefixes.remove(&key)),
         }
     }
 }
@@ -290,6 +299,9 @@ impl Draft {
             }
         }
         self.put_backends(desired, false);
+        for (key, action) in missing(&desired.prefixes, &self.next.present.prefixes) {
+            self.write(Write::PutPrefix(key, action));
+        }
         self.put_vservers(now, desired)?;
         for (key, owner) in missing(&self.owners, &self.next.present.owners) {
             self.write(Write::PutOwner(key, owner));
@@ -337,6 +349,10 @@ impl Draft {
             self.next.made_of.remove(&index);
             self.next.listed.remove(&index);
             self.next.previous_until.remove(&index);
+        }
+        // A virtual server that has no list any more does not ask it any more.
+        for key in surplus(&self.next.present.prefixes, |key| desired.prefixes.contains_key(key)) {
+            self.write(Write::DeletePrefix(key));
         }
         let gone: Vec<u32> = self.next.present.backends.keys().copied().collect();
         for index in gone.into_iter().filter(|index| !desired.backends.contains_key(index)) {
@@ -440,6 +456,7 @@ impl Draft {
             choices,
             session_mask: vserver.session_mask,
             sessions: vserver.sessions,
+            limits: vserver.limits,
             ..present.unwrap_or_default()
         };
         match (taken, present) {

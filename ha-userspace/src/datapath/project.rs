@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ha_common::abi::{
-    Address, AddressKey, Backend, Interface, Ip, NextHop, ServiceKey, Snip, address_flags, backend_flags, hash_kind,
-    interface_flags, mode, vrid_flags, vserver_flags,
+    Address, AddressKey, Backend, Interface, Ip, NextHop, PrefixKey, SOURCE_WINDOW, ServiceKey, Snip, SourceLimits,
+    address_flags, backend_flags, hash_kind, interface_flags, mode, prefix_action, vrid_flags, vserver_flags,
 };
 use ha_common::health::{Settings, Verdict};
 use ha_common::maglev::Member;
@@ -67,6 +67,7 @@ pub fn project(
         for (ip, index) in vserver.addresses() {
             let made = desired_vserver(config, vserver, ip, &desired);
             desired.vservers.insert(index, made);
+            desired.prefixes.extend(prefixes(vserver, index));
         }
     }
     desired.mark_shared();
@@ -307,7 +308,9 @@ fn desired_vserver(config: &Config, vserver: &Vserver, ip: IpAddr, desired: &Des
             port: Be16::new(vserver.port),
             protocol: u16::from(protocol_number(vserver.protocol)),
         },
-        flags: bit(!vserver.enabled || !address_enabled, vserver_flags::DOWN)
+        limits: source_limits(vserver),
+        flags: guard_flags(vserver)
+            | bit(!vserver.enabled || !address_enabled, vserver_flags::DOWN)
             | bit(vserver.sessionless, vserver_flags::HASH_ONLY)
             | bit(vserver.flow_log, vserver_flags::LOGGED)
             | bit(vserver.method == LbMethod::RoundRobin, vserver_flags::IN_TURN)
@@ -344,6 +347,33 @@ fn members(config: &Config, vserver: &Vserver) -> Vec<Member> {
         backend: service.index,
     };
     config.bound(vserver).map(member).collect()
+}
+
+/// Whether a virtual server asks its newcomers something, and what.
+fn guard_flags(vserver: &Vserver) -> u32 {
+    let bit = |set: bool, bit: u32| if set { bit } else { 0 };
+    bit(!vserver.clients().is_empty(), vserver_flags::LISTED)
+        | bit(vserver.clients().values().any(|allowed| *allowed), vserver_flags::ALLOW_LISTED)
+        | bit(vserver.limits_sources(), vserver_flags::LIMITED)
+}
+
+fn source_limits(vserver: &Vserver) -> SourceLimits {
+    if !vserver.limits_sources() {
+        return SourceLimits::default();
+    }
+    SourceLimits {
+        mask: PrefixKey::mask(vserver.ip.is_ipv4(), vserver.source_length()),
+        open_max: vserver.connections_per_source,
+        cost: SOURCE_WINDOW.checked_div(vserver.rate_per_source.into()).map_or(0, |cost| cost as u32),
+    }
+}
+
+/// The clients that a virtual server lets in or keeps out.
+fn prefixes(vserver: &Vserver, index: u32) -> impl Iterator<Item = (PrefixKey, u32)> {
+    vserver.clients().iter().map(move |(network, allowed)| {
+        let action = if *allowed { prefix_action::ALLOW } else { prefix_action::DENY };
+        (PrefixKey::network(index, network.address.into(), network.length), action)
+    })
 }
 
 fn protocol_number(protocol: Protocol) -> u8 {

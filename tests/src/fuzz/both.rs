@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use anyhow::{Context, Result, ensure};
 use aya::maps::{MapData, RingBuf};
 use aya::programs::{SchedClassifier, Xdp};
-use ha_common::abi::{Counter, Event, Reason};
+use ha_common::abi::{Counter, Event, PrefixKey, Reason};
 use ha_common::packet::HostPacket;
 use ha_common::pipeline::{self, Action, Egress, Ingress, Verdict};
 use ha_common::tables::{HostTables, Tables as _};
@@ -18,7 +18,7 @@ use super::object::{self, NOW, TICKS};
 use super::records::{Image, Kind, TABLES, Table, empty, image};
 use super::space;
 use super::sums;
-use crate::kernel::map::{Bulk, all_into, bytes_of, put_bulk, record, test_run};
+use crate::kernel::map::{Bulk, all_into, bytes_of, clear, put_bulk, record, test_run};
 use crate::kernel::{self, Kernel};
 
 /// Length of `struct __sk_buff`, and where in it the interface is.
@@ -225,8 +225,12 @@ fn ring(kernel: &mut Kernel, name: &str) -> Result<RingBuf<MapData>> {
 /// [`Both::end`], unless it ended early.
 fn fill(table: &Table, map: &OwnedFd, host: &HostTables, cpus: usize, bulk: &mut Bulk) -> Result<()> {
     let entries = (table.entries)(host);
-    if table.kind == Kind::Hash {
-        all_into(map.as_fd(), bulk, table.room as usize, table.key_len, table.value_len, true)?;
+    if matches!(table.kind, Kind::Hash | Kind::Trie) {
+        match table.kind {
+            // Of a trie nothing is taken many at a time.
+            Kind::Trie => clear::<PrefixKey>(map.as_fd())?,
+            _ => all_into(map.as_fd(), bulk, table.room as usize, table.key_len, table.value_len, true)?,
+        }
         bulk.keys.clear();
         bulk.values.clear();
         bulk.count = entries.len();

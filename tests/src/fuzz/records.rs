@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use ha_common::abi::{
     Address, AddressKey, Backend, Embryo, Exception, Fence, Flow, FlowKey, IcmpBudget, Interface, Link, Load, MAX_LEGS,
-    MAX_LINKS, Node, Owner, ReverseKey, ServiceKey, Session, SessionKey, Snip, StrayBudget, VRIDS, Vserver,
+    MAX_LINKS, Node, Owner, PrefixKey, ReverseKey, ServiceKey, Session, SessionKey, Snip, Source, SourceKey, StrayBudget,
+    Throttle, VRIDS, Vserver,
 };
 use ha_common::tables::HostTables;
 
@@ -18,6 +19,8 @@ use crate::kernel::map::{bytes_of, record};
 pub enum Kind {
     /// A hash.
     Hash,
+    /// A longest-prefix-match trie, by [`PrefixKey`].
+    Trie,
     /// An array: what is not set is zero.
     Array,
     /// An array with a value for every CPU: what is not set is zero.
@@ -87,6 +90,9 @@ macro_rules! row {
             |tables| tables.$field.iter().map(|(key, value)| entry(key, value)).collect(),
             |tables, key, value| { tables.$field.insert(record(key), record(value)); })
     };
+    (trie $name:literal $field:ident: $key:ty => $value:ty, $room:expr) => {
+        Table { kind: Kind::Trie, ..row!(hash $name $field: $key => $value, $room) }
+    };
     (list $name:literal $field:ident: $value:ty, $room:expr) => {
         row!(@of $name, Array, $room, u32, $value, false,
             |tables| (0u32..).zip(&tables.$field).map(|(index, value)| entry(&index, value)).collect(),
@@ -101,6 +107,11 @@ macro_rules! row {
     (written_one $name:literal $field:ident: $value:ty) => {
         row!(@of $name, Array, 1, u32, $value, true,
             |tables| vec![entry(&0u32, &tables.$field)], |tables, _, value| tables.$field = record(value))
+    };
+    (throttles $name:literal $field:ident: $value:ty, $room:expr) => {
+        row!(@of $name, Array, $room, u32, $value, true,
+            |tables| (0u32..).zip(&tables.$field).map(|(index, value)| entry(&index, value)).collect(),
+            |tables, key, value| set(&mut tables.$field, key, record(value)))
     };
     (written_hash $name:literal $field:ident: $key:ty => $value:ty, $room:expr) => {
         row!(@of $name, Hash, $room, $key, $value, true,
@@ -167,6 +178,9 @@ pub const TABLES: &[Table] = &[
     row!(written_words "TURNS" turns: Cell<u64>, VSERVERS),
     row!(written_hash "PERSIST" sessions: SessionKey => Session, SESSIONS),
     row!(written_hash "PERSIST_EMBRYONIC" session_embryos: SessionKey => Session, EVICTING),
+    row!(trie "PREFIXES" prefixes: PrefixKey => u32, 64),
+    row!(written_hash "SOURCES" sources: SourceKey => Source, EVICTING),
+    row!(throttles "THROTTLES" throttles: Throttle, BACKENDS),
     row!(written_cell "ICMP" icmp_budget: IcmpBudget, PerCpu),
     row!(written_cell "RESETS" reset_budget: IcmpBudget, PerCpu),
     row!(written_cell "STRAYS" stray_budget: StrayBudget, PerCpu),
@@ -182,6 +196,7 @@ pub fn empty() -> HostTables {
         rings: zeros(SLOTS),
         backends: vec![Backend::default(); BACKENDS],
         snips: vec![Snip::default(); SNIPS],
+        throttles: vec![Throttle::default(); BACKENDS],
         flows_max: FLOWS,
         exceptions_max: EXCEPTIONS,
         reverse_max: REVERSE,

@@ -10,8 +10,9 @@ use std::collections::HashMap;
 
 use ha_common::abi::{
     AMBIGUOUS, Address, AddressKey, Backend, CUT_OFF, Choice, Choices, Embryo, Exception, Flow, FlowKey, IcmpBudget, Interface,
-    Ip, Load, MAX_LINKS, NO_BACKEND, Nat, NextHop, Owner, ReverseKey, Ring, ServiceKey, Session, SessionKey, Snip, StrayBudget,
-    Vserver, address_flags, backend_flags, flow_flags, hash_kind, interface_flags, mode, vrid_flags, vserver_flags,
+    Ip, Load, MAX_LINKS, NO_BACKEND, Nat, NextHop, Owner, Pace, PrefixKey, ReverseKey, Ring, ServiceKey, Session, SessionKey,
+    Snip, Source, SourceKey, SourceLimits, StrayBudget, Throttle, Vserver, address_flags, backend_flags, flow_flags, hash_kind,
+    interface_flags, mode, prefix_action, vrid_flags, vserver_flags,
 };
 use ha_common::tables::HostTables;
 use ha_common::time::{Nanos, Ticks};
@@ -39,6 +40,7 @@ pub fn random(seed: u64) -> HostTables {
     vservers(rng, &mut tables);
     loads(rng, &mut tables);
     flows(rng, &mut tables);
+    guards(rng, &mut tables);
     *tables.icmp_budget.get_mut() = IcmpBudget {
         credit: pick(rng, &[0, 1, 99_999, 100_000, IcmpBudget::WINDOW, u64::MAX]),
         refilled_at: time(rng),
@@ -151,6 +153,7 @@ fn backends(rng: &mut Rng, tables: &mut HostTables) {
                     (backend_flags::CUTS_OFF, 30),
                     (backend_flags::KEEPS, 60),
                     (backend_flags::LEAVING, 8),
+                    (backend_flags::THROTTLED, 10),
                 ],
             ),
             generation: rng.below(3) as u32,
@@ -214,15 +217,16 @@ fn reverse_key(tables: &HostTables, key: &FlowKey, backend: u32, nat: Nat) -> Re
 
 fn vservers(rng: &mut Rng, tables: &mut HostTables) {
     use vserver_flags::{
-        CUTS_OFF, DOWN, EXCEPTIONS, HASH_ONLY, IN_TURN, KEEPS, LEAST, LOGGED, PERSIST_DESTINATION, PERSIST_SOURCE, PREVIOUS,
-        RESETS,
+        ALLOW_LISTED, CUTS_OFF, DOWN, EXCEPTIONS, HASH_ONLY, IN_TURN, KEEPS, LEAST, LIMITED, LISTED, LOGGED,
+        PERSIST_DESTINATION, PERSIST_SOURCE, PREVIOUS, RESETS,
     };
     for index in 0..VSERVERS as u32 {
         let family = (index as usize) / (VSERVERS / 2);
         let vserver = Vserver {
             flags: bits(rng, &[(DOWN, 5), (HASH_ONLY, 25), (LOGGED, 40), (EXCEPTIONS, 40), (PREVIOUS, 30)])
                 | bits(rng, &[(CUTS_OFF, 40), (KEEPS, 50), (RESETS, 50)])
-                | bits(rng, &[(IN_TURN, 25), (LEAST, 25), (PERSIST_SOURCE, 30), (PERSIST_DESTINATION, 20)]),
+                | bits(rng, &[(IN_TURN, 25), (LEAST, 25), (PERSIST_SOURCE, 30), (PERSIST_DESTINATION, 20)])
+                | bits(rng, &[(LISTED, 15), (ALLOW_LISTED, 30), (LIMITED, 20)]),
             group: group(rng),
             ring: ring(rng),
             previous: ring(rng),
@@ -245,6 +249,7 @@ fn vservers(rng: &mut Rng, tables: &mut HostTables) {
             choices: choices(rng),
             session_mask: Ip::mask(pick(rng, &[128, 128, 120, 64, 0])),
             sessions: if rng.chance(80) { index } else { 0 },
+            limits: limits(rng),
             ..Vserver::default()
         };
         let key = ServiceKey { addr: vserver.vip, domain: domain(rng), port: vserver.port, protocol: vserver.protocol.into() };
@@ -303,6 +308,44 @@ fn loads(rng: &mut Rng, tables: &mut HostTables) {
     }
 }
 
+/// A source's limits: often just reached.
+fn limits(rng: &mut Rng) -> SourceLimits {
+    let mask = pick(rng, &[[u32::MAX; 4], [u32::MAX, u32::MAX, u32::MAX, 0], [u32::MAX, u32::MAX, 0, 0], [0; 4]]);
+    SourceLimits {
+        mask: Ip(mask),
+        open_max: pick(rng, &[0, 1, 2, u32::MAX]),
+        cost: pick(rng, &[0, 1, 500_000_000, 1_000_000_000]),
+    }
+}
+
+/// Who is let in, what sources have done, and how long services make newcomers wait.
+fn guards(rng: &mut Rng, tables: &mut HostTables) {
+    for _ in 0..rng.below(32) {
+        let vserver = rng.below(VSERVERS as u64) as u32;
+        let family = rng.below(2) as usize;
+        let addr = pick(rng, &space::CLIENTS[family]);
+        let len = pick(rng, &[0, 8, 24, 32, 64, 128]).min(if addr.is_v4() { 32 } else { 128 });
+        let prefix = PrefixKey::network(vserver, addr, len);
+        tables.prefixes.insert(prefix, pick(rng, &[prefix_action::ALLOW, prefix_action::DENY]));
+    }
+    for _ in 0..rng.below(32) {
+        let vserver = rng.below(VSERVERS as u64) as u32;
+        let family = rng.below(2) as usize;
+        let addr = pick(rng, &space::CLIENTS[family]);
+        let key = SourceKey::new(vserver, &tables.vservers[vserver as usize].limits, &addr);
+        let counts = Source::with_counts(pick(rng, &[0, 7, u32::MAX]), pick(rng, &[0, 1, 2, u32::MAX]));
+        tables.sources.get_mut().insert(key, Source { pace: pace(rng), ..counts });
+    }
+    for throttle in &mut tables.throttles {
+        *throttle = Throttle { cost: pick(rng, &[0, 1, 10_000_000, 500_000_000]), pace: pace(rng) };
+    }
+}
+
+fn pace(rng: &mut Rng) -> Pace {
+    let ago = pick(rng, &[0, 1, 10_000_000, 500_000_000, 1_000_000_000]);
+    Pace::due_at(pick(rng, &[Nanos(0), NOW, Nanos(NOW.0 - ago), Nanos(NOW.0 + ago)]))
+}
+
 fn ring(rng: &mut Rng) -> Ring {
     // The largest that begin in the middle end beyond the pool.
     Ring::new(pick(rng, &[0, 0, SLOTS as u32 / 2, 13]), rng.below(9) as u32)
@@ -343,7 +386,10 @@ fn flow(rng: &mut Rng, backend: u32, nat: Nat) -> Flow {
         nat,
         opened: Ticks(TICKS.0 - rng.below(100)),
         generation: rng.below(3) as u32,
-        flags: bits(rng, &[(flow_flags::EXCEPTION.into(), 20), (flow_flags::CLOSE_TOLD.into(), 20)]) as u16,
+        flags: bits(
+            rng,
+            &[(flow_flags::EXCEPTION.into(), 20), (flow_flags::CLOSE_TOLD.into(), 20), (flow_flags::COUNTED.into(), 20)],
+        ) as u16,
         client_tcp: pick(rng, &[0, 0, 0, 1, 2, 3]),
         server_tcp: pick(rng, &[0, 0, 0, 1, 2, 3]),
         reserved_words: [0; 6],

@@ -101,7 +101,12 @@ impl Kernel {
     pub fn map(&self, name: &str) -> Result<BorrowedFd<'_>> {
         let map = self.ebpf.map(name).with_context(|| format!("map {name}"))?;
         let data: &MapData = match map {
-            Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuArray(data) | Map::RingBuf(data) => data,
+            Map::Array(data)
+            | Map::HashMap(data)
+            | Map::LruHashMap(data)
+            | Map::PerCpuArray(data)
+            | Map::RingBuf(data)
+            | Map::LpmTrie(data) => data,
             _ => anyhow::bail!("map {name} is of a kind that no table is of"),
         };
         Ok(data.fd().as_fd())
@@ -150,6 +155,7 @@ impl Kernel {
         self.fill_hash("REVERSE_EMBRYONIC", &tables.reverse_embryonic.borrow())?;
         self.fill_hash("PERSIST", &tables.sessions.borrow())?;
         self.fill_hash("PERSIST_EMBRYONIC", &tables.session_embryos.borrow())?;
+        self.fill_hash("SOURCES", &tables.sources.borrow())?;
         map::put_per_cpu(self.map("ICMP")?, &0u32, &*tables.icmp_budget.borrow())?;
         map::put_per_cpu(self.map("RESETS")?, &0u32, &*tables.reset_budget.borrow())?;
         map::put_per_cpu(self.map("STRAYS")?, &0u32, &*tables.stray_budget.borrow())?;
@@ -175,6 +181,8 @@ impl Kernel {
         self.fill_array("LOADS", &tables.loads)?;
         self.fill_array("TURNS", &tables.turns)?;
         self.fill_array("SNIPS", &tables.snips)?;
+        self.fill_hash("PREFIXES", &tables.prefixes)?;
+        self.fill_array("THROTTLES", &tables.throttles)?;
         self.fill_filters(tables)
     }
 

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use anyhow::{Result, bail};
-use ha_common::abi::{Embryo, Exception, Flow, FlowKey, Load, ReverseKey, Session, SessionKey};
+use ha_common::abi::{Embryo, Exception, Flow, FlowKey, Load, ReverseKey, Session, SessionKey, Source, SourceKey};
 use ha_common::pipeline::Action;
 
-use super::outcome::standing;
+use super::outcome::{counts, standing};
 use super::{Outcome, Place, Vector, namespace, world};
 use crate::kernel::{Kernel, Output, Sizes, map};
 
@@ -69,6 +69,7 @@ pub fn outcome(kernel: &mut Kernel, action: Action, frame: Vec<u8>) -> Result<Ou
         turns: array::<u64>(kernel, "TURNS")?,
         sessions: table::<SessionKey, Session>(kernel, "PERSIST")?,
         session_embryos: table::<SessionKey, Session>(kernel, "PERSIST_EMBRYONIC")?,
+        sources: counts(&table::<SourceKey, Source>(kernel, "SOURCES")?),
         stray_legs: kernel.stray_legs()?,
         events: kernel.events()?,
     };
@@ -93,6 +94,7 @@ pub fn same(vector: &Vector, in_kernel: &Outcome, on_host: &Outcome) -> Result<(
     vector.same("turns in the kernel, not as on the host", &in_kernel.turns, &on_host.turns)?;
     vector.same("sessions in the kernel, not as on the host", &in_kernel.sessions, &on_host.sessions)?;
     vector.same("session embryos in the kernel, not as on the host", &in_kernel.session_embryos, &on_host.session_embryos)?;
+    vector.same("sources in the kernel, not as on the host", &in_kernel.sources, &on_host.sources)?;
     vector.same("strays by leg in the kernel, not as on the host", &in_kernel.stray_legs, &on_host.stray_legs)?;
     vector.same("events of the kernel, not as on the host", &in_kernel.events, &on_host.events)?;
     vector.same("counters of the kernel, not as on the host", &in_kernel.counters, &on_host.counters)?;

@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 
-use ha_common::abi::{Counter, Embryo, Event, Exception, Flow, FlowKey, Load, Reason, ReverseKey, Session, SessionKey};
+use ha_common::abi::{
+    Counter, Embryo, Event, Exception, Flow, FlowKey, Load, Reason, ReverseKey, Session, SessionKey, Source, SourceKey,
+};
 use ha_common::pipeline::Action;
 use ha_common::tables::HostTables;
 use ha_common::time::Ticks;
@@ -24,8 +26,15 @@ pub struct Changes {
     pub reverse: i64,
     /// `REVERSE_EMBRYONIC`.
     pub reverse_embryonic: i64,
+    /// `SOURCES`.
+    pub sources: i64,
     /// `EVENTS`.
     pub events: i64,
+}
+
+/// What sources have done, without times.
+pub fn counts<'s>(sources: impl IntoIterator<Item = (&'s SourceKey, &'s Source)>) -> HashMap<SourceKey, (u32, u32)> {
+    sources.into_iter().map(|(key, source)| (*key, (source.opened(), source.open()))).collect()
 }
 
 /// The frame, its end, and every table that the pipeline writes, without times.
@@ -55,6 +64,8 @@ pub struct Outcome {
     pub sessions: HashMap<SessionKey, Session>,
     /// `PERSIST_EMBRYONIC`.
     pub session_embryos: HashMap<SessionKey, Session>,
+    /// `SOURCES`: connections opened and open.
+    pub sources: HashMap<SourceKey, (u32, u32)>,
     /// `STRAY_LEGS`.
     pub stray_legs: Vec<u64>,
     /// `EVENTS` and `RULINGS`.
@@ -82,6 +93,7 @@ impl Outcome {
             turns: tables.turns.iter().map(Cell::get).collect(),
             sessions: tables.sessions.borrow().clone(),
             session_embryos: tables.session_embryos.borrow().clone(),
+            sources: counts(&*tables.sources.borrow()),
             stray_legs: tables.stray_legs.iter().map(|sent| *sent.borrow()).collect(),
             events: tables.events.borrow().clone(),
         }
@@ -115,6 +127,7 @@ impl Outcome {
             exceptions: gained(self.exceptions.len(), before.exceptions.borrow().len()),
             reverse: gained(self.reverse.len(), before.reverse.borrow().len()),
             reverse_embryonic: gained(self.reverse_embryonic.len(), before.reverse_embryonic.borrow().len()),
+            sources: gained(self.sources.len(), before.sources.borrow().len()),
             events: gained(self.events.len(), before.events.borrow().len()),
         }
     }

@@ -142,6 +142,7 @@ impl Runtime for Recorder {
                 rings: vec![Ring { name: "EVENTS", bytes: 1_048_576, lost: 3 }],
             },
             refused: vec![("forward_table_full", 0), ("no_room", 17)],
+            kept_out: vec![("denied", 3)],
         }
     }
 

@@ -141,6 +141,18 @@ pub static VSERVER: Entity = Entity {
         flag("downStateFlush", "downstateflush", SWITCH)
             .or("ENABLED")
             .help("whether its connections are cut off when it, or their service, goes down; otherwise they go on if the service says so, too"),
+        flag("maxConnPerSource", "maxconnpersource", Kind::Number { min: 0, max: 10_000_000 })
+            .or("0")
+            .help("connections that one source may have open; 0 for any number"),
+        flag("maxRatePerSource", "maxratepersource", Kind::Number { min: 0, max: 1_000_000 })
+            .or("0")
+            .help("connections that one source may open in a second; 0 for any number"),
+        flag("sourceMask", "sourcemask", Kind::Mask)
+            .or("255.255.255.255")
+            .help("IPv4 clients that are alike in these bits are one source"),
+        flag("v6SourceMaskLen", "v6sourcemasklen", Kind::Number { min: 0, max: 128 })
+            .or("64")
+            .help("IPv6 clients that are alike in so many bits are one source"),
     ],
 };
 
@@ -164,6 +176,9 @@ pub static SERVICE: Entity = Entity {
             .or("NO")
             .refusing(KEPT_PORT)
             .help("whether the client's port is translated"),
+        flag("sp", "sp", Kind::Switch(Style::On))
+            .or("OFF")
+            .help("surge protection: with many connections open, let new ones through one by one (set ns spParams)"),
         flag("healthMonitor", "healthmonitor", YES_NO).or("YES").help("whether it is probed; otherwise it counts as up"),
         flag("svrTimeout", "svrtimeout", IDLE)
             .help("idle time after which a connection with it is forgotten, if shorter than the virtual server's -cltTimeout"),
@@ -190,7 +205,7 @@ pub static SESSIONS: Entity = Entity {
     attributes: &[optional_key("vServer", "vserver", Kind::Name).help("the virtual server; all if not given")],
 };
 
-/// `bind|unbind lb vserver`.
+/// `bind|unbind lb vserver`: a service, or clients that are let in or kept out.
 pub static BINDING: Entity = Entity {
     group: "lb",
     word: "vserver",
@@ -200,7 +215,10 @@ pub static BINDING: Entity = Entity {
     scope: Scope::Pair,
     attributes: &[
         key("name", "name", Kind::Name).help("the virtual server"),
-        key("serviceName", "servicename", Kind::Name).help("the service"),
+        optional_key("serviceName", "servicename", Kind::Name).help("the service"),
         flag("weight", "weight", Kind::Number { min: 1, max: 100 }).or("1").help("its share of the connections"),
+        flag("allow", "allow", Kind::Route)
+            .help("instead of a service: clients that are let in, all others are not; the longest prefix wins"),
+        flag("deny", "deny", Kind::Route).help("instead of a service: clients that are kept out; the longest prefix wins"),
     ],
 };

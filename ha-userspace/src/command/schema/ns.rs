@@ -2,7 +2,7 @@
 
 use super::attribute::{flag, key, position, switched};
 use super::{Attribute, Entity, Kind, Refused, Scope, Style, Verb};
-use crate::command::words::{AddressType, IcmpResponse, NeighbourResponse};
+use crate::command::words::{AddressType, IcmpResponse, NeighbourResponse, Throttle};
 
 const SWITCH: Kind = Kind::Switch(Style::Enabled);
 const ON_OFF: Kind = Kind::Switch(Style::On);
@@ -130,6 +130,22 @@ pub static TCP_PARAM: Entity = Entity {
         .help("reset whoever speaks to a virtual server that is down, instead of letting it time out")],
 };
 
+/// `set|unset|show ns spParams`: surge protection of services with `-sp ON`.
+pub static SP_PARAMS: Entity = Entity {
+    group: "ns",
+    word: "spParams",
+    noun: "surge protection",
+    rest: "nsspparams",
+    verbs: &[Verb::Set, Verb::Unset, Verb::Show],
+    scope: Scope::Pair,
+    attributes: &[
+        flag("baseThreshold", "basethreshold", Kind::Number { min: 0, max: 32_767 }).help(
+            "open connections of a service from which on new ones are let through one by one; if not given, 200, 16 or 500 by the throttle",
+        ),
+        flag("throttle", "throttle", Kind::Word(Throttle::WORDS)).or("Normal").help("at which distances"),
+    ],
+};
+
 const fn entries(name: &'static str, rest: &'static str, default: &'static str) -> Attribute {
     flag(name, rest, Kind::Number { min: 64, max: 67_108_864 }).or(default)
 }
@@ -149,6 +165,9 @@ pub static LIMITS: Entity = Entity {
         entries("reverse", "reverse", "65536")
             .help("source ports given out, and connections of services with several virtual servers"),
         entries("reverseEmbryonic", "reverseembryonic", "16384").help("the same for those of which only the SYN was seen"),
+        entries("sources", "sources", "65536")
+            .help("sources of virtual servers with limits for each source; the oldest give way"),
+        entries("prefixes", "prefixes", "65536").help("prefixes of clients that are let in or kept out"),
     ],
 };
 

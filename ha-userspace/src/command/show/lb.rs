@@ -7,7 +7,7 @@ use super::text::{days_long, enabled, socket, yes};
 use crate::command::runtime::{Health, Runtime, ServiceLoad, ServiceState};
 use crate::command::words::{ConnFailover, Persistence};
 use crate::command::{Command, CommandError};
-use crate::config::{Binding, Config, Record, Service, Vserver};
+use crate::config::{Binding, Config, Network, Record, Service, Vserver};
 
 /// A service with its binding and its state.
 type Bound<'a> = (&'a Service, &'a Binding, ServiceState);
@@ -26,6 +26,7 @@ pub fn vservers(command: &Command, config: &Config, runtime: &impl Runtime) -> S
         text += &block(at + 1, vserver, &bound, effective(config, vserver, &bound, runtime));
         if wanted.is_some() {
             text += &members(&bound);
+            text += &clients(vserver);
         }
         rows.push(row(vserver, &bound, effective(config, vserver, &bound, runtime)));
     }
@@ -99,6 +100,27 @@ fn block(number: usize, vserver: &Vserver, bound: &[Bound<'_>], effective: Healt
     line("Connection Failover:", conn_failover(vserver));
     line("Flow log:", enabled(vserver.flow_log));
     line("IcmpResponse:", vserver.icmp_response.word());
+    if vserver.limits_sources() {
+        line("Limits per source:", &source_limits(vserver));
+    }
+    text
+}
+
+/// What one source may do.
+fn source_limits(vserver: &Vserver) -> String {
+    let any = |number: u32| if number == 0 { "any number of".to_owned() } else { number.to_string() };
+    let (open, rate) = (any(vserver.connections_per_source), any(vserver.rate_per_source));
+    format!("{open} connections open, {rate} new ones per second; a source is a /{}", vserver.source_length())
+}
+
+/// Whom it lets in.
+fn clients(vserver: &Vserver) -> String {
+    let word = |allowed: bool| if allowed { "ALLOW" } else { "DENY" };
+    let line = |(network, allowed): (&Network, &bool)| format!("\tClients of {network}: {}\n", word(*allowed));
+    let mut text: String = vserver.clients().iter().map(line).collect();
+    if vserver.clients().values().any(|allowed| *allowed) {
+        text += "\tAll other clients: DENY\n";
+    }
     text
 }
 
@@ -139,6 +161,8 @@ fn row(vserver: &Vserver, bound: &[Bound<'_>], effective: Health) -> Value {
         row["curstate"] = json!(state.health);
         row
     };
+    let client = |(network, allowed): (&Network, &bool)| json!({"prefix": network.to_string(), "action": if *allowed { "ALLOW" } else { "DENY" }});
+    row["lbvserver_client_binding"] = vserver.clients().iter().map(client).collect();
     row["lbvserver_service_binding"] = bound.iter().map(member).collect();
     row
 }
@@ -182,6 +206,7 @@ fn service_block(number: usize, service: &Service, state: &ServiceState, load: &
     if let Some(timeout) = service.server_timeout {
         line("Server Idle Timeout:", &format!("{} sec", timeout.as_secs_f64()));
     }
+    line("Surge protection:", if service.surge_protected { "ON" } else { "OFF" });
     line("Health monitoring:", yes(service.health_monitor));
     if service.health_monitor {
         line("Probes:", &format!("{}\tFailed [Total: {}]", state.probes, state.failed));

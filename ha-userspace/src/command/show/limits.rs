@@ -23,8 +23,8 @@ pub fn show(config: &Config, status: &LimitsStatus) -> Shown {
     for Ring { name, bytes, lost } in &limits.rings {
         text += &format!("\tRing buffer {name}: {bytes} bytes, {lost} events lost\n");
     }
-    let refused: Vec<String> = status.refused.iter().map(|(reason, packets)| format!("{reason} {packets}")).collect();
-    text += &format!("\tPackets without room: {}\n", refused.join(", "));
+    text += &format!("\tPackets without room: {}\n", reasons(&status.refused));
+    text += &format!("\tPackets kept out: {}\n", reasons(&status.kept_out));
     for table in &limits.tables {
         if let Some(&configured) = sizes.get(table.name).filter(|&&size| u64::from(size) != table.max) {
             text += &format!("\t{}\n", Limits::pending(table.name, table.max, configured));
@@ -36,11 +36,14 @@ pub fn show(config: &Config, status: &LimitsStatus) -> Shown {
     row.insert("sourceports".into(), limits.pool.as_ref().map_or(Value::Null, |pool| pool_row(pool, service(config, pool))));
     let ring = |ring: &Ring| json!({"name": ring.name, "bytes": ring.bytes, "lost": ring.lost});
     row.insert("ringbuffers".into(), limits.rings.iter().map(ring).collect());
-    row.insert(
-        "refused".into(),
-        status.refused.iter().map(|(reason, packets)| ((*reason).to_owned(), json!(packets))).collect(),
-    );
+    for (name, counts) in [("refused", &status.refused), ("keptout", &status.kept_out)] {
+        row.insert(name.into(), counts.iter().map(|(reason, packets)| ((*reason).to_owned(), json!(packets))).collect());
+    }
     Ok((text, Value::Object(row)))
+}
+
+fn reasons(counts: &[(&'static str, u64)]) -> String {
+    counts.iter().map(|(reason, packets)| format!("{reason} {packets}")).collect::<Vec<_>>().join(", ")
 }
 
 fn percent(used: u64, max: u64) -> u64 {

@@ -107,6 +107,14 @@ pub fn tcp_param(config: &Config) -> Shown {
     Ok((format!("\tDown state RST: {}\n", enabled(param.down_state_reset)), Value::Object(param.json())))
 }
 
+pub fn surge_protection(config: &Config) -> Shown {
+    let surge = config.surge();
+    let (threshold, throttle) = (surge.threshold(), surge.throttle.word());
+    let mut row = surge.json();
+    row.insert("basethreshold".into(), threshold.into());
+    Ok((format!("\tBase Threshold: {threshold}\tThrottle: {throttle}\n"), Value::Object(row)))
+}
+
 pub fn host_name(config: &Config) -> Shown {
     let name = config.node().host_name.as_deref();
     let text = name.map_or("\tHostname: not set\n".to_owned(), |name| format!("1)\tHostname: {name}\n"));

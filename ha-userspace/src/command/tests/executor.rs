@@ -110,7 +110,7 @@ fn the_configuration_counts_as_saved_only_after_a_save_that_succeeded() {
 fn help_lists_verbs_objects_and_attributes() {
     let (mut executor, _) = node();
     assert!(say(&mut executor, "help").text.contains("force   ha failover"));
-    assert!(say(&mut executor, "help unbind").text.contains("unbind lb vserver <name> <serviceName>"));
+    assert!(say(&mut executor, "help unbind").text.contains("unbind lb vserver <name> [<serviceName>]"));
     assert!(say(&mut executor, "help set node").text.contains("-deadInterval"));
     let about = say(&mut executor, "help service").text;
     assert!(about.contains("add service <name> <IP>") && about.contains("rm service <name>"), "{about}");

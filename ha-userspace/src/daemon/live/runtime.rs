@@ -36,6 +36,9 @@ const NO_FENCE: &str = "UNDERSTUDY_LAB_NO_FENCE";
 /// Reasons of packets for which some table or pool had no room.
 const NO_ROOM: [Reason; 3] = [Reason::ForwardTableFull, Reason::NoRoom, Reason::NoPort];
 
+/// Reasons of packets that lists, limits and surge protection keep out.
+const KEPT_OUT: [Reason; 4] = [Reason::Denied, Reason::SourceConnections, Reason::SourceRate, Reason::Surge];
+
 /// What the kernel is told about its tables, and about the lab's control run.
 pub(super) fn flags(desired: &Desired) -> u32 {
     let bonds = if desired.has_bonds() { node_flags::BONDS } else { 0 };
@@ -168,6 +171,7 @@ impl Runtime for Live {
         LimitsStatus {
             limits: self.watermarks.marked(self.datapath.limits()),
             refused: NO_ROOM.map(|reason| (reason.name(), packets(reason))).to_vec(),
+            kept_out: KEPT_OUT.map(|reason| (reason.name(), packets(reason))).to_vec(),
         }
     }
 

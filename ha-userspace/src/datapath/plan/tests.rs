@@ -1,6 +1,6 @@
 use std::net::Ipv4Addr;
 
-use ha_common::abi::{AMBIGUOUS, Ip, NO_BACKEND, address_flags, mode};
+use ha_common::abi::{AMBIGUOUS, NO_BACKEND, address_flags, mode};
 use ha_common::wire::Be16;
 use proptest::prelude::*;
 
@@ -21,16 +21,8 @@ fn backend(n: u32, up: bool) -> Backend {
 fn vserver(n: u32, mode: u8, members: &[u32]) -> DesiredVserver {
     let member = |&n: &u32| Member { addr: ip(10, n), port: Be16::new(80), protocol: 6, weight: 1, backend: n };
     let key = ServiceKey { addr: ip(192, n), domain: 0, port: Be16::new(80), protocol: 6 };
-    DesiredVserver {
-        key,
-        flags: 0,
-        mode,
-        hash: 0,
-        session_mask: Ip::default(),
-        sessions: n,
-        members: members.iter().map(member).collect(),
-        others: Vec::new(),
-    }
+    let members = members.iter().map(member).collect();
+    DesiredVserver { key, mode, sessions: n, members, ..DesiredVserver::default() }
 }
 
 /// Vservers as (index, members), all in NAT mode and with an address, and backends as (index, up).

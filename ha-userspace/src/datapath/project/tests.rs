@@ -240,8 +240,9 @@ fn methods_and_sessions_are_flags_hashes_and_masks() {
     let config = config(settings);
     let desired = plain(&config);
     let both = vserver_flags::PERSIST_SOURCE | vserver_flags::PERSIST_DESTINATION;
-    assert_eq!(flags(&desired, &config, "web"), vserver_flags::IN_TURN | both);
-    assert_eq!(flags(&desired, &config, "dns"), vserver_flags::LEAST);
+    let known = both | vserver_flags::IN_TURN | vserver_flags::LEAST;
+    assert_eq!(flags(&desired, &config, "web") & known, vserver_flags::IN_TURN | both);
+    assert_eq!(flags(&desired, &config, "dns") & known, vserver_flags::LEAST);
     let web = &desired.vservers[&config.vserver("web").unwrap().index];
     assert_eq!((web.session_mask, web.sessions), (Ip::mask(112), config.vserver("web").unwrap().index));
     let rules = session_rules(&config);
