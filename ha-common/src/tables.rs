@@ -101,6 +101,8 @@ pub trait Tables {
     fn exception_insert(&self, key: &FlowKey, exception: &Exception) -> Result<(), Full>;
     /// `REVERSE[key]`, or else `REVERSE_EMBRYONIC[key]`.
     fn reverse(&self, key: &ReverseKey) -> Option<FlowKey>;
+    /// `REVERSE[key]`.
+    fn reverse_recorded(&self, key: &ReverseKey) -> Option<FlowKey>;
     /// Puts or replaces an entry of `REVERSE`.
     fn reverse_insert(&self, key: &ReverseKey, flow: &FlowKey) -> Result<(), Full>;
     /// Puts or replaces an entry of `REVERSE_EMBRYONIC`; an old one may have to go.

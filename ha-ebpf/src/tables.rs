@@ -186,6 +186,10 @@ impl Tables for Maps {
         record(maps::REVERSE.get_ptr_mut(key).or_else(|| maps::REVERSE_EMBRYONIC.get_ptr_mut(key))).map(|flow| *flow)
     }
     #[inline(always)]
+    fn reverse_recorded(&self, key: &ReverseKey) -> Option<FlowKey> {
+        record(maps::REVERSE.get_ptr_mut(key)).map(|flow| *flow)
+    }
+    #[inline(always)]
     fn reverse_insert(&self, key: &ReverseKey, flow: &FlowKey) -> Result<(), Full> {
         maps::REVERSE.insert(key, flow, 0).map_err(|_| Full)
     }

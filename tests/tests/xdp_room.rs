@@ -22,3 +22,8 @@ fn however_often_embryos_are_flooded_away_handshakes_succeed_where_they_began() 
 fn with_exceptions_full_those_that_are_in_it_stay_with_their_backends() -> Result<()> {
     history::exceptions(&mut Loaded::new("EXCEPTIONS")?)
 }
+
+#[test]
+fn under_a_flood_of_syns_connections_go_on_and_new_ones_are_made_also_where_syns_hold_every_source_port() -> Result<()> {
+    history::flood(&mut Loaded::new("")?, 400, 2000)
+}

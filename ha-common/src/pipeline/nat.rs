@@ -2,7 +2,8 @@
 //!
 //! `REVERSE` is the allotment itself: a port belongs to whoever put it there first, for one backend, so that every backend has all
 //! ports of an address. The first choice follows from the client alone: a connection whose SYN was forgotten under a flood gets the
-//! same port again. What only sent a SYN holds its port in `REVERSE_EMBRYONIC`, which evicts.
+//! same port again. What only sent a SYN holds its port in `REVERSE_EMBRYONIC`, which evicts; a connection takes a port from it, and so does
+//! another SYN that finds no port free.
 
 use crate::abi::{Backend, FlowKey, Nat, Reason, ReverseKey, hash_kind, tcp_seen};
 use crate::tables::{Claimed, Tables};
@@ -60,6 +61,12 @@ fn try_allot<T: Tables>(tables: &T, story: &Story, plan: &mut Plan) -> Result<()
         let chance = if n < FIRST_TRIES { 0 } else { tables.ticks().low().0 };
         plan.nat = candidate(tables, backend, rehash(hash ^ chance, n));
     }
+    for n in 0..if keep { 0 } else { TRIES } {
+        plan.nat = candidate(tables, backend, rehash(hash, n));
+        if displace(tables, plan) {
+            return Ok(());
+        }
+    }
     Err(Reason::NoPort)
 }
 
@@ -81,18 +88,31 @@ fn claim<T: Tables>(tables: &T, plan: &Plan, keep: bool) -> Claimed {
         return Claimed::Taken;
     };
     let flow = plan.key.here();
-    let holder = tables.reverse(&key);
-    if holder.is_some_and(|holder| !holder.is(&flow)) {
-        return Claimed::Taken;
+    // Its own may be that of a flow whose record was lost.
+    if let Some(holder) = tables.reverse_recorded(&key) {
+        return if holder.is(&flow) { Claimed::Yes } else { Claimed::Taken };
     }
-    if !keep {
-        return if holder.is_some() { Claimed::Yes } else { tables.reverse_embryo_claim(&key, &flow) };
+    if keep {
+        // Whoever only sent a SYN gives way to a connection.
+        return tables.reverse_claim(&key, &flow);
     }
-    match tables.reverse_claim(&key, &flow) {
-        // Its own, of a flow whose record was lost.
-        Claimed::Taken if holder.is_some() => Claimed::Yes,
+    match tables.reverse_embryo_claim(&key, &flow) {
+        Claimed::Taken if tables.reverse(&key).is_some_and(|holder| holder.is(&flow)) => Claimed::Yes,
         claimed => claimed,
     }
+}
+
+/// Takes the source from another SYN: under a flood, SYNs that will never be answered hold all of them. Whether it is to be had.
+#[inline(always)]
+fn displace<T: Tables>(tables: &T, plan: &Plan) -> bool {
+    let Some(key) = key_of(tables, plan) else {
+        return false;
+    };
+    let free = tables.reverse_recorded(&key).is_none();
+    if free {
+        tables.reverse_embryo_insert(&key, &plan.key.here());
+    }
+    free
 }
 
 /// The source of a flow that finds no room after all is free again.

@@ -252,6 +252,9 @@ impl Tables for HostTables {
     fn reverse(&self, key: &ReverseKey) -> Option<FlowKey> {
         self.reverse.borrow().get(key).or(self.reverse_embryonic.borrow().get(key)).copied()
     }
+    fn reverse_recorded(&self, key: &ReverseKey) -> Option<FlowKey> {
+        self.reverse.borrow().get(key).copied()
+    }
     fn reverse_insert(&self, key: &ReverseKey, flow: &FlowKey) -> Result<(), Full> {
         put(&self.reverse, self.reverse_max, *key, *flow)
     }

@@ -173,6 +173,31 @@ pub fn embryonic(device: &mut dyn Device) -> Result<()> {
     all_hit(device, &established)
 }
 
+/// SYNs of strangers come in without end while connections are made: to services that see their clients, and to ones that do not, whose every source
+/// port is held by SYNs then. `ports`: as many source ports as there are; `strangers`: SYNs in front of each handshake's end.
+pub fn flood(device: &mut dyn Device, handshakes: u32, strangers: u32) -> Result<()> {
+    device.begin(&|tables| tables.snips.iter_mut().for_each(|snip| snip.ports = 4_096))?;
+    let (_, mut established) = split(&open_many(device, 0..ROOM, PLAIN)?);
+    established.extend(split(&open_many(device, ROOM..2 * ROOM, MASKED)?).1);
+    let mut made = 0;
+    for number in 0..handshakes {
+        let (port, to) = (20_000 + number as u16, if number % 2 == 0 { PLAIN } else { MASKED });
+        let (asked, syn) = device.send(&segment(client(), port, to, "S"), CLIENT_LEG)?;
+        ensure!(asked == Reason::ForwardSyn, "SYN {number}: {}", asked.name());
+        for stranger in 0..strangers {
+            let address = Ipv4Addr::from_bits(0x0b00_0000 + number * strangers + stranger);
+            device.flood(&segment(address, 1_000 + (stranger % 50_000) as u16, to, "S"), CLIENT_LEG)?;
+        }
+        let (reason, ack) = device.send(&segment(client(), port, to, "AP"), CLIENT_LEG)?;
+        ensure!(reason == Reason::ForwardNew, "handshake {number}: {}", reason.name());
+        if first_six(&syn) == first_six(&ack) && source_of(&syn) == source_of(&ack) {
+            made += 1;
+        }
+    }
+    ensure!(100 * made >= 99 * handshakes, "{made} of {handshakes} handshakes ended as they began");
+    all_hit(device, &established)
+}
+
 /// `EXCEPTIONS` is full, of a virtual server that keeps no record.
 pub fn exceptions(device: &mut dyn Device) -> Result<()> {
     let second = |tables: &mut HostTables| world::new_ring(tables, world::HASHED, &[1, 2, 0]);

@@ -49,6 +49,12 @@ fn taken(tables: &HostTables, backend: u32, port: u16) {
     tables.reverse.borrow_mut().insert(reverse_key(backend, port, 6), other);
 }
 
+/// A SYN of somebody else holds this port.
+fn asked_for(tables: &mut HostTables, port: u16) {
+    let other = flow_key(MASKED, STRANGER, port, 6);
+    tables.reverse_embryonic.borrow_mut().insert(reverse_key(HIDDEN, port, 6), other);
+}
+
 /// From now on the backend sees its clients.
 fn unmask(tables: &mut HostTables) {
     tables.backends[HIDDEN as usize].flags &= !backend_flags::SNAT;
@@ -114,6 +120,17 @@ fn new() -> Vec<Vector> {
         sends("source: when all ports are taken the packet is dropped", &segment)
             .with(|tables| (PORTS.0..PORTS.0 + PORTS.1).for_each(|port| taken(tables, HIDDEN, port)))
             .drops(Reason::NoPort),
+        sends("source: when SYNs hold all ports the next one takes the port that it would have had", &syn)
+            .with(|tables| (PORTS.0..PORTS.0 + PORTS.1).for_each(|port| asked_for(tables, port)))
+            .leaves(TO_SERVERS, Reason::ForwardSyn, seen(&syn, HIDDEN, first).bytes())
+            .changing(Changes { embryonic: 1, reverse: 0, flows: 0, ..NEW }),
+        sends("source: a SYN takes no port from a connection", &syn)
+            .with(|tables| (PORTS.0..PORTS.0 + PORTS.1).for_each(|port| taken(tables, HIDDEN, port)))
+            .drops(Reason::NoPort),
+        sends("source: a connection takes its port from a SYN", &segment)
+            .with(|tables| (PORTS.0..PORTS.0 + PORTS.1).for_each(|port| asked_for(tables, port)))
+            .leaves(TO_SERVERS, Reason::ForwardNew, seen(&segment, HIDDEN, first).bytes())
+            .changing(NEW),
         sends("source: without room for a record the packet is dropped and its port is free again", &segment)
             .with(fill_flows)
             .drops(Reason::NoRoom),
