@@ -18,6 +18,8 @@ fn every_vector_holds_in_the_kernel_and_leaves_the_tables_that_the_host_leaves()
 
 /// Frames that a bit was turned in, or that were cut: as many as are tried.
 const MUTILATIONS: u64 = 3_000;
+/// Where addresses and ports of either family lie in a frame.
+const ADDRESSES: std::ops::Range<usize> = 22..58;
 /// The shortest frame that the kernel runs a program over: an Ethernet header.
 const SHORTEST: usize = 14;
 
@@ -42,8 +44,13 @@ fn mutilated_frames_end_alike_in_the_kernel_and_on_the_host() -> Result<()> {
                 }
             }
         }
+        let tables = vector.tables(kernel.clocks()?.1);
+        // Where sources are taken, the last choice of another client depends on the clock, and no two clocks are alike.
+        if !tables.reverse.borrow().is_empty() && frame.get(ADDRESSES) != vector.frame().get(ADDRESSES) {
+            continue;
+        }
         let mutilated = vector.mutilated(frame);
-        let on_host = mutilated.run_on_host(&vector.tables(kernel.clocks()?.1));
+        let on_host = mutilated.run_on_host(&tables);
         let in_kernel = loaded::run(&mut kernel, vector, &mutilated.frame, &on_host)?;
         let agree = loaded::same(vector, &in_kernel, &on_host);
         failed.extend(agree.err().map(|error| format!("mutilation {number}: {error}")));
