@@ -140,9 +140,9 @@ pub trait Tables {
     fn flow_room(&self) -> Option<Self::Mut<'_, Flow>>;
     /// Room for the heartbeat that is being read, with whatever was in it: `FRAME_ROOM[0]` of this CPU.
     fn frame_room(&self) -> Option<Self::Mut<'_, Extension>>;
-    /// `ICMP[0]` of this CPU.
+    /// `ICMP[0]`.
     fn icmp_budget(&self) -> Option<Self::Mut<'_, IcmpBudget>>;
-    /// `RESETS[0]` of this CPU.
+    /// `RESETS[0]`.
     fn reset_budget(&self) -> Option<Self::Mut<'_, IcmpBudget>>;
     /// `STRAYS[0]` of this CPU.
     fn stray_budget(&self) -> Option<Self::Mut<'_, StrayBudget>>;

@@ -87,9 +87,9 @@ pub static FLOW_ROOM: PerCpuArray<Flow, 1> = PerCpuArray::new();
 #[btf_map]
 pub static FRAME_ROOM: PerCpuArray<Extension, 1> = PerCpuArray::new();
 #[btf_map]
-pub static ICMP: PerCpuArray<IcmpBudget, 1> = PerCpuArray::new();
+pub static ICMP: Array<IcmpBudget, 1> = Array::new();
 #[btf_map]
-pub static RESETS: PerCpuArray<IcmpBudget, 1> = PerCpuArray::new();
+pub static RESETS: Array<IcmpBudget, 1> = Array::new();
 #[btf_map]
 pub static STRAYS: PerCpuArray<StrayBudget, 1> = PerCpuArray::new();
 #[btf_map]

@@ -1,9 +1,9 @@
-//! `ICMP[0]`, `RESETS[0]`: may this CPU send one more ICMP message, or one more TCP reset?
+//! `ICMP[0]`, `RESETS[0]`: may this node send one more ICMP message, or one more TCP reset?
 
 use crate::time::{Nanos, Ticks};
 
-/// Token bucket of one CPU's ICMP messages, in time: each costs [`super::Node::icmp_cost`]. A second one is for TCP resets, each of which costs
-/// [`super::Node::reset_cost`]: whoever provokes the ones shall not silence the others. Per-CPU arrays, key 0. Writer and reader: XDP.
+/// Token bucket of the node's ICMP messages, in time: each costs [`super::Node::icmp_cost`]. A second one is for TCP resets, each of which costs
+/// [`super::Node::reset_cost`]: whoever provokes the ones shall not silence the others. Arrays, key 0. Writer and reader: XDP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct IcmpBudget {

@@ -68,9 +68,9 @@ pub struct Node {
     pub controller_dead: u64,
     /// The dead interval, in nanoseconds: a peer that was heard within it was not silent.
     pub dead: u64,
-    /// What an ICMP message costs of each CPU's [`super::IcmpBudget`], in nanoseconds; zero for nothing.
+    /// What an ICMP message costs of the [`super::IcmpBudget`], in nanoseconds; zero for nothing.
     pub icmp_cost: u64,
-    /// What a TCP reset costs of each CPU's [`super::IcmpBudget`] for resets, in nanoseconds; zero for nothing.
+    /// What a TCP reset costs of the [`super::IcmpBudget`] for resets, in nanoseconds; zero for nothing.
     pub reset_cost: u64,
     /// By group.
     pub groups: [NodeGroup; GROUPS],

@@ -1,4 +1,7 @@
-//! How many ICMP messages, replies to echo and errors, and how many TCP resets a CPU sends: whoever sends floods may not make this node send one.
+//! How many ICMP messages, replies to echo and errors, and how many TCP resets a node sends: whoever sends floods may not make this node send one.
+//!
+//! All CPUs share a bucket. They write it as often as they may send, and once in each tick: who is refused only reads. Where two are at it in the same
+//! nanoseconds one message is sent too many; to count that exactly would cost every message more.
 //!
 //! The clock costs as much as all else that becomes of a ping, so it is read once in each tick of the kernel: a flood is refused for less.
 
@@ -6,14 +9,14 @@ use crate::abi::IcmpBudget;
 use crate::tables::Tables;
 use crate::time::Nanos;
 
-/// Takes one ICMP message out of this CPU's bucket, if there is one in it.
+/// Takes one ICMP message out of the bucket, if there is one in it.
 #[inline(never)]
 pub fn draw<T: Tables>(tables: &T) -> bool {
     let cost = tables.node().map_or(0, |node| node.icmp_cost);
     cost == 0 || tables.icmp_budget().is_some_and(|mut budget| take(tables, &mut budget, cost))
 }
 
-/// Takes one TCP reset out of this CPU's bucket, if there is one in it.
+/// Takes one TCP reset out of their bucket, if there is one in it.
 #[inline(always)]
 pub fn draw_reset<T: Tables>(tables: &T) -> bool {
     let cost = tables.node().map_or(0, |node| node.reset_cost);

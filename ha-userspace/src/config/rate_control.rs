@@ -13,7 +13,7 @@ use crate::command::{Command, CommandError};
 /// `set ns rateControl`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RateControl {
-    /// ICMP messages that one CPU sends within 10 ms; zero for any number.
+    /// ICMP messages that the node sends within 10 ms; zero for any number.
     pub icmp_threshold: u32,
     /// TCP resets that one CPU sends within 10 ms; zero for any number.
     pub reset_threshold: u32,

@@ -143,7 +143,7 @@ impl Shared {
         self.store64(offset_of!(Node, dead), nanos);
     }
 
-    /// What an ICMP message costs of each CPU's budget.
+    /// What an ICMP message costs of the budget.
     pub fn set_icmp_cost(&self, nanos: u64) {
         self.store64(offset_of!(Node, icmp_cost), nanos);
     }

@@ -156,8 +156,8 @@ impl Kernel {
         self.fill_hash("PERSIST", &tables.sessions.borrow())?;
         self.fill_hash("PERSIST_EMBRYONIC", &tables.session_embryos.borrow())?;
         self.fill_hash("SOURCES", &tables.sources.borrow())?;
-        map::put_per_cpu(self.map("ICMP")?, &0u32, &*tables.icmp_budget.borrow())?;
-        map::put_per_cpu(self.map("RESETS")?, &0u32, &*tables.reset_budget.borrow())?;
+        map::put(self.map("ICMP")?, &0u32, &*tables.icmp_budget.borrow())?;
+        map::put(self.map("RESETS")?, &0u32, &*tables.reset_budget.borrow())?;
         map::put_per_cpu(self.map("STRAYS")?, &0u32, &*tables.stray_budget.borrow())?;
         let vrids: Vec<u32> = (0..=u8::MAX).map(|vrid| tables.vrids.get(&vrid).copied().unwrap_or(0)).collect();
         self.fill_array("VRIDS", &vrids)?;

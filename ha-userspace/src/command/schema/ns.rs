@@ -110,10 +110,10 @@ pub static RATE_CONTROL: Entity = Entity {
     attributes: &[
         flag("icmpThreshold", "icmpthreshold", Kind::Number { min: 0, max: 1_000_000 })
             .or("100")
-            .help("ICMP messages (echo replies, errors) that each CPU sends within 10 ms; 0 for any number"),
+            .help("ICMP messages (echo replies, errors) that the node sends within 10 ms; 0 for any number"),
         flag("tcprstThreshold", "tcprstthreshold", Kind::Number { min: 0, max: 1_000_000 })
             .or("100")
-            .help("TCP resets that each CPU sends within 10 ms; 0 for any number"),
+            .help("TCP resets that the node sends within 10 ms; 0 for any number"),
     ],
 };
 

@@ -95,7 +95,7 @@ pub fn rate_control(config: &Config) -> Shown {
     let control = config.rate_control();
     let threshold = |allowed: u32, what: &str| match allowed {
         0 => "none".to_owned(),
-        allowed => format!("{allowed} {what} per 10 ms and CPU"),
+        allowed => format!("{allowed} {what} per 10 ms"),
     };
     let icmp = threshold(control.icmp_threshold, "messages");
     let resets = threshold(control.reset_threshold, "resets");
