@@ -125,7 +125,7 @@ impl Source {
     /// With these counts.
     #[must_use]
     pub const fn with_counts(opened: u32, open: u32) -> Self {
-        Source { counts: AtomicU64::new((opened as u64) << 32 | open as u64), pace: Pace::NEW }
+        Source { counts: AtomicU64::new((opened as u64) << 32 | open as u64), pace: Pace::new() }
     }
 
     /// Connections that are open.
@@ -184,7 +184,10 @@ pub struct Pace {
 
 impl Pace {
     /// Nothing was let in yet.
-    pub const NEW: Pace = Pace { due: AtomicU64::new(0) };
+    #[must_use]
+    pub const fn new() -> Self {
+        Pace { due: AtomicU64::new(0) }
+    }
 
     /// As if all that was let in would have been due then.
     #[must_use]
@@ -269,7 +272,7 @@ mod tests {
 
     #[test]
     fn as_many_are_let_in_as_a_second_has_room_for_and_then_at_their_distance() {
-        let pace = Pace::NEW;
+        let pace = Pace::new();
         let (cost, start) = (SOURCE_WINDOW / 10, 5_000_000_000);
         let let_in = |at: u64, asked: u32| (0..asked).filter(|_| pace.draw(Nanos(at), cost, SOURCE_WINDOW)).count();
         assert_eq!(let_in(start, 100), 10);

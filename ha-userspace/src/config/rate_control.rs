@@ -15,7 +15,7 @@ use crate::command::{Command, CommandError};
 pub struct RateControl {
     /// ICMP messages that the node sends within 10 ms; zero for any number.
     pub icmp_threshold: u32,
-    /// TCP resets that one CPU sends within 10 ms; zero for any number.
+    /// TCP resets that the node sends within 10 ms; zero for any number.
     pub reset_threshold: u32,
 }
 

@@ -223,9 +223,8 @@ impl Live {
 
     /// Services may have more or fewer connections than a moment ago.
     pub fn watch_surges(&mut self, config: &Config) {
-        let maps = Arc::clone(self.datapath.maps());
-        let orders = self.surges.look(config, |index| maps.open_connections(index));
-        orders.distances.iter().for_each(|&(index, distance)| maps.set_throttle(index, distance));
+        let orders = self.surges.look(config, |index| self.datapath.flows_of(index).open);
+        orders.distances.iter().for_each(|&(index, distance)| self.datapath.maps().set_throttle(index, distance));
         if orders.flips {
             self.project_or_log(config);
         }

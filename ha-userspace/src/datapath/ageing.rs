@@ -132,9 +132,8 @@ impl Ageing {
         let met = flows.len();
         self.recount.meet(&self.maps.loads, &flows);
         self.sessions.meet(&flows, |seen| rule.idle(seen));
-        let open = || flows.iter().filter(|(key, flow)| flow.close_reason().is_none() && !rule.is_over(key, flow));
-        self.maps.census.met_open(open().map(|(_, flow)| flow.backend), more);
-        self.sources.met(|vserver| self.maps.source_limits(vserver), open().map(|(key, _)| key), more);
+        let open = flows.iter().filter(|(key, flow)| flow.close_reason().is_none() && !rule.is_over(key, flow));
+        self.sources.met(|vserver| self.maps.source_limits(vserver), open.map(|(key, _)| key), more);
         flows.retain(|(key, flow)| rule.is_over(key, flow));
         self.maps.census.flows.met(met - flows.len(), more);
         let reverse: Vec<ReverseKey> =

@@ -87,14 +87,6 @@ pub struct Census {
     /// Of `SOURCES`.
     pub sources: Tally,
     pools: Mutex<Pools>,
-    open: Mutex<Open>,
-}
-
-/// Open connections, by backend.
-#[derive(Debug, Default)]
-struct Open {
-    running: HashMap<u32, u64>,
-    last: HashMap<u32, u64>,
 }
 
 impl Census {
@@ -112,25 +104,6 @@ impl Census {
         let fullest = met.into_iter().filter(|(pool, _)| is_source(pool.source)).max_by_key(|&(_, used)| used);
         let (pool, used) = fullest.map_or((None, 0), |(pool, used)| (Some(pool), used));
         pools.fullest = Fullest { pool, used, high: pools.fullest.high.max(used) };
-    }
-
-    /// A pass over `FLOWS` has met open connections with these backends.
-    pub fn met_open(&self, backends: impl Iterator<Item = u32>, more: bool) {
-        let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        for backend in backends {
-            *open.running.entry(backend).or_default() += 1;
-        }
-        if !more {
-            open.last = std::mem::take(&mut open.running);
-        }
-    }
-
-    /// Open connections of backend `index` in the last whole pass over `FLOWS`, or in this one if they are more already.
-    #[must_use]
-    pub fn open_connections(&self, index: u32) -> u64 {
-        let open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let [last, running] = [&open.last, &open.running].map(|counts| counts.get(&index).copied().unwrap_or(0));
-        last.max(running)
     }
 
     /// The fullest pool of source ports.

@@ -330,12 +330,6 @@ impl Maps {
         }
     }
 
-    /// Connections of backend `index` that are open.
-    #[must_use]
-    pub fn open_connections(&self, index: u32) -> u64 {
-        self.census.open_connections(index)
-    }
-
     /// What each source may do with vserver `index`, if that is limited.
     #[must_use]
     pub fn source_limits(&self, index: u32) -> Option<SourceLimits> {

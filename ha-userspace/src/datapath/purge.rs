@@ -31,10 +31,10 @@ pub struct List {
 }
 
 impl List {
-    fn of(vserver: &Vserver) -> Self {
+    fn of(vserver: &Vserver, index: u32) -> Self {
         let mut list = List { others: !vserver.clients().values().any(|allowed| *allowed), ..List::default() };
         for (network, allowed) in vserver.clients() {
-            let key = PrefixKey::network(vserver.index, network.address.into(), network.length);
+            let key = PrefixKey::network(index, network.address.into(), network.length);
             list.networks.entry(key.len).or_default().insert(key.addr, *allowed);
         }
         list
@@ -55,7 +55,8 @@ pub type Lists = HashMap<u32, List>;
 #[must_use]
 pub fn lists(config: &Config) -> Lists {
     let listed = config.vservers().filter(|vserver| !vserver.clients().is_empty());
-    listed.map(|vserver| (vserver.index, List::of(vserver))).collect()
+    let each = listed.flat_map(|vserver| vserver.addresses().map(move |(_, index)| (index, List::of(vserver, index))));
+    each.collect()
 }
 
 /// Looks through `FLOWS` whenever lists have changed.
@@ -125,6 +126,10 @@ mod tests {
             add lb vserver six TCP 2001:db8::1 80
             bind lb vserver six -deny 2001:db8:7::/48
             add lb vserver open TCP 10.1.0.100 81
+            add ipset more
+            add ns ip 10.1.0.101 255.255.255.255 -type VIP
+            bind ipset more 10.1.0.101
+            set lb vserver web -ipset more
         ";
         let config = load_text(Path::new("node.conf"), NODE, Indices::default()).unwrap();
         let lists = lists(&config);
@@ -134,5 +139,9 @@ mod tests {
         assert!(!allows("web", "10.7.7.8") && !allows("web", "192.0.2.1"));
         assert!(allows("six", "2001:db8:8::1") && !allows("six", "2001:db8:7::1"));
         assert!(!lists.contains_key(&index("open")));
+        let at_each: Vec<u32> = config.vserver("web").unwrap().addresses().map(|(_, index)| index).collect();
+        let allows = |index: u32, addr: &str| lists[&index].allows(index, addr.parse::<IpAddr>().unwrap().into());
+        assert_eq!(at_each.len(), 2);
+        assert!(at_each.iter().all(|&index| allows(index, "10.1.1.1") && !allows(index, "10.7.7.8")));
     }
 }

@@ -148,7 +148,7 @@ impl Shared {
         self.store64(offset_of!(Node, icmp_cost), nanos);
     }
 
-    /// What a TCP reset costs of each CPU's budget.
+    /// What a TCP reset costs of their budget.
     pub fn set_reset_cost(&self, nanos: u64) {
         self.store64(offset_of!(Node, reset_cost), nanos);
     }
