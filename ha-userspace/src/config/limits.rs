@@ -21,6 +21,8 @@ pub struct Limits {
     pub reverse: u32,
     /// Entries of `REVERSE_EMBRYONIC`.
     pub reverse_embryonic: u32,
+    /// Entries of `PERSIST`.
+    pub persist: u32,
     /// Entries of `SOURCES`.
     pub sources: u32,
     /// Entries of `PREFIXES`.
@@ -33,6 +35,7 @@ record!(Limits: ns::LIMITS, {
     "exceptions" => exceptions,
     "reverse" => reverse,
     "reverseEmbryonic" => reverse_embryonic,
+    "persist" => persist,
     "sources" => sources,
     "prefixes" => prefixes,
 });
@@ -50,6 +53,7 @@ impl Limits {
             ("EXCEPTIONS", self.exceptions),
             ("REVERSE", self.reverse),
             ("REVERSE_EMBRYONIC", self.reverse_embryonic),
+            ("PERSIST", self.persist),
             ("SOURCES", self.sources),
             ("PREFIXES", self.prefixes),
         ])

@@ -24,7 +24,7 @@ bind vrid 60 -ifnum client0 spare0
 bind vrid6 7 -ifnum client0
 set L2Param -garpOnVridIntf DISABLED -garpReply ENABLED
 set ns rateControl -icmpThreshold 20 -tcprstThreshold 0
-set ns limits -flows 1000 -embryonic 2000 -exceptions 3000 -reverse 4000 -reverseEmbryonic 5000 -sources 6000 -prefixes 7000
+set ns limits -flows 1000 -embryonic 2000 -exceptions 3000 -reverse 4000 -reverseEmbryonic 5000 -persist 5500 -sources 6000 -prefixes 7000
 set ns tcpParam -downStateRST ENABLED
 set ns spParams -baseThreshold 300 -throttle Relaxed
 add ha node 1 10.9.0.2

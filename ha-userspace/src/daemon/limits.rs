@@ -92,8 +92,9 @@ fn remedy(table: &LimitedTable) -> String {
         }
         "PERSIST" => {
             "when it is full, clients that are new may get another service for each connection: shorten -timeout of virtual servers with \
-                      -persistenceType, or widen its mask, or clear lb persistentSessions"
+                      -persistenceType, widen its mask, clear lb persistentSessions, or"
         }
+        "PREFIXES" => "unbind prefixes that are not needed, or",
         "VSERVERS" | "BACKENDS" => {
             "numbers are not used twice while the daemon runs: remove what is not needed, then understudy stop and start"
         }

@@ -165,6 +165,7 @@ pub static LIMITS: Entity = Entity {
         entries("reverse", "reverse", "65536")
             .help("source ports given out, and connections of services with several virtual servers"),
         entries("reverseEmbryonic", "reverseembryonic", "16384").help("the same for those of which only the SYN was seen"),
+        entries("persist", "persist", "65536").help("clients that stay with a service"),
         entries("sources", "sources", "65536")
             .help("sources of virtual servers with limits for each source; the oldest give way"),
         entries("prefixes", "prefixes", "65536").help("prefixes of clients that are let in or kept out"),
