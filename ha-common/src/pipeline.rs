@@ -23,6 +23,7 @@ mod gate;
 mod guard;
 mod hash;
 pub mod heartbeat;
+mod l2;
 mod life;
 mod limit;
 mod nat;
@@ -46,6 +47,7 @@ mod virtual_mac;
 
 pub use egress::{EGRESS_HEADERS, Egress, egress};
 pub use hash::{client_hash, flow_hash, rehash};
+pub use l2::place as l2_place;
 pub use parse::Story;
 pub use rewrite::Plan;
 pub use steps::Steps;

@@ -21,6 +21,7 @@ pub mod frames;
 mod guard;
 pub mod heartbeat;
 mod host;
+mod l2;
 mod life;
 pub mod loaded;
 pub mod namespace;
@@ -267,6 +268,7 @@ pub fn all() -> Vec<Vector> {
         life::vectors,
         selection::vectors,
         guard::vectors,
+        l2::vectors,
     ] {
         vectors.extend(theme());
     }

@@ -19,7 +19,7 @@ pub struct FlowKey {
     pub addr: Ip,
     /// The client's port.
     pub port: Be16,
-    /// IP protocol number.
+    /// IP protocol number; in its upper half, for vservers with [`super::vserver_flags::L2_CONN`], where the client is.
     pub protocol: u16,
 }
 
@@ -31,6 +31,13 @@ impl FlowKey {
     pub fn here(&self) -> FlowKey {
         // The compiler must not see that it is the same: it would pass the one that was given.
         FlowKey { vserver: crate::word::opaque(self.vserver.into()) as u32, ..*self }
+    }
+
+    /// IP protocol number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn transport(&self) -> u8 {
+        self.protocol as u8
     }
 
     /// Whether it is `other`, without a branch per field: the verifier would walk what follows once for each.

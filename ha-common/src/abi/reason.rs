@@ -125,6 +125,8 @@ reasons! {
     NoVserver = "no_vserver",
     /// The vserver is down.
     VserverDown = "vserver_down",
+    /// From the address and port of another client of a vserver with `-l2Conn`, which cannot be told from it.
+    L2Conflict = "l2_conflict",
     /// No source port is free towards the backend, whose clients' addresses are translated.
     NoPort = "no_port",
     /// No room to record a flow whose source is translated: without a record its answers would not be known.

@@ -70,6 +70,8 @@ pub mod vserver_flags {
     pub const LIMITED: u32 = 1 << 26;
     /// Newcomers are asked something.
     pub const GUARDED: u32 = LISTED | LIMITED;
+    /// Clients with the same address and port are told apart by where they are (`-l2Conn ON`).
+    pub const L2_CONN: u32 = 1 << 19;
 }
 
 /// How packets of a vserver reach a backend ([`Vserver::mode`]).

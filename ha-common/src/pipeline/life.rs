@@ -15,12 +15,12 @@
 //!
 //! Datagrams begin anew at another backend, if there is one: there is nobody to tell. So does a new connection from the same port.
 
-use crate::abi::{CUT_OFF, Flow, Owner, Reason, Vserver, backend_flags, tcp_seen, vserver_flags};
+use crate::abi::{CUT_OFF, Flow, FlowKey, Owner, Reason, Vserver, backend_flags, tcp_seen, vserver_flags};
 use crate::tables::Tables;
 
 use super::parse::{Story, Transport};
 use super::rewrite::{self, Plan, Step};
-use super::{Verdict, flow, gate};
+use super::{Verdict, flow, gate, l2};
 
 const _: () = assert!(vserver_flags::CUTS_OFF == backend_flags::CUTS_OFF && vserver_flags::KEEPS == backend_flags::KEEPS);
 
@@ -52,9 +52,14 @@ impl Fate {
 /// What becomes of a client's packet whose flow cannot simply go on, or whose vserver is down.
 #[inline(always)]
 pub fn outlive<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &mut Plan) -> Fate {
+    let key = plan.key.here();
+    if vserver.flags & vserver_flags::L2_CONN != 0 && l2::is_anothers(tables, story, &key) {
+        plan.reason = Reason::L2Conflict;
+        return Fate::Ends;
+    }
     // One that says neither is silent: its address is out of use.
     if vserver.flags & (vserver_flags::CUTS_OFF | vserver_flags::KEEPS) != 0 {
-        let fate = recorded(tables, vserver, story, plan);
+        let fate = recorded(tables, vserver, story, plan, &key);
         if fate != Fate::Begins {
             return fate;
         }
@@ -72,8 +77,8 @@ pub fn outlive<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &m
 
 /// What becomes of it by the flow's record; it begins one if there is none that counts.
 #[inline(always)]
-fn recorded<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &mut Plan) -> Fate {
-    let Some(mut recorded) = tables.flow_mut(&plan.key) else {
+fn recorded<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &mut Plan, key: &FlowKey) -> Fate {
+    let Some(mut recorded) = tables.flow_mut(key) else {
         return Fate::Begins;
     };
     let index = recorded.placed_at();

@@ -48,7 +48,9 @@ fn try_allot<T: Tables>(tables: &T, story: &Story, plan: &mut Plan) -> Result<()
         // Of a connection that nobody knows: the backend would know its source as little.
         return Err(Reason::NoPort);
     }
-    let hash = client_hash(hash_kind::SOURCE_PORT, &story.here.addr, story.here.port);
+    // Clients that only their place tells apart begin with different ports.
+    let place = u32::from(plan.key.protocol >> 8);
+    let hash = client_hash(hash_kind::SOURCE_PORT, &story.here.addr, story.here.port) ^ place.wrapping_mul(0x9e37_79b9);
     let keep = plan.recorded || !story.opens();
     for n in 0..=TRIES {
         if !plan.nat.is_none() {
@@ -126,7 +128,7 @@ pub fn give_back<T: Tables>(tables: &T, plan: &Plan) {
 /// Notes whose answers a backend that several vservers share will send to a client that it sees itself.
 #[inline(always)]
 pub fn note<T: Tables>(tables: &T, story: &Story, flow: &FlowKey, backend: u32) {
-    let key = ReverseKey { backend, addr: flow.addr, port: flow.port, protocol: flow.protocol };
+    let key = ReverseKey { backend, addr: flow.addr, port: flow.port, protocol: flow.transport().into() };
     if story.opens() {
         tables.reverse_embryo_insert(&key, flow);
     } else {
@@ -139,5 +141,5 @@ pub fn note<T: Tables>(tables: &T, story: &Story, flow: &FlowKey, backend: u32) 
 #[inline(always)]
 fn key_of<T: Tables>(tables: &T, plan: &Plan) -> Option<ReverseKey> {
     let snip = tables.snip(plan.nat.snip.into())?;
-    Some(ReverseKey { backend: plan.index, addr: snip.addr, port: plan.nat.port, protocol: plan.key.protocol })
+    Some(ReverseKey { backend: plan.index, addr: snip.addr, port: plan.nat.port, protocol: plan.key.transport().into() })
 }

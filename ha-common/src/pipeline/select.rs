@@ -7,7 +7,7 @@ use crate::wire::{eth, ipv6};
 use super::life::Fate;
 use super::parse::Story;
 use super::rewrite::{Plan, Step};
-use super::{Arrival, Steps, Verdict, flow, gate, newcomer, placement, session};
+use super::{Arrival, Steps, Verdict, flow, gate, l2, newcomer, placement, session};
 
 /// The smallest MTU that IPv4 knows (RFC 791): no way is narrower.
 const ROOM_MIN: u32 = 68;
@@ -42,6 +42,9 @@ pub fn forward<T: Steps>(tables: &T, story: &Story, index: u32, plan: &mut Plan)
         _ => return Err(Verdict::drop(Reason::NotConfigured)),
     };
     plan.key = flow::key_of_client(index, story);
+    if vserver.flags & vserver_flags::L2_CONN != 0 {
+        l2::tell_apart(tables, story, &mut plan.key);
+    }
     let backend = choose(tables, vserver, story, plan)?;
     if backend.next_hop.is_unknown() {
         want_next_hop(tables, backend, &story.arrival);
@@ -85,7 +88,7 @@ fn choose<'t, T: Steps>(tables: &'t T, vserver: &Vserver, story: &Story, plan: &
         plan.reason = Reason::ForwardHit;
         return Ok(backend);
     }
-    if plan.recorded || vserver.flags & vserver_flags::DOWN != 0 {
+    if plan.recorded || vserver.flags & (vserver_flags::DOWN | vserver_flags::L2_CONN) != 0 {
         match tables.outlive(vserver, story, plan) {
             Fate::Begins => {}
             Fate::GoesOn => return tables.backend(plan.index).ok_or(Verdict::drop(Reason::NoBackend)),
@@ -120,6 +123,9 @@ fn hit<'t, T: Tables>(tables: &'t T, vserver: &Vserver, story: &Story, plan: &mu
     plan.nat = recorded.nat;
     plan.nat_for = recorded.backend;
     if flow::gives_way(&recorded, story) {
+        return None;
+    }
+    if vserver.flags & vserver_flags::L2_CONN != 0 && !l2::is_same(&recorded.client_hop, story) {
         return None;
     }
     let backend = placement::up(tables, recorded.backend)?;

@@ -87,6 +87,8 @@ pub mod code {
     pub const BAD_OBJECT: u16 = 1232;
     /// No such action, or not one that this object has.
     pub const BAD_ACTION: u16 = 1240;
+    /// A sessionless virtual server has no connections to mirror.
+    pub const SESSIONLESS: u16 = 1293;
     /// The syncVlan is set: the pair cannot be dissolved.
     pub const SYNC_VLAN_SET: u16 = 1385;
     /// No syncVlan between nodes in different subnets.

@@ -53,6 +53,11 @@ pub(super) fn check(vserver: &Vserver, service: &Service) -> Result<(), CommandE
             "service {s} has -maxClient {} and virtual server {v} is -sessionless ENABLED, which counts no connections; set one of the two otherwise",
             service.max_clients
         )
+    } else if vserver.l2_conn && service.use_source_ip {
+        format!(
+            "virtual server {v} is -l2Conn ON and service {s} is -usip YES: it sees clients by address and port alone and would take two of them \
+             for one; set service {s} -usip NO, or set lb vserver {v} -l2Conn OFF"
+        )
     } else if vserver.mode != Mode::Ip && vserver.port != service.port {
         format!(
             "virtual server {v} is -m {} on port {} and service {s} is on port {}: this mode changes no port; use equal ports or -m IP",

@@ -13,7 +13,7 @@ use super::{Config, indices};
 use crate::command::schema::{self, Verb};
 use crate::command::value::mask_length;
 use crate::command::words::{AddressType, ConnFailover, LbMethod, Mode, Persistence, Protocol, VserverResponse};
-use crate::command::{Command, CommandError};
+use crate::command::{Command, CommandError, code};
 
 /// `add lb vserver`, with the services bound to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +30,8 @@ pub struct Vserver {
     pub method: LbMethod,
     /// How packets are redirected.
     pub mode: Mode,
+    /// Whether clients with the same address and port are told apart by where they are.
+    pub l2_conn: bool,
     /// Whether it is in use.
     pub enabled: bool,
     /// Whether every packet is placed by hash, without a table of connections.
@@ -79,6 +81,7 @@ record!(Vserver: schema::lb::VSERVER, {
     "port" => port,
     "lbMethod" => method,
     "m" => mode,
+    "l2Conn" => l2_conn,
     "state" => enabled,
     "sessionless" => sessionless,
     "connFailover" => conn_failover,
@@ -123,21 +126,38 @@ impl Vserver {
         if self.ip.is_ipv4() { mask_length(self.source_mask).unwrap_or(32) } else { self.v6_source_length }
     }
 
-    /// Refuses what cannot be kept.
-    fn check(&self) -> Result<(), CommandError> {
-        if self.sessionless && self.limits_sources() {
-            return Err(CommandError::refused(format!(
-                "virtual server {} is -sessionless ENABLED: who keeps no connections cannot count them; leave -maxConnPerSource and \
-                 -maxRatePerSource at 0, or set -sessionless DISABLED",
-                self.name
-            )));
-        }
-        Ok(())
-    }
-
     /// Returns its bindings, ordered by the name of the service.
     pub fn bindings(&self) -> impl Iterator<Item = &Binding> {
         self.bindings.iter()
+    }
+
+    /// Refuses what it cannot be by itself, whatever is bound to it.
+    fn check(&self) -> Result<(), CommandError> {
+        let name = &self.name;
+        let why = if self.sessionless && self.limits_sources() {
+            format!(
+                "virtual server {name} is -sessionless ENABLED: who keeps no connections cannot count them; leave -maxConnPerSource and \
+                 -maxRatePerSource at 0, or set -sessionless DISABLED"
+            )
+        } else if self.sessionless && self.l2_conn {
+            format!(
+                "virtual server {name} is -sessionless ENABLED: who keeps no connections cannot tell clients apart by more than address and \
+                 port; use -l2Conn OFF, or -sessionless DISABLED"
+            )
+        } else if self.l2_conn && self.mode != Mode::Ip {
+            format!(
+                "virtual server {name} is -m {}: its services answer clients past this node, and see them by address and port alone; use \
+                 -l2Conn OFF, or -m IP with services that are -usip NO",
+                self.mode
+            )
+        } else if self.sessionless && self.conn_failover == ConnFailover::Stateful {
+            let why = "it has no connections that could be mirrored, and needs none: both nodes choose alike; use -connFailover DISABLED or STATELESS";
+            let why = format!("Operation not permitted: virtual server {name} is -sessionless ENABLED: {why}");
+            return Err(CommandError::new(code::SESSIONLESS, why));
+        } else {
+            return Ok(());
+        };
+        Err(CommandError::refused(why))
     }
 
     /// Returns the time without a connection after which a client may get another service.

@@ -129,7 +129,7 @@ fn state(key: &FlowKey, flow: &Flow) -> State {
     let has_sent = |side: u8, what: u8| side & what != 0;
     let (client, server) = (flow.client_tcp, flow.server_tcp);
     match (has_sent(client, tcp_seen::FIN), has_sent(server, tcp_seen::FIN)) {
-        _ if i32::from(key.protocol) != libc::IPPROTO_TCP => State::Na,
+        _ if i32::from(key.transport()) != libc::IPPROTO_TCP => State::Na,
         _ if flow.is_cut_off() => State::Closed,
         _ if has_sent(client | server, tcp_seen::RST) => State::Closed,
         (true, true) => State::TimeWait,

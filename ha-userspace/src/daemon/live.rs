@@ -205,6 +205,9 @@ impl Live {
     pub fn look_out(&mut self, config: &Config) {
         self.lookout.look(config, &self.requests, &self.driver.snapshot(), &self.board);
         self.watermarks.look(config, &self.datapath.limits(), Instant::now(), &self.board);
+        if self.sources.have_changed() {
+            self.project_or_log(config);
+        }
     }
 
     /// Services whose last connections have ended, or whose time is over, are out of service now.

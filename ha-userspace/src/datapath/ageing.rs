@@ -132,7 +132,9 @@ impl Ageing {
         let met = flows.len();
         self.recount.meet(&self.maps.loads, &flows);
         self.sessions.meet(&flows, |seen| rule.idle(seen));
-        let open = flows.iter().filter(|(key, flow)| flow.close_reason().is_none() && !rule.is_over(key, flow));
+        let is_open =
+            |key: &FlowKey, flow: &Flow| !flow.is_cut_off() && flow.close_reason().is_none() && !rule.is_over(key, flow);
+        let open = flows.iter().filter(|(key, flow)| is_open(key, flow));
         self.sources.met(|vserver| self.maps.source_limits(vserver), open.map(|(key, _)| key), more);
         flows.retain(|(key, flow)| rule.is_over(key, flow));
         self.maps.census.flows.met(met - flows.len(), more);
@@ -239,9 +241,9 @@ impl Ageing {
 /// Key of the entry in `REVERSE` that a flow may have.
 pub(super) fn reverse_key(maps: &Maps, key: &FlowKey, backend: u32, nat: Nat) -> ReverseKey {
     if nat.is_none() {
-        return ReverseKey { backend, addr: key.addr, port: key.port, protocol: key.protocol };
+        return ReverseKey { backend, addr: key.addr, port: key.port, protocol: key.transport().into() };
     }
-    ReverseKey { backend, addr: maps.snip(nat.snip).addr, port: nat.port, protocol: key.protocol }
+    ReverseKey { backend, addr: maps.snip(nat.snip).addr, port: nat.port, protocol: key.transport().into() }
 }
 
 /// How many ticks make a second: measured, because kernels differ.

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use super::ageing::reverse_key;
 use super::clocks::Clocks;
 use super::desired::Desired;
+use super::loads;
 use super::maps::Maps;
 
 /// Entries looked at in one step.
@@ -117,8 +118,9 @@ impl Cutter {
             flows.retain(|(key, flow)| self.is_cut(fallen, key, flow));
             count += flows.len();
             let now = self.clocks.read()?.0.low();
+            loads::forgotten(&self.maps.loads, flows);
             let (tcp, rest): (Vec<_>, Vec<_>) =
-                flows.drain(..).partition(|(key, _)| i32::from(key.protocol) == libc::IPPROTO_TCP);
+                flows.drain(..).partition(|(key, _)| i32::from(key.transport()) == libc::IPPROTO_TCP);
             let marked = |(key, flow): (FlowKey, Flow)| (key, Flow { backend: flow.backend | CUT_OFF, seen: now, ..flow });
             self.maps.flows.replace(&tcp.into_iter().map(marked).collect::<Vec<_>>())?;
             // Nobody can be told: what comes next begins anew.

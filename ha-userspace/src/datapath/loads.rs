@@ -38,7 +38,7 @@ fn closed(loads: &Array<Load>, index: u32) -> &AtomicU64 {
 
 /// Whether a recorded flow is among those that are counted.
 fn counts(flow: &Flow) -> bool {
-    flow.flags & flow_flags::CLOSE_TOLD == 0
+    flow.flags & flow_flags::CLOSE_TOLD == 0 && !flow.is_cut_off()
 }
 
 /// Counts off the flows that were forgotten.

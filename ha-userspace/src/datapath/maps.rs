@@ -314,7 +314,7 @@ impl Maps {
             return Ok(());
         }
         let flows = self.flows.entries().map_err(|source| WriteError { map: "FLOWS", source })?;
-        let ours = flows.iter().filter(|(_, flow)| ambiguous.contains(&flow.backend));
+        let ours = flows.iter().filter(|(_, flow)| ambiguous.contains(&flow.placed_at()));
         let reverse: Vec<_> = ours.map(|(key, flow)| (reverse_key(self, key, flow.placed_at(), flow.nat), *key)).collect();
         self.reverse.put(&reverse).map_err(|source| WriteError { map: "REVERSE", source })
     }

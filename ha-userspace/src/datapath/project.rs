@@ -317,6 +317,7 @@ fn desired_vserver(config: &Config, vserver: &Vserver, ip: IpAddr, desired: &Des
             | bit(vserver.method == LbMethod::LeastConnection, vserver_flags::LEAST)
             | bit(by_source, vserver_flags::PERSIST_SOURCE)
             | bit(by_destination, vserver_flags::PERSIST_DESTINATION)
+            | bit(vserver.l2_conn, vserver_flags::L2_CONN)
             // An address that is out of use says nothing to anybody.
             | bit(address_enabled, when_down)
             | bit(address_enabled && config.tcp_param().down_state_reset, vserver_flags::RESETS),

@@ -14,6 +14,7 @@ use ha_common::abi::{
     Snip, Source, SourceKey, SourceLimits, StrayBudget, Throttle, Vserver, address_flags, backend_flags, flow_flags, hash_kind,
     interface_flags, mode, prefix_action, vrid_flags, vserver_flags,
 };
+use ha_common::pipeline::l2_place;
 use ha_common::tables::HostTables;
 use ha_common::time::{Nanos, Ticks};
 use ha_common::wire::Be16;
@@ -210,21 +211,23 @@ fn nat(rng: &mut Rng, tables: &HostTables, backend: u32) -> Nat {
 /// How the answers of a flow's backend are looked up.
 fn reverse_key(tables: &HostTables, key: &FlowKey, backend: u32, nat: Nat) -> ReverseKey {
     match tables.snips.get(usize::from(nat.snip)) {
-        Some(snip) if !nat.is_none() => ReverseKey { backend, addr: snip.addr, port: nat.port, protocol: key.protocol },
-        _ => ReverseKey { backend, addr: key.addr, port: key.port, protocol: key.protocol },
+        Some(snip) if !nat.is_none() => {
+            ReverseKey { backend, addr: snip.addr, port: nat.port, protocol: key.transport().into() }
+        }
+        _ => ReverseKey { backend, addr: key.addr, port: key.port, protocol: key.transport().into() },
     }
 }
 
 fn vservers(rng: &mut Rng, tables: &mut HostTables) {
     use vserver_flags::{
-        ALLOW_LISTED, CUTS_OFF, DOWN, EXCEPTIONS, HASH_ONLY, IN_TURN, KEEPS, LEAST, LIMITED, LISTED, LOGGED,
+        ALLOW_LISTED, CUTS_OFF, DOWN, EXCEPTIONS, HASH_ONLY, IN_TURN, KEEPS, L2_CONN, LEAST, LIMITED, LISTED, LOGGED,
         PERSIST_DESTINATION, PERSIST_SOURCE, PREVIOUS, RESETS,
     };
     for index in 0..VSERVERS as u32 {
         let family = (index as usize) / (VSERVERS / 2);
         let vserver = Vserver {
             flags: bits(rng, &[(DOWN, 5), (HASH_ONLY, 25), (LOGGED, 40), (EXCEPTIONS, 40), (PREVIOUS, 30)])
-                | bits(rng, &[(CUTS_OFF, 40), (KEEPS, 50), (RESETS, 50)])
+                | bits(rng, &[(CUTS_OFF, 40), (KEEPS, 50), (RESETS, 50), (L2_CONN, 10)])
                 | bits(rng, &[(IN_TURN, 25), (LEAST, 25), (PERSIST_SOURCE, 30), (PERSIST_DESTINATION, 20)])
                 | bits(rng, &[(LISTED, 15), (ALLOW_LISTED, 30), (LIMITED, 20)]),
             group: group(rng),
@@ -358,18 +361,20 @@ fn conversation(rng: &mut Rng, tables: &HostTables, owners: &[Owner]) -> (FlowKe
         Some(owner) if (owner.vserver as usize) < VSERVERS => owner.vserver,
         _ => rng.below(VSERVERS as u64) as u32,
     };
-    let Vserver { vip, protocol, .. } = tables.vservers[vserver as usize];
+    let Vserver { vip, protocol, flags, .. } = tables.vservers[vserver as usize];
     let (family, first) = if vip.is_v4() { (0, 0) } else { (1, BACKENDS as u64 / 2) };
     let backend = match known {
         Some(owner) => owner.backend,
         None if rng.chance(95) => (first + rng.below(BACKENDS as u64 / 2)) as u32,
         None => pick(rng, &[NO_BACKEND, 1_000, 0]),
     };
+    let place =
+        if flags & vserver_flags::L2_CONN != 0 { l2_place(pick(rng, &STATIONS), domain(rng), rng.below(2) as u32) } else { 0 };
     let key = FlowKey {
         vserver,
         addr: pick(rng, &space::CLIENTS[family]),
         port: Be16::new(pick(rng, &space::CLIENT_PORTS)),
-        protocol: protocol.into(),
+        protocol: u16::from(protocol) | u16::from(place) << 8,
     };
     (key, backend)
 }

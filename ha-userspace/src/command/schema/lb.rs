@@ -8,6 +8,7 @@ use crate::command::span::Unit;
 use crate::command::words::{ConnFailover, LbMethod, Mode, Persistence, Protocol, VserverResponse};
 
 const SWITCH: Kind = Kind::Switch(Style::Enabled);
+const ON_OFF: Kind = Kind::Switch(Style::On);
 const YES_NO: Kind = Kind::Switch(Style::Yes);
 const IDLE: Kind = Kind::Span { unit: Unit::Seconds, min: Duration::from_secs(1), max: Duration::from_secs(31_536_000) };
 const VERBS: &[Verb] = &[Verb::Add, Verb::Set, Verb::Unset, Verb::Rm, Verb::Enable, Verb::Disable, Verb::Show];
@@ -109,6 +110,9 @@ pub static VSERVER: Entity = Entity {
             .or("IP")
             .refusing(OTHER_MODES)
             .help("IP translates addresses; with MAC and IPTUNNEL the service has the VIP and answers the client itself"),
+        flag("l2Conn", "l2conn", ON_OFF).or("OFF").help(
+            "whether clients with the same address and port are told apart by MAC address, VLAN and interface; its services have to be -usip NO",
+        ),
         flag("state", "state", SWITCH).or("ENABLED").help("whether it is in use"),
         flag("sessionless", "sessionless", SWITCH)
             .or("DISABLED")

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Shown;
-use super::text::{days_long, enabled, socket, yes};
+use super::text::{days_long, enabled, on, socket, yes};
 use crate::command::runtime::{Health, Runtime, ServiceLoad, ServiceState};
 use crate::command::words::{ConnFailover, Persistence};
 use crate::command::{Command, CommandError};
@@ -96,6 +96,7 @@ fn block(number: usize, vserver: &Vserver, bound: &[Bound<'_>], effective: Healt
     if let Some(set) = &vserver.ipset {
         line("IPSet:", set);
     }
+    line("L2Conn:", on(vserver.l2_conn));
     line("Sessionless:", enabled(vserver.sessionless));
     line("Connection Failover:", conn_failover(vserver));
     line("Flow log:", enabled(vserver.flow_log));

@@ -39,6 +39,15 @@ fn what_cannot_be_is_refused_with_its_reason_and_changes_nothing() {
         ("add service x 127.0.0.1 TCP 80", 1097, "loopback"),
         ("add service x ::ffff:10.0.0.1 TCP 80", 1097, "write an IPv4 address as such"),
         ("add service x fe80::1 TCP 80", 1097, "link-local"),
+        // Clients told apart by where they are; no connections at all.
+        ("set lb vserver web -l2Conn ON", 257, "virtual server web is -l2Conn ON and service"),
+        ("set lb vserver web6 -l2Conn ON", 257, "virtual server web6 is -sessionless ENABLED: who keeps no connections"),
+        (
+            "add lb vserver x TCP 10.1.0.7 80 -l2Conn ON -m IPTUNNEL",
+            257,
+            "virtual server x is -m IPTUNNEL: its services answer",
+        ),
+        ("set lb vserver web6 -connFailover STATEFUL", 1293, "it has no connections that could be mirrored"),
         // Virtual routers.
         ("add vrid 60", 273, "set vrid changes it, rm vrid removes it"),
         ("set vrid6 60 -priority 1", 258, "add vrid6 60 makes it; show vrid6 lists them"),

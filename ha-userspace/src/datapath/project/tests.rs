@@ -229,8 +229,9 @@ fn what_is_switched_off_stays_silent_whatever_the_vservers() {
     assert_eq!(set("-state DISABLED -icmpResponse ONE_VSERVER"), [false, false]);
 }
 
+/// Flags of a vserver, but for what becomes of its connections while it is down: every one says that.
 fn flags(desired: &Desired, config: &Config, vserver: &str) -> u32 {
-    desired.vservers[&config.vserver(vserver).unwrap().index].flags
+    desired.vservers[&config.vserver(vserver).unwrap().index].flags & !vserver_flags::CUTS_OFF
 }
 
 #[test]
