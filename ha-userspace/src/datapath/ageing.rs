@@ -130,7 +130,7 @@ impl Ageing {
         let mut flows = Vec::new();
         let more = self.maps.flows.walk(&mut self.flows, SLICE, &mut flows)?;
         let met = flows.len();
-        self.recount.meet(&self.maps.loads, &flows);
+        self.recount.meet(Instant::now(), &self.maps.loads, &flows);
         self.sessions.meet(&flows, |seen| rule.idle(seen));
         let open = || flows.iter().filter(|(key, flow)| flow.close_reason().is_none() && !rule.is_over(key, flow));
         self.maps.census.met_open(open().map(|(_, flow)| flow.backend), more);
