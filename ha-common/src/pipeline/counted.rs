@@ -14,7 +14,14 @@ const NEVER_BITS: u32 = 48;
 #[inline(always)]
 pub fn choose<T: Tables>(tables: &T, vserver: &Vserver, index: u32) -> u32 {
     let turn = tables.turn(index);
-    if vserver.flags & vserver_flags::LEAST != 0 { least(tables, vserver, turn) } else { next(tables, vserver, turn) }
+    if vserver.flags & vserver_flags::LEAST == 0 {
+        return next(tables, vserver, turn);
+    }
+    let backend = least(tables, vserver, turn);
+    if let Some(load) = tables.load(backend) {
+        load.expect_one(tables.ticks());
+    }
+    backend
 }
 
 /// The slot in `RINGS` of the choice that comes `step` after number `first`.
@@ -36,8 +43,8 @@ fn next<T: Tables>(tables: &T, vserver: &Vserver, turn: u64) -> u32 {
     NO_BACKEND
 }
 
-/// The one that will have the fewest flows for its weight. Of equals the first, from the one whose turn it is: what came in the last moments and
-/// has not been recorded yet would all go to one otherwise. Of many only some are looked at, any of them as likely as another.
+/// The one that will have the fewest flows for its weight, with those that may come of newcomers of late. Of equals the first, from the one whose
+/// turn it is. Of many only some are looked at, any of them as likely as another.
 #[inline(never)]
 fn least<T: Tables>(tables: &T, vserver: &Vserver, turn: u64) -> u32 {
     let count = vserver.choices.count();
@@ -72,12 +79,13 @@ fn flows_with_one_more<T: Tables>(tables: &T, backend: u32) -> u64 {
         return 1 << NEVER_BITS;
     };
     let open = load.open() & ((1 << 40) - 1);
+    let expected = load.expected(tables.ticks());
     let away = u64::from(known.flags & (backend_flags::UP | backend_flags::LEAVING) ^ backend_flags::UP);
     let limited = u64::from(known.flows_max);
     // Each one bit: it does not take newcomers, it has a limit, its flows reach it.
     let away = opaque(0u64.wrapping_sub(away) >> 63);
     let full = opaque(0u64.wrapping_sub(limited) >> 63) & !opaque(open.wrapping_sub(limited) >> 63) & 1;
-    (open + 1) & ((1 << NEVER_BITS) - 1) | (away | full) << NEVER_BITS
+    (open + expected + 1) & ((1 << NEVER_BITS) - 1) | (away | full) << NEVER_BITS
 }
 
 #[cfg(test)]
@@ -130,6 +138,15 @@ mod tests {
     fn equals_are_taken_in_turn() {
         let (tables, vserver) = tables(&[(1, 0, 0), (1, 0, 0), (1, 0, 0)]);
         assert_eq!([(); 6].map(|()| choose(&tables, &vserver, 0)), [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn newcomers_that_are_not_recorded_yet_count_for_a_while() {
+        let (tables, vserver) = tables(&[(1, 10, 0), (1, 0, 0)]);
+        let first: Vec<u32> = (0..30).map(|_| choose(&tables, &vserver, 0)).collect();
+        assert_eq!([0, 1].map(|backend| first.iter().filter(|&&chosen| chosen == backend).count()), [10, 20]);
+        tables.ticks.set(crate::time::Ticks(1 << 20));
+        assert_eq!([(); 5].map(|()| choose(&tables, &vserver, 0)), [1; 5], "nothing came of them");
     }
 
     #[test]

@@ -71,6 +71,11 @@ pub struct Drain {
 }
 
 impl Service {
+    /// Returns whether it is probed while it is in use; otherwise it counts as up.
+    pub fn is_probed(&self) -> bool {
+        self.health_monitor && self.protocol == Protocol::Tcp
+    }
+
     fn identity(&self) -> String {
         format!("{} {} {} {}", self.name, self.protocol, self.ip, self.port)
     }

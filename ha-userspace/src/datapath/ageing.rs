@@ -130,7 +130,7 @@ impl Ageing {
         let mut flows = Vec::new();
         let more = self.maps.flows.walk(&mut self.flows, SLICE, &mut flows)?;
         let met = flows.len();
-        self.recount.meet(&self.maps.loads, &flows);
+        self.recount.meet(Instant::now(), &self.maps.loads, &flows);
         self.sessions.meet(&flows, |seen| rule.idle(seen));
         let is_open =
             |key: &FlowKey, flow: &Flow| !flow.is_cut_off() && flow.close_reason().is_none() && !rule.is_over(key, flow);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::mem::offset_of;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use ha_common::abi::{Flow, FlowKey, Load, flow_flags};
 
@@ -43,33 +44,53 @@ fn counts(flow: &Flow) -> bool {
 
 /// Counts off the flows that were forgotten.
 pub fn forgotten(loads: &Array<Load>, flows: &[(FlowKey, Flow)]) {
-    for (_, flow) in flows.iter().filter(|(_, flow)| counts(flow) && (flow.backend as usize) < loads.len()) {
-        closed(loads, flow.backend).fetch_add(1, Relaxed);
+    for (_, flow) in flows.iter().filter(|(_, flow)| counts(flow) && (flow.placed_at() as usize) < loads.len()) {
+        closed(loads, flow.placed_at()).fetch_add(1, Relaxed);
     }
 }
 
-/// One walk over `FLOWS`, which takes a while: flows come and go meanwhile.
+/// Between two counts, at least.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Counts during walks over `FLOWS`, which take a while: flows come and go meanwhile.
 #[derive(Debug, Default)]
 pub struct Recount {
-    /// Flows that were met, by backend, and the sums when the walk began.
+    /// The count that is under way.
+    count: Option<Count>,
+    /// Whether a walk is.
+    walks: bool,
+    /// No count begins before that.
+    next: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Count {
+    /// Flows that were met, by backend.
     met: HashMap<u32, u64>,
-    begin: Option<Vec<[u64; 2]>>,
+    /// The sums when it began.
+    begin: Vec<[u64; 2]>,
 }
 
 impl Recount {
     /// These are there.
-    pub fn meet(&mut self, loads: &Array<Load>, flows: &[(FlowKey, Flow)]) {
-        self.begin.get_or_insert_with(|| (0..loads.len() as u32).map(|index| sums(loads, index)).collect());
+    pub fn meet(&mut self, now: Instant, loads: &Array<Load>, flows: &[(FlowKey, Flow)]) {
+        let begins = !std::mem::replace(&mut self.walks, true);
+        if begins && self.next.is_none_or(|next| now >= next) {
+            let begin = (0..loads.len() as u32).map(|index| sums(loads, index)).collect();
+            (self.count, self.next) = (Some(Count { met: HashMap::new(), begin }), Some(now + PAUSE));
+        }
+        let Some(count) = &mut self.count else { return };
         for (_, flow) in flows.iter().filter(|(_, flow)| counts(flow)) {
-            *self.met.entry(flow.backend).or_default() += 1;
+            *count.met.entry(flow.placed_at()).or_default() += 1;
         }
     }
 
     /// The walk has ended. What was met may have changed by no more than what began and what ended meanwhile; a sum that says otherwise is wrong
     /// (two CPUs that saw one end, a daemon that died between forgetting and counting) and is moved to where it may be.
     pub fn end(&mut self, loads: &Array<Load>) {
-        let Recount { met, begin } = std::mem::take(self);
-        for (index, [opened, ended]) in (0u32..).zip(begin.unwrap_or_default()) {
+        self.walks = false;
+        let Some(Count { met, begin }) = self.count.take() else { return };
+        for (index, [opened, ended]) in (0u32..).zip(begin) {
             let [opened_now, ended_now] = sums(loads, index);
             let met = met.get(&index).copied().unwrap_or(0);
             let most = met + opened_now.wrapping_sub(opened);
@@ -89,6 +110,8 @@ impl Recount {
 
 #[cfg(test)]
 mod tests {
+    use ha_common::abi::CUT_OFF;
+
     use super::super::array::tests::array;
     use super::*;
 
@@ -120,14 +143,28 @@ mod tests {
     #[test]
     fn a_count_that_is_wrong_is_put_right_by_a_quiet_walk() {
         let loads = loads([[5, 1], [5, 5], [5, 7]]);
+        let now = Instant::now();
         let mut recount = Recount::default();
-        recount.meet(&loads, &[flow(0, 0), flow(1, 0), flow(1, flow_flags::CLOSE_TOLD)]);
-        recount.meet(&loads, &[flow(1, 0)]);
+        recount.meet(now, &loads, &[flow(0, 0), flow(1, 0), flow(1, flow_flags::CLOSE_TOLD)]);
+        recount.meet(now, &loads, &[flow(1 | CUT_OFF, 0)]);
         recount.end(&loads);
         assert_eq!(open(&loads), [1, 2, 0]);
-        recount.meet(&loads, &[]);
+        recount.meet(now + PAUSE / 2, &loads, &[]);
         recount.end(&loads);
-        assert_eq!(open(&loads), [0, 0, 0], "the next walk begins from nothing");
+        assert_eq!(open(&loads), [1, 2, 0], "that was no count");
+        recount.meet(now + PAUSE, &loads, &[]);
+        recount.end(&loads);
+        assert_eq!(open(&loads), [0, 0, 0], "the next count begins from nothing");
+    }
+
+    #[test]
+    fn a_count_begins_with_a_walk_and_not_within_one() {
+        let loads = loads([[5, 0], [0, 0], [0, 0]]);
+        let now = Instant::now();
+        let mut recount = Recount { next: Some(now), walks: true, ..Recount::default() };
+        recount.meet(now, &loads, &[]);
+        recount.end(&loads);
+        assert_eq!(open(&loads), [5, 0, 0]);
     }
 
     #[test]
@@ -135,7 +172,7 @@ mod tests {
         let loads = loads([[5, 1], [5, 1], [5, 1]]);
         let mut recount = Recount::default();
         let met: Vec<_> = (0..12).map(|n| flow(n % 3, 0)).collect();
-        recount.meet(&loads, &met);
+        recount.meet(Instant::now(), &loads, &met);
         // Behind the walk three begin, and two of those that it met end.
         loads.word64(0, offset_of!(Load, opened)).fetch_add(3, Relaxed);
         closed(&loads, 1).fetch_add(2, Relaxed);

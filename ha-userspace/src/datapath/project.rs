@@ -390,7 +390,7 @@ fn in_use(service: &Service, leaving: &BTreeSet<String>) -> bool {
 }
 
 fn is_watched(service: &Service, leaving: &BTreeSet<String>) -> bool {
-    in_use(service, leaving) && service.health_monitor && service.protocol == Protocol::Tcp
+    in_use(service, leaving) && service.is_probed()
 }
 
 fn target(service: &Service) -> Target {

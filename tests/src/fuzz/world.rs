@@ -286,8 +286,12 @@ fn loads(rng: &mut Rng, tables: &mut HostTables) {
         let closed: u64 = pick(rng, &[0, 7, u64::MAX]);
         // Once in a while more have ended than began.
         let opened = closed.wrapping_add(pick(rng, &[0, 0, 1, 2, 4, 5, 1 << 33, u64::MAX]));
-        *load =
-            Load { opened: opened.into(), closed: closed.into(), peak: pick(rng, &[0, 3, 1 << 40]).into(), reserved: 0.into() };
+        *load = Load {
+            opened: opened.into(),
+            closed: closed.into(),
+            peak: pick(rng, &[0, 3, 1 << 40]).into(),
+            lately: pick(rng, &[0, 0, (TICKS.0 >> 6) << 32 | 3, (TICKS.0 >> 6) << 32 | 0xffff_ffff, u64::MAX]).into(),
+        };
     }
     for turn in &tables.turns {
         turn.set(pick(rng, &[0, 3, u64::from(u32::MAX), u64::MAX]));

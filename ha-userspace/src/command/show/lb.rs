@@ -37,6 +37,7 @@ pub fn vservers(command: &Command, config: &Config, runtime: &impl Runtime) -> S
 fn state(service: &Service, runtime: &impl Runtime) -> ServiceState {
     let state = runtime.service_state(&service.name);
     let health = match service.enabled {
+        true if state.health == Health::Unknown && !service.is_probed() => Health::Up,
         true => state.health,
         false if runtime.service_load(service).leaving => Health::GoingOutOfService,
         false => Health::OutOfService,
