@@ -17,6 +17,7 @@ mod direct;
 mod echo;
 mod egress;
 mod forward;
+mod fragments;
 pub mod frames;
 mod guard;
 pub mod heartbeat;
@@ -28,6 +29,7 @@ mod neighbour;
 mod outcome;
 mod placing;
 mod refuse;
+mod relay;
 mod returning;
 mod selection;
 mod source;
@@ -267,6 +269,8 @@ pub fn all() -> Vec<Vector> {
         life::vectors,
         selection::vectors,
         guard::vectors,
+        relay::vectors,
+        fragments::vectors,
     ] {
         vectors.extend(theme());
     }

@@ -1,4 +1,4 @@
-//! How many ICMP messages, replies to echo and errors, and how many TCP resets a CPU sends: whoever sends floods may not make this node send one.
+//! How many ICMP messages, replies to echo and errors, relayed ones among them, and how many TCP resets a CPU sends: whoever sends floods may not make this node send one.
 //!
 //! The clock costs as much as all else that becomes of a ping, so it is read once in each tick of the kernel: a flood is refused for less.
 
