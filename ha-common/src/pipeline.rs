@@ -19,6 +19,7 @@ mod counted;
 mod echo;
 mod egress;
 mod flow;
+mod fragment;
 mod gate;
 mod guard;
 mod hash;
@@ -30,9 +31,12 @@ mod nat;
 mod neighbour;
 mod newcomer;
 mod nodes;
+mod outer;
 mod parse;
 mod placement;
+mod quote;
 mod refuse;
+mod relay;
 mod reset;
 mod returning;
 mod rewrite;
@@ -58,7 +62,8 @@ use crate::packet::PacketMut;
 use crate::wire::eth::ether_type;
 
 use classify::Concern;
-use rewrite::Step;
+use parse::Fault;
+use rewrite::{Step, Way};
 
 /// Where a frame came in.
 #[derive(Clone, Copy, Debug)]
@@ -121,32 +126,52 @@ fn tell<P: PacketMut, T: Steps>(packet: &mut P, tables: &T, arrival: Arrival) ->
         _ => return Verdict::pass(Reason::NotIp),
     }
     let mut story = Story::new(arrival, frame, packet.len());
-    if let Err(fault) = parse::packet(packet, &mut story) {
-        return classify::faulty(tables, &story, fault);
-    }
     let Some(mut room) = tables.plan_room() else {
         return Verdict::pass(Reason::NotConfigured);
     };
     let plan = &mut *room;
     *plan = Plan::default();
-    let planned = match classify::concern(tables, &story) {
-        Concern::Vserver(index) => select::forward(tables, &story, index, plan),
-        Concern::Owner(owner) => match returning::answer(tables, &story, owner, plan) {
-            Ok(None) => Ok(()),
-            Ok(Some(address)) => return echo::address(packet, tables, &story, address),
-            Err(verdict) => Err(verdict),
-        },
-        Concern::Address(address) => return echo::address(packet, tables, &story, address),
-        Concern::Solicitation => return neighbour::solicitation(packet, tables, &story),
-        Concern::Advertisement => return neighbour::advertisement(packet, tables, &story),
-        Concern::Router => return router::overhear(packet, tables, &story),
-        Concern::Nobody => return Verdict::pass(Reason::NotOurs),
+    // Where nothing else is returned from here the plan is made: pointers do not survive being returned together with verdicts.
+    let planned = 'planned: {
+        match parse::packet(packet, &mut story) {
+            Ok(()) => {}
+            Err(Fault::Part) if tables.piece(packet, &mut story, plan) => {}
+            Err(Fault::Part) => break 'planned Ok(()),
+            Err(fault) => return classify::faulty(tables, &story, fault),
+        }
+        match classify::concern(packet, tables, &mut story, plan) {
+            Concern::Vserver(index) => select::forward(tables, &story, index, plan),
+            Concern::Owner(owner) => match returning::answer(tables, &story, owner, plan) {
+                Ok(None) => Ok(()),
+                Ok(Some(address)) => return echo::address(packet, tables, &story, address),
+                Err(verdict) => Err(verdict),
+            },
+            Concern::Planned => Ok(()),
+            Concern::Address(address) => return echo::address(packet, tables, &story, address),
+            Concern::Solicitation => return neighbour::solicitation(packet, tables, &story),
+            Concern::Advertisement => return neighbour::advertisement(packet, tables, &story),
+            Concern::Router => return router::overhear(packet, tables, &story),
+            Concern::Nobody => return Verdict::pass(Reason::NotOurs),
+        }
     };
     match planned {
-        Ok(()) if plan.step == Step::Refuse => tables.refuse(packet, &story, plan),
-        Ok(()) => tables.carry_out(packet, &story, plan),
+        Ok(()) => carry_out(packet, tables, &story, plan),
         Err(_) if plan.step == Step::Reset => tables.reset(packet, &story, plan),
         Err(verdict) => return verdict,
     }
     plan.verdict
+}
+
+/// Does what is planned.
+#[inline(always)]
+fn carry_out<P: PacketMut, T: Steps>(packet: &mut P, tables: &T, story: &Story, plan: &mut Plan) {
+    match plan.way {
+        Way::Packet => {}
+        Way::First => tables.note(packet, story, plan),
+        Way::Later | Way::Quote if !plan.step.translates() => {}
+        Way::Later | Way::Quote => return tables.translate_rest(packet, story, plan),
+        Way::Refused => return tables.refuse(packet, story, plan),
+        Way::Ended => return,
+    }
+    tables.carry_out(packet, story, plan);
 }

@@ -6,9 +6,9 @@
 use core::ops::DerefMut;
 
 use crate::abi::{
-    Address, AddressKey, Backend, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, IcmpBudget, Interface,
-    Ip, Link, Load, NextHop, Node, Owner, PrefixKey, Reason, ReverseKey, ServiceKey, Session, SessionKey, Snip, Source,
-    SourceKey, StrayBudget, Throttle, Vserver,
+    Address, AddressKey, Backend, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, Fragment, FragmentKey,
+    FragmentRoom, IcmpBudget, Interface, Ip, Link, Load, NextHop, Node, Owner, PrefixKey, Reason, ReverseKey, ServiceKey,
+    Session, SessionKey, Snip, Source, SourceKey, StrayBudget, Throttle, Vserver,
 };
 use crate::pipeline::Plan;
 use crate::time::{Nanos, Ticks};
@@ -136,8 +136,15 @@ pub trait Tables {
     /// `THROTTLES[index]`.
     fn throttle(&self, index: u32) -> Option<&Throttle>;
 
+    /// `FRAGMENTS[key]`.
+    fn fragment(&self, key: &FragmentKey) -> Option<Self::Mut<'_, Fragment>>;
+    /// Puts or replaces an entry of `FRAGMENTS`; an old one may have to go.
+    fn fragment_insert(&self, key: &FragmentKey, fragment: &Fragment);
+
     /// Room for a flow that is about to be recorded, with whatever was in it: `FLOW_ROOM[0]` of this CPU. The stack is small.
     fn flow_room(&self) -> Option<Self::Mut<'_, Flow>>;
+    /// Room for a fragment that is looked up or about to be noted, with whatever was in it: `FRAGMENT_ROOM[0]` of this CPU.
+    fn fragment_room(&self) -> Option<Self::Mut<'_, FragmentRoom>>;
     /// Room for the heartbeat that is being read, with whatever was in it: `FRAME_ROOM[0]` of this CPU.
     fn frame_room(&self) -> Option<Self::Mut<'_, Extension>>;
     /// `ICMP[0]`.

@@ -9,8 +9,9 @@ use aya_ebpf::{
 };
 use ha_common::abi::{
     Address, AddressKey, BUCKETS, Backend, Bucket, Counter, Embryo, Event, Exception, Fence, Filter, FilterKind, Flow, FlowKey,
-    IcmpBudget, Interface, Link, Load, MAX_LEGS, MAX_LINKS, Node, Owner, Reason, ReverseKey, SNIPS as SNIPS_LEN, ServiceKey,
-    Session, SessionKey, Snip, Source, SourceKey, StrayBudget, Throttle, VRIDS as VRIDS_LEN, Vserver, lost,
+    Fragment, FragmentKey, FragmentRoom, IcmpBudget, Interface, Link, Load, MAX_LEGS, MAX_LINKS, Node, Owner, Reason,
+    ReverseKey, SNIPS as SNIPS_LEN, ServiceKey, Session, SessionKey, Snip, Source, SourceKey, StrayBudget, Throttle,
+    VRIDS as VRIDS_LEN, Vserver, lost,
 };
 use ha_common::pipeline::Plan;
 use ha_common::wire::heartbeat::Extension;
@@ -67,6 +68,8 @@ pub static EXCEPTIONS: HashMap<FlowKey, Exception, 65_536> = HashMap::new();
 pub static REVERSE: HashMap<ReverseKey, FlowKey, 65_536> = HashMap::new();
 #[btf_map]
 pub static REVERSE_EMBRYONIC: LruHashMap<ReverseKey, FlowKey, 16_384> = LruHashMap::new();
+#[btf_map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, Fragment, 8_192> = LruHashMap::new();
 
 #[btf_map]
 pub static PLAN_ROOM: PerCpuArray<Plan, 1> = PerCpuArray::new();
@@ -84,6 +87,8 @@ pub static THROTTLES: Array<Throttle, 65_536, MMAPABLE> = Array::new();
 
 #[btf_map]
 pub static FLOW_ROOM: PerCpuArray<Flow, 1> = PerCpuArray::new();
+#[btf_map]
+pub static FRAGMENT_ROOM: PerCpuArray<FragmentRoom, 1> = PerCpuArray::new();
 #[btf_map]
 pub static FRAME_ROOM: PerCpuArray<Extension, 1> = PerCpuArray::new();
 #[btf_map]

@@ -57,6 +57,36 @@ impl Steps for Maps {
     fn refuse<P: PacketMut>(&self, _packet: &mut P, story: &Story, plan: &mut Plan) {
         refuse(self.context(), story, plan);
     }
+
+    #[inline(always)]
+    fn relay<P: PacketMut>(&self, _packet: &mut P, story: &mut Story, plan: &mut Plan) -> bool {
+        relay(self.context(), story, plan) != 0
+    }
+
+    #[inline(always)]
+    fn is_right<P: PacketMut>(&self, _packet: &P, story: &Story) -> bool {
+        is_right(self.context(), story) != 0
+    }
+
+    #[inline(always)]
+    fn outer<P: PacketMut>(&self, _packet: &mut P, story: &mut Story, plan: &mut Plan) -> bool {
+        outer(self.context(), story, plan) != 0
+    }
+
+    #[inline(always)]
+    fn translate_rest<P: PacketMut>(&self, _packet: &mut P, story: &Story, plan: &mut Plan) {
+        translate_rest(self.context(), story, plan);
+    }
+
+    #[inline(always)]
+    fn piece<P: PacketMut>(&self, _packet: &mut P, story: &mut Story, plan: &mut Plan) -> bool {
+        piece(self.context(), story, plan) != 0
+    }
+
+    #[inline(always)]
+    fn note<P: PacketMut>(&self, _packet: &mut P, story: &Story, plan: &Plan) {
+        note(self.context(), story, plan);
+    }
 }
 
 // The functions themselves. Nobody inlines them, and for all that the verifier knows of a caller each pointer may be null.
@@ -151,4 +181,61 @@ extern "C" fn reset(context: *mut xdp_md, story: *const Story, plan: *mut Plan) 
         steps::reset(&mut XdpFrame::new(context), &Maps::new(context), story, plan);
     }
     0
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn relay(context: *mut xdp_md, story: *mut Story, plan: *mut Plan) -> u32 {
+    // SAFETY: as said above.
+    match unsafe { (story.as_mut(), plan.as_mut()) } {
+        (Some(story), Some(plan)) => steps::relay(&mut XdpFrame::new(context), &Maps::new(context), story, plan).into(),
+        _ => 0,
+    }
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn piece(context: *mut xdp_md, story: *mut Story, plan: *mut Plan) -> u32 {
+    // SAFETY: as said above.
+    match unsafe { (story.as_mut(), plan.as_mut()) } {
+        (Some(story), Some(plan)) => steps::piece(&mut XdpFrame::new(context), &Maps::new(context), story, plan).into(),
+        _ => 0,
+    }
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn note(context: *mut xdp_md, story: *const Story, plan: *const Plan) -> u32 {
+    // SAFETY: as said above.
+    if let (Some(story), Some(plan)) = unsafe { (story.as_ref(), plan.as_ref()) } {
+        steps::note(&XdpFrame::new(context), &Maps::new(context), story, plan);
+    }
+    0
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn translate_rest(context: *mut xdp_md, story: *const Story, plan: *mut Plan) -> u32 {
+    // SAFETY: as said above.
+    if let (Some(story), Some(plan)) = unsafe { (story.as_ref(), plan.as_mut()) } {
+        steps::translate_rest(&mut XdpFrame::new(context), &Maps::new(context), story, plan);
+    }
+    0
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn outer(context: *mut xdp_md, story: *mut Story, plan: *mut Plan) -> u32 {
+    // SAFETY: as said above.
+    match unsafe { (story.as_mut(), plan.as_mut()) } {
+        (Some(story), Some(plan)) => steps::outer(&mut XdpFrame::new(context), &Maps::new(context), story, plan).into(),
+        _ => 0,
+    }
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn is_right(context: *mut xdp_md, story: *const Story) -> u32 {
+    // SAFETY: as said above.
+    unsafe { story.as_ref() }.map_or(0, |story| steps::is_right(&XdpFrame::new(context), story).into())
 }

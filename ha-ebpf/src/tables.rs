@@ -12,8 +12,9 @@ use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_jiffies64, bpf_ktime_get_ns};
 use ha_common::abi::{
     Address, AddressKey, Backend, DirectoryKey, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey,
-    IcmpBudget, Interface, Ip, Link, Load, NO_BACKEND, NextHop, Node, Owner, PrefixKey, Reason, ReverseKey, ServiceKey,
-    Session, SessionKey, Slot, Snip, Source, SourceKey, StrayBudget, Throttle, Vserver, event_kind, lost, prefix_action,
+    Fragment, FragmentKey, FragmentRoom, IcmpBudget, Interface, Ip, Link, Load, NO_BACKEND, NextHop, Node, Owner, PrefixKey,
+    Reason, ReverseKey, ServiceKey, Session, SessionKey, Slot, Snip, Source, SourceKey, StrayBudget, Throttle, Vserver,
+    event_kind, lost, prefix_action,
 };
 use ha_common::pipeline::Plan;
 use ha_common::tables::{Claimed, Full, Route, Tables};
@@ -213,6 +214,16 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn fragment(&self, key: &FragmentKey) -> Option<&mut Fragment> {
+        record(maps::FRAGMENTS.get_ptr_mut(key))
+    }
+    #[inline(always)]
+    fn fragment_insert(&self, key: &FragmentKey, fragment: &Fragment) {
+        // As for embryos: the rest of the datagram is dropped, and counted.
+        let _ = maps::FRAGMENTS.insert(key, fragment, 0);
+    }
+
+    #[inline(always)]
     fn plan_room(&self) -> Option<&mut Plan> {
         record(maps::PLAN_ROOM.get_ptr_mut(0))
     }
@@ -265,6 +276,10 @@ impl Tables for Maps {
     #[inline(always)]
     fn flow_room(&self) -> Option<&mut Flow> {
         record(maps::FLOW_ROOM.get_ptr_mut(0))
+    }
+    #[inline(always)]
+    fn fragment_room(&self) -> Option<&mut FragmentRoom> {
+        record(maps::FRAGMENT_ROOM.get_ptr_mut(0))
     }
     #[inline(always)]
     fn frame_room(&self) -> Option<&mut Extension> {

@@ -17,6 +17,7 @@ mod direct;
 mod echo;
 mod egress;
 mod forward;
+mod fragments;
 pub mod frames;
 mod guard;
 pub mod heartbeat;
@@ -29,6 +30,7 @@ mod neighbour;
 mod outcome;
 mod placing;
 mod refuse;
+mod relay;
 mod returning;
 mod selection;
 mod source;
@@ -269,6 +271,8 @@ pub fn all() -> Vec<Vector> {
         selection::vectors,
         guard::vectors,
         l2::vectors,
+        relay::vectors,
+        fragments::vectors,
     ] {
         vectors.extend(theme());
     }

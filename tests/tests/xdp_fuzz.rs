@@ -53,7 +53,7 @@ fn every_case_that_once_differed_ends_alike() -> Result<()> {
 #[test]
 fn a_wrong_program_is_found_and_shown_by_one_packet() -> Result<()> {
     let object = fuzz::object::astray(&ha_tests::kernel::object()?, fuzz::space::INTERFACES[3])?;
-    let report = fuzz::run(&object, 1, Limit { packets: Some(100_000), span: None })?;
+    let report = fuzz::run(&object, 2, Limit { packets: Some(100_000), span: None })?;
     let difference = report.difference.expect("whatever is redirected goes astray");
     let text = difference.case.text(&difference.what);
     ensure!(difference.case.packets.len() == 1 && difference.case.entries.len() < 12, "{text}");

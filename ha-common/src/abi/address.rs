@@ -51,6 +51,14 @@ impl Ip {
         Ip([own[0] & mask[0], own[1] & mask[1], own[2] & mask[2], own[3] & mask[3]])
     }
 
+    /// Whether it is `other`, without a branch per word: the verifier would walk what follows once for each.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is(&self, other: &Ip) -> bool {
+        let (Ip(a), Ip(b)) = (self, other);
+        (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) == 0
+    }
+
     /// Its last word: the whole address if it is IPv4.
     #[inline(always)]
     #[must_use]

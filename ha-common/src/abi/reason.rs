@@ -103,7 +103,7 @@ reasons! {
     BadIpLength = "bad_ip_length",
     /// IP options or extension headers, which a vserver does not take.
     IpOptions = "ip_options",
-    /// A fragment.
+    /// A fragment of neither TCP nor UDP, or one that no sender makes: it overlaps the transport header, or is no multiple of eight bytes.
     Fragment = "fragment",
     /// TCP data offset or UDP length is impossible.
     BadTransportLength = "bad_transport_length",
@@ -223,6 +223,24 @@ reasons! {
     SourceRate = "source_rate",
     /// The service has so many connections that a new one has to wait; the client asks again.
     Surge = "surge",
+
+    // Packets about packets.
+    /// An ICMP error about what a backend sent to a client: to the backend.
+    ErrorForwarded = "error_forwarded",
+    /// An ICMP error about what a client sent to a backend: to the client.
+    ErrorReturned = "error_returned",
+    /// An ICMP error about a packet of a flow that nothing is known of.
+    ErrorUnknown = "error_unknown",
+    /// An ICMP error whose checksum is wrong, or that is longer than any station makes one.
+    ErrorBad = "error_bad",
+
+    // Parts of packets. First fragments are forwarded and returned as packets are.
+    /// A later fragment of a client's datagram, to where the first went.
+    FragmentForwarded = "fragment_forwarded",
+    /// A later fragment of a backend's datagram, to where the first went.
+    FragmentReturned = "fragment_returned",
+    /// A later fragment whose first was not seen, was not forwarded, or is forgotten.
+    FragmentUnknown = "fragment_unknown",
 }
 
 #[cfg(test)]

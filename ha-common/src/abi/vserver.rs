@@ -25,6 +25,13 @@ const _: () = assert!(offset_of!(ServiceKey, addr) == offset_of!(AddressKey, add
 const _: () = assert!(offset_of!(ServiceKey, domain) == offset_of!(AddressKey, domain));
 
 impl ServiceKey {
+    /// A copy in the caller's own frame, see [`super::FlowKey::here`].
+    #[inline(always)]
+    #[must_use]
+    pub fn here(&self) -> ServiceKey {
+        ServiceKey { domain: crate::word::opaque(self.domain.into()) as u32, ..*self }
+    }
+
     /// The key of its address: its beginning. No copy: the kernel's stack is small.
     #[inline(always)]
     #[must_use]

@@ -1,11 +1,13 @@
 //! Whose is it?
 
-use crate::abi::{Address, FilterBit, FilterKind, Owner, Reason};
+use crate::abi::{Address, FilterBit, FilterKind, Owner, Reason, address_flags};
+use crate::packet::PacketMut;
 use crate::tables::Tables;
 use crate::wire::{icmp, vrrp};
 
 use super::parse::{Fault, Story, Transport};
-use super::{Verdict, gate};
+use super::rewrite::Plan;
+use super::{Steps, Verdict, gate};
 
 /// What of this pair a packet concerns.
 pub enum Concern<'t> {
@@ -15,6 +17,8 @@ pub enum Concern<'t> {
     Owner(&'t Owner),
     /// For a floating address, and no vserver of it.
     Address(&'t Address),
+    /// About a packet that went through the pair: planned already.
+    Planned,
     /// Asks for somebody's MAC address.
     Solicitation,
     /// Says what somebody's MAC address is.
@@ -27,7 +31,7 @@ pub enum Concern<'t> {
 
 /// Finds out what a packet concerns. The commonest comes first: a client's packet and a backend's cost one look-up here, others none.
 #[inline(always)]
-pub fn concern<'t, T: Tables>(tables: &'t T, story: &Story) -> Concern<'t> {
+pub fn concern<'t, P: PacketMut, T: Steps>(packet: &mut P, tables: &'t T, story: &mut Story, plan: &mut Plan) -> Concern<'t> {
     if matches!(story.transport, Transport::Tcp | Transport::Udp) {
         if tables.may_know(FilterKind::Vserver, FilterBit::service(&story.there))
             && let Some(index) = tables.vserver_index(&story.there)
@@ -39,10 +43,16 @@ pub fn concern<'t, T: Tables>(tables: &'t T, story: &Story) -> Concern<'t> {
         {
             return Concern::Owner(owner);
         }
-    } else if story.is_v6() && story.transport == Transport::Icmp {
-        match story.icmp[0] {
-            icmp::SOLICITATION => return Concern::Solicitation,
-            icmp::ADVERTISEMENT => return Concern::Advertisement,
+    } else if story.transport == Transport::Icmp {
+        let [kind, _] = story.icmp;
+        match kind {
+            _ if icmp::is_error(story.is_v6(), kind) => {
+                if tables.relay(packet, story, plan) || tables.outer(packet, story, plan) {
+                    return Concern::Planned;
+                }
+            }
+            icmp::SOLICITATION if story.is_v6() => return Concern::Solicitation,
+            icmp::ADVERTISEMENT if story.is_v6() => return Concern::Advertisement,
             _ => {}
         }
     }
@@ -63,6 +73,22 @@ pub fn faulty<T: Tables>(tables: &T, story: &Story, fault: Fault) -> Verdict {
         return Verdict::pass(Reason::NotOurs);
     };
     match gate::enter(tables, story.arrival, address.group) {
+        Ok(()) => Verdict::drop(reason),
+        Err(verdict) => verdict,
+    }
+}
+
+/// What becomes of an error or a fragment that nothing can be done with: dropped for `reason` if it is for a floating address, else the host's.
+#[inline(always)]
+pub fn misfit<T: Tables>(tables: &T, story: &Story, reason: Reason) -> Verdict {
+    let Some(address) = gate::floating(tables, story.there.here().address()) else {
+        return Verdict::pass(Reason::NotOurs);
+    };
+    match gate::enter(tables, story.arrival, address.group) {
+        // What followed the first fragment of a datagram that no vserver took.
+        Ok(()) if reason == Reason::FragmentUnknown && address.flags & address_flags::LOCAL != 0 => {
+            Verdict::pass(Reason::Local)
+        }
         Ok(()) => Verdict::drop(reason),
         Err(verdict) => verdict,
     }

@@ -1,4 +1,4 @@
-//! How many ICMP messages, replies to echo and errors, and how many TCP resets a node sends: whoever sends floods may not make this node send one.
+//! How many ICMP messages, replies to echo and errors, relayed ones among them, and how many TCP resets a node sends: whoever sends floods may not make this node send one.
 //!
 //! All CPUs share a bucket. They write it as often as they may send, and once in each tick: who is refused only reads. Where two are at it in the same
 //! nanoseconds one message is sent too many; to count that exactly would cost every message more.

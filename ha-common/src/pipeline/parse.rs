@@ -100,6 +100,8 @@ pub struct Story {
     pub frame: Frame,
     /// 1 if it is IPv6, 0 if not.
     v6: u8,
+    /// Length of its IP header, with the fragment header if there is one, in bytes.
+    head: u8,
     /// Time to live, or hop limit.
     pub ttl: u8,
     /// Type of service, or traffic class.
@@ -123,12 +125,14 @@ impl Story {
     #[inline(always)]
     pub fn new(arrival: Arrival, frame: Frame, len: usize) -> Self {
         let end = ServiceKey { domain: frame.domain(), ..ServiceKey::default() };
+        let v6 = same(frame.ether_type, ether_type::IPV6);
         Story {
             there: end,
             here: end,
             arrival,
             frame,
-            v6: same(frame.ether_type, ether_type::IPV6),
+            v6,
+            head: ipv4::LEN as u8 + (v6 & 1) * (ipv6::LEN - ipv4::LEN) as u8,
             ttl: 0,
             service: 0,
             transport: Transport::Other,
@@ -140,10 +144,30 @@ impl Story {
         }
     }
 
-    /// Where the payload of IP begins. Only packets without options or extension headers get beyond [`packet`].
+    /// Where the payload of IP begins. Only packets without options or extension headers, but for that of a fragment, get beyond [`packet`].
     #[inline(always)]
     pub const fn l4(&self) -> usize {
-        self.frame.l3() + ipv4::LEN + (self.v6 & 1) as usize * (ipv6::LEN - ipv4::LEN)
+        // The verifier must see that it is little.
+        self.frame.l3() + (self.head & 63) as usize
+    }
+
+    /// There is the header of a fragment behind that of IPv6.
+    #[inline(always)]
+    pub const fn has_fragment_header(&mut self) {
+        self.head = (ipv6::LEN + ipv6::FRAGMENT_LEN) as u8;
+    }
+
+    /// Whether it is IPv6 and has such a header.
+    #[inline(always)]
+    pub const fn is_part(&self) -> bool {
+        self.head > ipv6::LEN as u8
+    }
+
+    /// From here on it is about another packet in the same frame, of IPv6 if `v6`.
+    #[inline(always)]
+    pub const fn turns(&mut self, v6: bool) {
+        self.v6 = v6 as u8;
+        self.head = if v6 { ipv6::LEN as u8 } else { ipv4::LEN as u8 };
     }
 
     /// Whether it is IPv6.
@@ -170,6 +194,8 @@ impl Story {
 pub enum Fault {
     /// Not even its destination can be told.
     Unreadable,
+    /// It is a part of a packet, see [`super::fragment`].
+    Part,
     /// Its destination is known.
     Bad(Reason),
 }
@@ -180,7 +206,7 @@ pub fn packet<P: PacketMut>(packet: &P, story: &mut Story) -> Result<(), Fault> 
     let (protocol, len) = if story.frame.ether_type == ether_type::IPV6 { v6(packet, story)? } else { v4(packet, story)? };
     story.there.protocol = u16::from(protocol);
     story.here.protocol = u16::from(protocol);
-    payload(packet, story, protocol, len).map_err(Fault::Bad)
+    payload::<P, true>(packet, story, protocol, len).map_err(Fault::Bad)
 }
 
 #[inline(always)]
@@ -204,7 +230,7 @@ fn v4<P: PacketMut>(packet: &P, story: &mut Story) -> Result<(u8, usize), Fault>
     }
     story.total = total as u32;
     if header.fragment.get() & ipv4::FRAGMENTED != 0 {
-        return Err(Fault::Bad(Reason::Fragment));
+        return Err(Fault::Part);
     }
     Ok((header.protocol, total - ipv4::LEN))
 }
@@ -213,8 +239,11 @@ fn v4<P: PacketMut>(packet: &P, story: &mut Story) -> Result<(u8, usize), Fault>
 fn v6<P: PacketMut>(packet: &P, story: &mut Story) -> Result<(u8, usize), Fault> {
     let l3 = story.frame.l3();
     let header = packet.load::<Ipv6>(l3).ok_or(Fault::Unreadable)?;
-    story.here.addr = Ip(header.source);
-    story.there.addr = Ip(header.destination);
+    // Word by word: the compiler puts whole arrays on the stack first.
+    let [a, b, c, d] = header.source;
+    story.here.addr = Ip([a, b, c, d]);
+    let [a, b, c, d] = header.destination;
+    story.there.addr = Ip([a, b, c, d]);
     story.ttl = header.hop_limit;
     let [first, second, ..] = header.version_class_label;
     story.service = first << 4 | second >> 4;
@@ -227,7 +256,7 @@ fn v6<P: PacketMut>(packet: &P, story: &mut Story) -> Result<(u8, usize), Fault>
     }
     story.total = (ipv6::LEN + len) as u32;
     if header.next_header == ipv6::FRAGMENT {
-        return Err(Fault::Bad(Reason::Fragment));
+        return Err(Fault::Part);
     }
     if ipv6::is_extension(header.next_header) {
         return Err(Fault::Bad(Reason::IpOptions));
@@ -238,8 +267,9 @@ fn v6<P: PacketMut>(packet: &P, story: &mut Story) -> Result<(u8, usize), Fault>
 const ICMP: u8 = 1;
 const ICMP_V6: u8 = 58;
 
+/// Reads what IP carries: `len` bytes, of which there are more in other fragments if they are not the `WHOLE`.
 #[inline(always)]
-fn payload<P: PacketMut>(packet: &P, story: &mut Story, protocol: u8, len: usize) -> Result<(), Reason> {
+pub fn payload<P: PacketMut, const WHOLE: bool>(packet: &P, story: &mut Story, protocol: u8, len: usize) -> Result<(), Reason> {
     match protocol {
         tcp::PROTOCOL => {
             let header = load::<Tcp, P>(packet, story.l4(), len)?;
@@ -254,7 +284,7 @@ fn payload<P: PacketMut>(packet: &P, story: &mut Story, protocol: u8, len: usize
         udp::PROTOCOL => {
             let header = load::<Udp, P>(packet, story.l4(), len)?;
             let udp_len = usize::from(header.length.get());
-            if udp_len < udp::LEN || udp_len > len {
+            if udp_len < udp::LEN || WHOLE && udp_len > len {
                 return Err(Reason::BadTransportLength);
             }
             if story.is_v6() && header.checksum == 0 {

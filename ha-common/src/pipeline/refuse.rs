@@ -1,7 +1,8 @@
 //! A packet that cannot go on: its sender is told, by ICMP, from the address that it sent it to.
 //!
-//! What is quoted of the packet is its IP header and the eight bytes behind it, which name the connection: enough for the sender to know
-//! which it is (RFC 792). RFC 4443 would have more of it; nobody reads more.
+//! What is quoted of the packet is its IP header, with that of a fragment, and the eight bytes behind it, which name the connection: enough for
+//! the sender to know which it is (RFC 792). RFC 4443 would have more of it; nobody reads more. A packet of IPv4 is refused whether or not it may
+//! be fragmented: its sender is asked to do that.
 
 use crate::abi::Reason;
 use crate::packet::PacketMut;
@@ -15,34 +16,45 @@ use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::vlan;
 
 use super::parse::Story;
-use super::rewrite::Plan;
+use super::rewrite::{self, Plan};
+use super::verdict::end;
 use super::{Verdict, limit};
 
 const TTL: u8 = 64;
+/// The smallest MTU that IPv4 knows (RFC 791): no way is narrower.
+pub const ROOM_MIN: u16 = 68;
+/// No room at all: there is no way. Nobody means a single byte.
+pub const UNREACHABLE: u16 = 1;
 /// Bytes of the payload that are quoted.
 const QUOTED: usize = 8;
 
 /// Turns the packet into the error about it: too big for the plan's room, or, if that is zero, out of time. Errors are few (RFC 1812, 4.3.2.8).
 #[inline(always)]
 pub fn tell<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, plan: &mut Plan) {
-    plan.verdict = told(packet, tables, story, plan.room);
+    plan.verdict = end(told(packet, tables, story, plan));
 }
 
 #[inline(always)]
-fn told<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, room: u32) -> Verdict {
+fn told<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, plan: &Plan) -> Result<Verdict, Verdict> {
     if !limit::draw(tables) {
-        return Verdict::drop(Reason::IcmpLimited);
+        return Err(Verdict::drop(Reason::IcmpLimited));
     }
-    let reason = if room == 0 { Reason::TimeExceeded } else { Reason::TooBig };
-    let told = if story.is_v6() { v6(packet, story, room) } else { v4(packet, story, room) };
-    match told {
-        Some(()) => Verdict::transmit(reason),
-        None => Verdict::drop(reason),
+    let reason = if plan.room == 0 { Reason::TimeExceeded } else { Reason::TooBig };
+    let told = match (story.is_v6(), story.is_part()) {
+        (false, _) => v4(packet, story, plan.room),
+        (true, false) => v6::<P, { (ipv6::LEN + QUOTED) / 4 }>(packet, story, plan.room),
+        (true, true) => v6::<P, { (ipv6::LEN + ipv6::FRAGMENT_LEN + QUOTED) / 4 }>(packet, story, plan.room),
+    };
+    told.ok_or(Verdict::drop(reason))?;
+    if plan.hop.is_unknown() {
+        return Ok(Verdict::transmit(reason));
     }
+    // It did not come from its sender just now, but was in an error about a tunnel.
+    rewrite::leave(packet, story, plan, &plan.hop)
 }
 
 #[inline(always)]
-fn v4<P: PacketMut>(packet: &mut P, story: &Story, room: u32) -> Option<()> {
+fn v4<P: PacketMut>(packet: &mut P, story: &Story, room: u16) -> Option<()> {
     const INSIDE: usize = ipv4::LEN + QUOTED;
     const OUTSIDE: usize = ipv4::LEN + icmp::LEN;
     let l3 = story.frame.l3();
@@ -60,39 +72,48 @@ fn v4<P: PacketMut>(packet: &mut P, story: &Story, room: u32) -> Option<()> {
         ..Ipv4::default()
     };
     packet.store(l3, header.summed())?;
-    let (kind, code) = if room == 0 { icmp::TIME_EXCEEDED } else { icmp::FRAGMENTATION_NEEDED };
-    let message = Icmp { kind, code, checksum: 0, rest: room.to_be() };
+    let message = message(room, [icmp::TIME_EXCEEDED, icmp::UNREACHABLE, icmp::FRAGMENTATION_NEEDED]);
     let quoted = packet.load::<[u32; INSIDE / 4]>(l3 + OUTSIDE)?;
     packet.store(l3 + ipv4::LEN, summed(message, Sum::new(), &quoted))
 }
 
 #[inline(always)]
-fn v6<P: PacketMut>(packet: &mut P, story: &Story, room: u32) -> Option<()> {
-    const INSIDE: usize = ipv6::LEN + QUOTED;
+fn v6<P: PacketMut, const WORDS: usize>(packet: &mut P, story: &Story, room: u16) -> Option<()> {
     const OUTSIDE: usize = ipv6::LEN + icmp::LEN;
-    const LEN: usize = icmp::LEN + INSIDE;
+    let len = icmp::LEN + 4 * WORDS;
     let l3 = story.frame.l3();
-    packet.cut_tail(l3 + INSIDE)?;
+    packet.cut_tail(l3 + 4 * WORDS)?;
     packet.grow_head(OUTSIDE as i32)?;
     link(packet, story)?;
     let header = Ipv6 {
         version_class_label: [6 << 4, 0, 0, 0],
-        payload_length: Be16::new(LEN as u16),
+        payload_length: Be16::new(len as u16),
         next_header: icmp::V6_PROTOCOL,
         hop_limit: TTL,
         source: story.there.addr.0,
         destination: story.here.addr.0,
     };
     packet.store(l3, header)?;
-    let (kind, code) = if room == 0 { icmp::V6_TIME_EXCEEDED } else { icmp::V6_TOO_BIG };
-    let message = Icmp { kind, code, checksum: 0, rest: room.to_be() };
+    let message = message(room, [icmp::V6_TIME_EXCEEDED, icmp::V6_UNREACHABLE, icmp::V6_TOO_BIG]);
     let pseudo = Sum::new()
         .words(&story.there.addr.0)
         .words(&story.here.addr.0)
-        .word32((LEN as u32).to_be())
+        .word32((len as u32).to_be())
         .word32(u32::from(icmp::V6_PROTOCOL).to_be());
-    let quoted = packet.load::<[u32; INSIDE / 4]>(l3 + OUTSIDE)?;
+    let quoted = packet.load::<[u32; WORDS]>(l3 + OUTSIDE)?;
     packet.store(l3 + ipv6::LEN, summed(message, pseudo, &quoted))
+}
+
+/// What is said when there is so much `room`: the type and code for none because the packet is out of time, for none because there is no way, and for
+/// some.
+#[inline(always)]
+fn message(room: u16, [late, lost, big]: [(u8, u8); 3]) -> Icmp {
+    let ((kind, code), mtu) = match room {
+        0 => (late, 0),
+        UNREACHABLE => (lost, 0),
+        _ => (big, room.into()),
+    };
+    Icmp { kind, code, checksum: 0, rest: u32::to_be(mtu) }
 }
 
 /// The link layer of an answer.

@@ -10,7 +10,7 @@ use crate::wire::Be16;
 use crate::wire::checksum::Sum;
 use crate::wire::eth;
 use crate::wire::ipv4::{self, Ipv4};
-use crate::wire::ipv6::Ipv6;
+use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::tcp::{self, Tcp, flags};
 
 use super::parse::Story;
@@ -37,6 +37,8 @@ pub fn reset<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story,
 fn turn<P: PacketMut>(packet: &mut P, story: &Story, reason: Reason) -> Option<()> {
     let l4 = story.l4();
     let segment = answer(&packet.load::<Tcp>(l4)?, story, reason);
+    // In answer to a fragment it is none.
+    let l4 = l4 - if story.is_part() { ipv6::FRAGMENT_LEN } else { 0 };
     packet.cut_tail(l4 + tcp::LEN)?;
     packet.store(0, eth::swapped(story.frame.macs))?;
     let pseudo = Sum::new().word32((tcp::LEN as u32).to_be()).word32(u32::from(tcp::PROTOCOL).to_be());

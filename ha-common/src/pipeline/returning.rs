@@ -80,7 +80,7 @@ fn hit_of_before<T: Tables>(tables: &T, story: &Story, owner: &Owner, plan: &mut
 /// Makes `key`, that of a packet of a backend that several vservers share or that does not see its clients, the one of its flow; one that leads nowhere when nothing
 /// says which flow that is.
 #[inline(never)]
-fn look_up_reverse<T: Tables>(tables: &T, owner: &Owner, key: &mut FlowKey) {
+pub fn look_up_reverse<T: Tables>(tables: &T, owner: &Owner, key: &mut FlowKey) {
     let reverse = ReverseKey { backend: owner.backend, addr: key.addr, port: key.port, protocol: key.protocol };
     match tables.reverse(&reverse) {
         Some(flow) => *key = flow,
@@ -138,6 +138,21 @@ fn way<T: Tables>(tables: &T, story: &Story, owner: &Owner, key: &FlowKey) -> Re
         rewrite::lives_on(story)?;
         return Ok((embryo.client_hop, Reason::ReturnSyn));
     }
+    let hop = by_ring(tables, story, owner, vserver, key)?;
+    let reason = if keep(tables, vserver, story, owner, key, hop) { Reason::ReturnNew } else { Reason::ReturnHash };
+    Ok((hop, reason))
+}
+
+/// The way of an answer of which nothing is remembered: the routing table's, if the ring says that this backend is the client's.
+#[inline(always)]
+pub fn by_ring<T: Tables>(
+    tables: &T,
+    story: &Story,
+    owner: &Owner,
+    vserver: &Vserver,
+    key: &FlowKey,
+) -> Result<NextHop, Verdict> {
+    let arrival = story.arrival;
     // The ring says nothing about whom a source that was made up stood for.
     if tables.backend(owner.backend).is_some_and(|backend| backend.flags & backend_flags::SNAT != 0) {
         return Err(Verdict::drop(Reason::ReturnUnknown));
@@ -165,8 +180,7 @@ fn way<T: Tables>(tables: &T, story: &Story, owner: &Owner, key: &FlowKey) -> Re
         let mac = if story.is_v6() { leg.v6_mac } else { leg.v4_mac };
         hop.macs = eth::macs(eth::destination(hop.macs), mac);
     }
-    let reason = if keep(tables, vserver, story, owner, key, hop) { Reason::ReturnNew } else { Reason::ReturnHash };
-    Ok((hop, reason))
+    Ok(hop)
 }
 
 /// Records the flow of an answer, unless it is half open, over, or of a vserver that keeps none; whether it is recorded now.

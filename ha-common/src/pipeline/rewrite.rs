@@ -10,7 +10,7 @@ use crate::wire::{Be16, ipv4, ipv6, tcp, udp, vlan};
 use super::parse::{Frame, Story, Transport};
 use super::placement::Placement;
 use super::verdict::end;
-use super::{Verdict, tunnel};
+use super::{Verdict, quote, tunnel};
 
 /// What is to be done with a packet that is forwarded.
 ///
@@ -25,6 +25,8 @@ pub struct Plan {
     pub step: Step,
     /// Whether the flow has a record.
     pub recorded: bool,
+    /// How.
+    pub way: Way,
     /// Why.
     pub reason: Reason,
     /// What the backend sees in place of the client.
@@ -34,7 +36,7 @@ pub struct Plan {
     /// Who is at the other end: the backend that a client's packet goes to, the vserver that an answer comes from.
     pub index: u32,
     /// The largest IP packet that can go on, in bytes, for one that is larger; zero for one that has no time left to live.
-    pub room: u32,
+    pub room: u16,
     /// Where an answer leaves, and how.
     pub hop: NextHop,
     /// Where a flow without a record goes.
@@ -45,6 +47,7 @@ pub struct Plan {
 
 /// What is to be done with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Step {
     /// To a backend that owns the VIP: nothing but its link layer changes.
     Link,
@@ -54,10 +57,45 @@ pub enum Step {
     Tunnel,
     /// To the client: both ends are replaced, the client's often by itself.
     Return,
-    /// Back, as an error: it cannot go on.
-    Refuse,
     /// Back, as a TCP reset: its connection is no more.
     Reset,
+}
+
+/// How a step is done: by what the packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Way {
+    /// As to any packet.
+    Packet,
+    /// The same, and noted: it is the first fragment of a datagram.
+    First,
+    /// It is a later fragment, and has no more than addresses.
+    Later,
+    /// It is an error about a packet, in which it is done, too.
+    Quote,
+    /// Not at all: it cannot go on and goes back, as an error about itself.
+    Refused,
+    /// Not at all: [`Plan::verdict`] is what has become of it.
+    Ended,
+}
+
+impl Step {
+    /// The step of this number.
+    #[inline(always)]
+    pub const fn of(number: u32) -> Step {
+        match number {
+            0 => Step::Link,
+            1 => Step::Translate,
+            2 => Step::Tunnel,
+            _ => Step::Return,
+        }
+    }
+
+    /// Whether it replaces the ends of a packet.
+    #[inline(always)]
+    pub const fn translates(self) -> bool {
+        matches!(self, Step::Translate | Step::Return)
+    }
 }
 
 impl Default for Plan {
@@ -68,6 +106,7 @@ impl Default for Plan {
             key: FlowKey::default(),
             step: Step::Link,
             recorded: false,
+            way: Way::Packet,
             reason: Reason::NotConfigured,
             nat: Nat::NONE,
             nat_for: NO_BACKEND,
@@ -121,14 +160,14 @@ fn try_carry_out<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &St
             tunnel::wrap(packet, tables, story, backend)?;
             return Ok(way(story, plan, &backend.next_hop));
         }
-        Step::Link | Step::Return | Step::Refuse | Step::Reset => {}
+        Step::Link | Step::Return | Step::Reset => {}
     }
     leave(packet, story, plan, &backend.next_hop)
 }
 
 /// Puts the link layer of `hop` in front.
 #[inline(always)]
-fn leave<P: PacketMut>(packet: &mut P, story: &Story, plan: &Plan, hop: &NextHop) -> Result<Verdict, Verdict> {
+pub fn leave<P: PacketMut>(packet: &mut P, story: &Story, plan: &Plan, hop: &NextHop) -> Result<Verdict, Verdict> {
     if hop.vlan != story.frame.domain() || story.frame.is_tagged() && hop.vlan == 0 {
         retag(packet, &story.frame, hop.vlan).ok_or(Verdict::drop(Reason::NoHeadroom))?;
     }
@@ -155,22 +194,9 @@ fn source<T: Tables>(tables: &T, story: &Story, nat: Nat) -> Result<End, Verdict
 /// Replaces both ends of the packet, and takes one hop off its life; every checksum follows.
 #[inline(always)]
 fn translate<P: PacketMut>(packet: &mut P, story: &Story, here: &End, there: &End) -> Option<()> {
-    let (l3, l4, ttl) = (story.frame.l3(), story.l4(), story.ttl - 1);
+    let l4 = story.l4();
     let ports = Delta::new().word16(story.here.port.raw(), here.port.raw()).word16(story.there.port.raw(), there.port.raw());
-    let delta = if story.is_v6() {
-        packet.store(l3 + ipv6::HOP_LIMIT, ttl)?;
-        packet.store(l3 + ipv6::SOURCE, here.addr.0)?;
-        packet.store(l3 + ipv6::DESTINATION, there.addr.0)?;
-        ports.words(&story.here.addr.0, &here.addr.0).words(&story.there.addr.0, &there.addr.0)
-    } else {
-        let life = |ttl| u16::from_ne_bytes([ttl, story.protocol()]);
-        let checksum = packet.load::<u16>(l3 + ipv4::CHECKSUM)?;
-        let ends =
-            Delta::new().word32(story.here.addr.last(), here.addr.last()).word32(story.there.addr.last(), there.addr.last());
-        packet.store(l3 + ipv4::TTL_PROTOCOL, [life(ttl), ends.word16(life(story.ttl), life(ttl)).apply(checksum)])?;
-        packet.store(l3 + ipv4::SOURCE, [here.addr.last(), there.addr.last()])?;
-        ports.and(ends)
-    };
+    let delta = ports.and(readdress(packet, story, &here.addr, &there.addr)?);
     packet.store(l4, [here.port, there.port])?;
     if story.transport == Transport::Tcp {
         return packet.store(l4 + tcp::CHECKSUM, delta.apply(story.checksum));
@@ -181,6 +207,67 @@ fn translate<P: PacketMut>(packet: &mut P, story: &Story, here: &End, there: &En
     }
     let checksum = delta.apply(story.checksum);
     packet.store(l4 + udp::CHECKSUM, if checksum == 0 { 0xffff } else { checksum })
+}
+
+/// Replaces both addresses of the packet, and takes one hop off its life; the difference that this makes to the checksum of its payload.
+#[inline(always)]
+fn readdress<P: PacketMut>(packet: &mut P, story: &Story, here: &Ip, there: &Ip) -> Option<Delta> {
+    let (l3, ttl) = (story.frame.l3(), story.ttl - 1);
+    if story.is_v6() {
+        packet.store(l3 + ipv6::HOP_LIMIT, ttl)?;
+        packet.store(l3 + ipv6::SOURCE, here.0)?;
+        packet.store(l3 + ipv6::DESTINATION, there.0)?;
+        return Some(Delta::new().words(&story.here.addr.0, &here.0).words(&story.there.addr.0, &there.0));
+    }
+    let life = |ttl| u16::from_ne_bytes([ttl, story.protocol()]);
+    let checksum = packet.load::<u16>(l3 + ipv4::CHECKSUM)?;
+    let ends = Delta::new().word32(story.here.addr.last(), here.last()).word32(story.there.addr.last(), there.last());
+    packet.store(l3 + ipv4::TTL_PROTOCOL, [life(ttl), ends.word16(life(story.ttl), life(ttl)).apply(checksum)])?;
+    packet.store(l3 + ipv4::SOURCE, [here.last(), there.last()])?;
+    Some(ends)
+}
+
+/// Replaces the ends of what is no whole packet, an error or a later fragment, as `plan` says.
+#[inline(always)]
+pub fn translate_rest<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &Story, plan: &mut Plan) {
+    plan.verdict = end(try_translate_rest(packet, tables, story, plan));
+}
+
+#[inline(always)]
+fn try_translate_rest<P: PacketMut, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    story: &Story,
+    plan: &Plan,
+) -> Result<Verdict, Verdict> {
+    const NOT_CONFIGURED: Verdict = Verdict::drop(Reason::NotConfigured);
+    // The stack is small: the new ends are put where there is room for two addresses.
+    let mut room = tables.fragment_room().ok_or(NOT_CONFIGURED)?;
+    let (ports, hop) = if plan.step == Step::Return {
+        let vserver = tables.vserver(plan.index).ok_or(NOT_CONFIGURED)?;
+        (room.key.source, room.key.destination) = (vserver.vip, plan.key.addr);
+        ([vserver.port, plan.key.port], &plan.hop)
+    } else {
+        let backend = tables.backend(plan.index).ok_or(NOT_CONFIGURED)?;
+        room.key.destination = backend.addr;
+        let mut port = story.here.port;
+        if plan.nat.is_none() {
+            room.key.source = story.here.addr;
+        } else {
+            room.key.source = tables.snip(plan.nat.snip.into()).ok_or(Verdict::drop(Reason::NoSnip))?.addr;
+            port = plan.nat.port;
+        }
+        ([port, backend.port], &backend.next_hop)
+    };
+    let (here, there) = (&room.key.source, &room.key.destination);
+    let translated = if plan.way == Way::Quote {
+        // Whoever is hidden from the receiver does not report to it either.
+        quote::translate(packet, story, (here, there), ports, plan.step == Step::Return || !plan.nat.is_none())
+    } else {
+        readdress(packet, story, here, there).map(drop)
+    };
+    translated.ok_or(Verdict::drop(Reason::Truncated))?;
+    leave(packet, story, plan, hop)
 }
 
 /// Makes the frame one of VLAN `wanted`; its MAC addresses are to be written anew after this.

@@ -6,14 +6,11 @@ use crate::wire::{eth, ipv6};
 
 use super::life::Fate;
 use super::parse::Story;
-use super::rewrite::{Plan, Step};
-use super::{Arrival, Steps, Verdict, flow, gate, l2, newcomer, placement, session};
-
-/// The smallest MTU that IPv4 knows (RFC 791): no way is narrower.
-const ROOM_MIN: u32 = 68;
+use super::rewrite::{Plan, Step, Way};
+use super::{Arrival, Steps, Verdict, flow, gate, l2, newcomer, placement, refuse, session};
 
 /// What a tunnel puts in front of a packet, at most.
-const TUNNEL_OVERHEAD: u32 = ipv6::LEN as u32;
+const TUNNEL_OVERHEAD: u16 = ipv6::LEN as u16;
 
 /// Plans how a client's packet gets to a backend of vserver `index`.
 #[inline(always)]
@@ -27,7 +24,7 @@ pub fn forward<T: Steps>(tables: &T, story: &Story, index: u32, plan: &mut Plan)
             if vserver.flags & vserver_flags::DOWN != 0 {
                 return Err(Verdict::drop(Reason::VserverDown));
             }
-            plan.step = Step::Refuse;
+            plan.way = Way::Refused;
             return Ok(());
         }
         mode::NAT => {
@@ -51,9 +48,9 @@ pub fn forward<T: Steps>(tables: &T, story: &Story, index: u32, plan: &mut Plan)
         return Err(Verdict::drop(Reason::NoNextHop));
     }
     // Of the two families' headers the longer one: a backend changes its family less often than this would cost.
-    if story.total + overhead > u32::from(backend.mtu) && backend.mtu != 0 {
-        plan.step = Step::Refuse;
-        plan.room = u32::from(backend.mtu).saturating_sub(overhead).max(ROOM_MIN);
+    if story.total + u32::from(overhead) > u32::from(backend.mtu) && backend.mtu != 0 {
+        plan.way = Way::Refused;
+        plan.room = backend.mtu.saturating_sub(overhead).max(refuse::ROOM_MIN);
     }
     Ok(())
 }

@@ -11,13 +11,17 @@ use crate::tables::Tables;
 use super::parse::Story;
 use super::rewrite::Plan;
 
+pub use super::fragment::{note, piece};
 pub use super::guard::admit;
 pub use super::life::{Fate, outlive};
 pub use super::nat::allot;
 pub use super::newcomer::{place, remember};
+pub use super::outer::outer;
+pub use super::quote::is_right;
 pub use super::refuse::tell as refuse;
+pub use super::relay::relay;
 pub use super::reset::reset;
-pub use super::rewrite::carry_out;
+pub use super::rewrite::{carry_out, translate_rest};
 pub use super::session::keep;
 
 /// Tables, and how the long steps are called over them.
@@ -74,5 +78,41 @@ pub trait Steps: Tables + Sized {
     #[inline(always)]
     fn refuse<P: PacketMut>(&self, packet: &mut P, story: &Story, plan: &mut Plan) {
         refuse(packet, self, story, plan);
+    }
+
+    /// Plans the way of an error to whom it concerns; whether it concerns anybody of the pair.
+    #[inline(always)]
+    fn relay<P: PacketMut>(&self, packet: &mut P, story: &mut Story, plan: &mut Plan) -> bool {
+        relay(packet, self, story, plan)
+    }
+
+    /// Whether the checksum of an error is right.
+    #[inline(always)]
+    fn is_right<P: PacketMut>(&self, packet: &P, story: &Story) -> bool {
+        is_right(packet, story)
+    }
+
+    /// Plans what a client is told because of an error about a tunnel; whether it is about one of the pair's.
+    #[inline(always)]
+    fn outer<P: PacketMut>(&self, packet: &mut P, story: &mut Story, plan: &mut Plan) -> bool {
+        outer(packet, self, story, plan)
+    }
+
+    /// Makes what is no whole packet look as the plan says: [`Plan::verdict`].
+    #[inline(always)]
+    fn translate_rest<P: PacketMut>(&self, packet: &mut P, story: &Story, plan: &mut Plan) {
+        translate_rest(packet, self, story, plan);
+    }
+
+    /// Reads a fragment; whether it goes on as a packet. If not, the plan says what becomes of it.
+    #[inline(always)]
+    fn piece<P: PacketMut>(&self, packet: &mut P, story: &mut Story, plan: &mut Plan) -> bool {
+        piece(packet, self, story, plan)
+    }
+
+    /// Notes what is done with the first fragment of a datagram, for those that follow.
+    #[inline(always)]
+    fn note<P: PacketMut>(&self, packet: &mut P, story: &Story, plan: &Plan) {
+        note(packet, self, story, plan);
     }
 }

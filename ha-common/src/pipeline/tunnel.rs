@@ -18,9 +18,9 @@ use super::parse::Story;
 
 const TTL: u8 = 64;
 /// IPv4 within IP.
-const IPIP: u8 = 4;
+pub const IPIP: u8 = 4;
 /// IPv6 within IP.
-const IPV6: u8 = 41;
+pub const IPV6: u8 = 41;
 
 /// Puts the packet into one to `backend`, with the link layer of its next hop in front.
 #[inline(always)]

@@ -6,9 +6,10 @@ use std::hash::Hash;
 
 use super::{Claimed, Full, Route, Tables};
 use crate::abi::{
-    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, IcmpBudget,
-    Interface, Ip, Link, Load, MAX_LEGS, MAX_LINKS, NO_BACKEND, Node, Owner, PrefixKey, Reason, ReverseKey, ServiceKey,
-    Session, SessionKey, Snip, Source, SourceKey, StrayBudget, Throttle, Vserver, prefix_action,
+    Address, AddressKey, Backend, Counter, Embryo, Event, Exception, Fence, FilterBit, FilterKind, Flow, FlowKey, Fragment,
+    FragmentKey, FragmentRoom, IcmpBudget, Interface, Ip, Link, Load, MAX_LEGS, MAX_LINKS, NO_BACKEND, Node, Owner, PrefixKey,
+    Reason, ReverseKey, ServiceKey, Session, SessionKey, Snip, Source, SourceKey, StrayBudget, Throttle, Vserver,
+    prefix_action,
 };
 use crate::pipeline::{Plan, Steps};
 use crate::time::{Nanos, Ticks};
@@ -77,8 +78,12 @@ pub struct HostTables {
     pub sources: RefCell<HashMap<SourceKey, Source>>,
     /// `THROTTLES`.
     pub throttles: Vec<Throttle>,
+    /// `FRAGMENTS`.
+    pub fragments: RefCell<HashMap<FragmentKey, Fragment>>,
     /// `FLOW_ROOM[0]`.
     pub flow_room: RefCell<Flow>,
+    /// `FRAGMENT_ROOM[0]`.
+    pub fragment_room: RefCell<FragmentRoom>,
     /// `FRAME_ROOM[0]`.
     pub frame_room: RefCell<Extension>,
     /// `ICMP[0]`.
@@ -136,7 +141,9 @@ impl Default for HostTables {
             prefixes: HashMap::new(),
             sources: RefCell::default(),
             throttles: Vec::new(),
+            fragments: RefCell::default(),
             flow_room: RefCell::default(),
+            fragment_room: RefCell::default(),
             frame_room: RefCell::default(),
             icmp_budget: RefCell::default(),
             reset_budget: RefCell::default(),
@@ -309,8 +316,18 @@ impl Tables for HostTables {
         self.throttles.get(index as usize)
     }
 
+    fn fragment(&self, key: &FragmentKey) -> Option<RefMut<'_, Fragment>> {
+        entry(&self.fragments, key)
+    }
+    fn fragment_insert(&self, key: &FragmentKey, fragment: &Fragment) {
+        self.fragments.borrow_mut().insert(*key, *fragment);
+    }
+
     fn flow_room(&self) -> Option<RefMut<'_, Flow>> {
         Some(self.flow_room.borrow_mut())
+    }
+    fn fragment_room(&self) -> Option<RefMut<'_, FragmentRoom>> {
+        Some(self.fragment_room.borrow_mut())
     }
     fn frame_room(&self) -> Option<RefMut<'_, Extension>> {
         Some(self.frame_room.borrow_mut())

@@ -31,6 +31,10 @@ pub const V6_PROTOCOL: u8 = 58;
 pub const FRAGMENTATION_NEEDED: (u8, u8) = (3, 4);
 /// ICMP type and code: time to live exceeded in transit.
 pub const TIME_EXCEEDED: (u8, u8) = (11, 0);
+/// ICMP type and code: no way to the host.
+pub const UNREACHABLE: (u8, u8) = (3, 1);
+/// ICMPv6 type and code: no way to the address.
+pub const V6_UNREACHABLE: (u8, u8) = (1, 3);
 /// ICMPv6 type and code: too big; the last four bytes are the MTU.
 pub const V6_TOO_BIG: (u8, u8) = (2, 0);
 /// ICMPv6 type and code: hop limit exceeded in transit.
@@ -43,6 +47,14 @@ pub const ECHO_REPLY: u8 = 0;
 pub const V6_ECHO_REQUEST: u8 = 128;
 /// ICMPv6 echo reply.
 pub const V6_ECHO_REPLY: u8 = 129;
+/// Whether a message of this type, of ICMPv6 if `v6`, is about a packet, which it quotes. Without two of IPv4: source quench, which nobody
+/// sends any more (RFC 6633), and redirects, which are for the link that they are sent on.
+#[inline(always)]
+#[must_use]
+pub const fn is_error(v6: bool, kind: u8) -> bool {
+    if v6 { matches!(kind, 1..=4) } else { matches!(kind, 3 | 11 | 12) }
+}
+
 /// Neighbour solicitation.
 pub const SOLICITATION: u8 = 135;
 /// Neighbour advertisement.

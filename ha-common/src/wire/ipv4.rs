@@ -48,6 +48,10 @@ pub const SOURCE: usize = 12;
 pub const DESTINATION: usize = 16;
 /// "More fragments", and the fragment offset.
 pub const FRAGMENTED: u16 = 0x3fff;
+/// The fragment offset, in units of eight bytes.
+pub const FRAGMENT_OFFSET: u16 = 0x1fff;
+/// "More fragments".
+pub const MORE_FRAGMENTS: u16 = 0x2000;
 /// "Don't fragment".
 pub const DONT_FRAGMENT: Be16 = Be16::new(0x4000);
 /// Version 4, no options.

@@ -45,7 +45,35 @@ pub const fn is_extension(header: u8) -> bool {
 /// Extension header of a fragment.
 pub const FRAGMENT: u8 = 44;
 
+/// The extension header of a fragment (RFC 8200, 4.5).
+///
+/// ```text
+/// 0 next header · 1 reserved · 2 offset, 2 bits reserved, "more fragments" · 4 identification
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Fragment {
+    /// Protocol of the payload.
+    pub next_header: u8,
+    /// Not used.
+    pub reserved: u8,
+    /// Offset in bytes, with its last three bits used otherwise: "more fragments" is the last one.
+    pub offset: Be16,
+    /// Identification, as it lies in the packet.
+    pub identification: u32,
+}
+
+/// Length of the fragment header, in bytes.
+pub const FRAGMENT_LEN: usize = 8;
+/// The bits of [`Fragment::offset`] that are the offset.
+pub const FRAGMENT_OFFSET: u16 = 0xfff8;
+/// "More fragments", of [`Fragment::offset`].
+pub const MORE_FRAGMENTS: u16 = 1;
+
 const _: () = assert!(size_of::<Ipv6>() == LEN);
+const _: () = assert!(size_of::<Fragment>() == FRAGMENT_LEN);
 
 // SAFETY: integers without padding, as the size assertion shows.
 unsafe impl Wire for Ipv6 {}
+// SAFETY: as above.
+unsafe impl Wire for Fragment {}

@@ -28,6 +28,8 @@ pub struct Packets {
     /// Sources that somebody has.
     reverse: Vec<ReverseKey>,
     addresses: Vec<AddressKey>,
+    /// Ends of datagrams of which a part was sent: VLAN, both ends, protocol.
+    parts: Vec<(u32, (Ip, u16), (Ip, u16), u16)>,
     node: Node,
     fence: Fence,
 }
@@ -53,6 +55,7 @@ impl Packets {
             flows,
             reverse,
             addresses: sorted(&tables.addresses).into_iter().map(|(key, _)| key).collect(),
+            parts: Vec::new(),
             node: tables.node,
             fence: tables.fence.clone(),
         }
@@ -66,10 +69,11 @@ impl Packets {
             return self.finish(ifindex, true, frame);
         }
         let usual = match self.rng.below(100) {
-            0..40 => (0, Packets::request as fn(&mut Packets, u32) -> Vec<u8>),
-            40..62 => (1, Packets::answer as _),
-            62..68 => (0, Packets::ping as _),
-            68..72 => (0, Packets::error as _),
+            0..34 => (0, Packets::request as fn(&mut Packets, u32) -> Vec<u8>),
+            34..52 => (1, Packets::answer as _),
+            52..56 => (0, Packets::ping as _),
+            56..64 => (0, Packets::error as _),
+            64..72 => (0, Packets::fragment as _),
             72..78 => (0, Packets::arp as _),
             78..83 => (0, Packets::discovery as _),
             83..89 => (2, Packets::heartbeat as _),
@@ -199,6 +203,13 @@ impl Packets {
     }
 
     fn request_packet(&mut self) -> Datagram {
+        let (domain, client, service, protocol) = self.request_ends();
+        let packet = self.talk(client, service, protocol);
+        Datagram { domain, is_v6: packet[0] >> 4 == 6, packet }
+    }
+
+    /// VLAN and ends of a client's packet, and its protocol.
+    fn request_ends(&mut self) -> (u32, (Ip, u16), (Ip, u16), u16) {
         let flow = self.flow();
         let known = flow.and_then(|(key, _)| {
             let service = self.services.iter().find(|(_, vserver)| *vserver == key.vserver)?.0;
@@ -208,8 +219,7 @@ impl Packets {
             let service = self.service();
             (service, (self.somebody(service.addr), self.pick(&space::CLIENT_PORTS)))
         });
-        let packet = self.talk(client, (service.addr, service.port.get()), service.protocol);
-        Datagram { domain: service.domain, is_v6: packet[0] >> 4 == 6, packet }
+        (service.domain, client, (service.addr, service.port.get()), service.protocol)
     }
 
     /// The answer of a backend that does not see its client: to a port that somebody has, or may get.
@@ -223,6 +233,13 @@ impl Packets {
     }
 
     fn answer_packet(&mut self) -> Datagram {
+        let (domain, backend, client, protocol) = self.answer_ends();
+        let packet = self.talk(backend, client, protocol);
+        Datagram { domain, is_v6: packet[0] >> 4 == 6, packet }
+    }
+
+    /// VLAN and ends of a backend's packet, and its protocol.
+    fn answer_ends(&mut self) -> (u32, (Ip, u16), (Ip, u16), u16) {
         let flow = self.flow();
         let known = flow.and_then(|(key, backend)| {
             let owns = |(service, owner): &&(ServiceKey, Owner)| owner.backend == backend && service.protocol == key.protocol;
@@ -233,8 +250,7 @@ impl Packets {
             let owner = self.owners[self.rng.below(self.owners.len() as u64) as usize].0;
             (owner, (self.somebody(owner.addr), self.pick(&space::CLIENT_PORTS)))
         });
-        let packet = self.talk((owner.addr, owner.port.get()), client, owner.protocol);
-        Datagram { domain: owner.domain, is_v6: packet[0] >> 4 == 6, packet }
+        (owner.domain, (owner.addr, owner.port.get()), client, owner.protocol)
     }
 
     /// Puts a packet on the link of `ifindex`.
@@ -291,13 +307,89 @@ impl Packets {
         self.on_link(ifindex, &Datagram { domain, packet, is_v6 })
     }
 
+    /// A packet that the pair, or a backend in its name, has sent: the ends of one that it gets, exchanged; at times whatever it gets.
+    fn sent_packet(&mut self) -> Datagram {
+        if self.rng.chance(15) {
+            return self.tunnelled();
+        }
+        let of_client = self.rng.chance(50);
+        let (domain, from, to, protocol) = if of_client { self.request_ends() } else { self.answer_ends() };
+        let (from, to) = if self.rng.chance(85) { (to, from) } else { (from, to) };
+        let packet = self.talk(from, to, protocol);
+        let is_v6 = packet[0] >> 4 == 6;
+        let packet = if self.rng.chance(5) { self.cut(&Datagram { domain, packet, is_v6 }) } else { packet };
+        Datagram { domain, packet, is_v6 }
+    }
+
+    /// A client's packet in a tunnel to some backend.
+    fn tunnelled(&mut self) -> Datagram {
+        let inner = self.request_packet();
+        let family = self.rng.below(2) as usize;
+        let (source, destination) = (self.pick(&space::FLOATING[family]), self.pick(&space::BACKENDS[family]));
+        let protocol = if inner.is_v6 { protocol::IPV6 } else { protocol::IPIP };
+        let packet = self.ip(source, destination, protocol, inner.packet, None);
+        Datagram { domain: inner.domain, is_v6: packet[0] >> 4 == 6, packet }
+    }
+
+    /// A fragment of some datagram; often the second of one that was in parts before.
+    fn fragment(&mut self, ifindex: u32) -> Vec<u8> {
+        let recent = self.parts.get(self.rng.below(self.parts.len().max(1) as u64) as usize).copied();
+        let (domain, from, to, protocol) = match recent {
+            Some(ends) if self.rng.chance(60) => ends,
+            _ if self.rng.chance(65) => self.request_ends(),
+            _ => self.answer_ends(),
+        };
+        if self.parts.len() < 8 {
+            self.parts.push((domain, from, to, protocol));
+        } else {
+            let oldest = self.rng.below(8) as usize;
+            self.parts[oldest] = (domain, from, to, protocol);
+        }
+        let packet = self.talk(from, to, protocol);
+        let whole = Datagram { domain, is_v6: packet[0] >> 4 == 6, packet };
+        let packet = self.cut(&whole);
+        self.on_link(ifindex, &Datagram { packet, ..whole })
+    }
+
+    /// A part of a packet without options or extension headers; of others, the packet.
+    fn cut(&mut self, whole: &Datagram) -> Vec<u8> {
+        let packet = &whole.packet;
+        let (head, protocol) = if whole.is_v6 { (40, packet[6]) } else { (20, packet[9]) };
+        if !whole.is_v6 && packet[0] != 0x45 || packet.len() < head {
+            return packet.clone();
+        }
+        let ends = |at: usize| {
+            if whole.is_v6 {
+                Ip::from(std::net::Ipv6Addr::from(<[u8; 16]>::try_from(&packet[8 + 16 * at..24 + 16 * at]).expect("sixteen")))
+            } else {
+                Ip::v4(u32::from_ne_bytes(packet[12 + 4 * at..16 + 4 * at].try_into().expect("four bytes")))
+            }
+        };
+        let (source, destination) = (ends(0), ends(1));
+        let payload = &packet[head..];
+        let first = self.rng.chance(50);
+        let offset = if first { 0 } else { self.pick(&[1, 2, 7, 8, 8, 8, 9, 185, 8_191]) };
+        let more = u16::from(self.rng.chance(if first { 90 } else { 40 }));
+        let keep = if self.rng.chance(90) { payload.len() / 8 * 8 } else { self.rng.below(payload.len() as u64 + 1) as usize };
+        let keep = if more == 1 { keep } else { payload.len() };
+        let mut shape = Shape { ttl: self.pick(&[64, 64, 64, 64, 2, 1]), ..Shape::default() };
+        if whole.is_v6 {
+            let next = if self.rng.chance(97) { protocol } else { self.pick(&[0, 43, 44, 60]) };
+            let field = (offset << 3 | more).to_be_bytes();
+            (shape.first, shape.extra) = (Some(44), vec![next, 0, field[0], field[1], 1, 2, 3, self.rng.below(2) as u8]);
+        } else {
+            shape.fragment = offset | more << 13;
+        }
+        bytes::ip(&shape, source, destination, protocol, &payload[..keep])
+    }
+
     /// An ICMP error about a packet of some flow, to one of its ends.
     fn error(&mut self, ifindex: u32) -> Vec<u8> {
-        let about = if self.rng.chance(50) { self.request_packet() } else { self.answer_packet() };
+        let about = self.sent_packet();
         let quoted = &about.packet[..about.packet.len().min(if self.rng.chance(50) { 28 + 20 } else { 1_200 })];
         let address = self.address();
         let ends = if about.is_v6 { (8, 24) } else { (12, 16) };
-        let end = if self.rng.chance(50) { ends.0 } else { ends.1 };
+        let end = if self.rng.chance(90) { ends.0 } else { ends.1 };
         let to = match (about.is_v6, quoted.get(end..end + 16)) {
             (true, Some(octets)) => Ip::from(std::net::Ipv6Addr::from(<[u8; 16]>::try_from(octets).expect("sixteen bytes"))),
             (false, _) => Ip::v4(u32::from_ne_bytes(quoted[end..end + 4].try_into().expect("four bytes"))),

@@ -6,9 +6,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use ha_common::abi::{
-    Address, AddressKey, Backend, Embryo, Exception, Fence, Flow, FlowKey, IcmpBudget, Interface, Link, Load, MAX_LEGS,
-    MAX_LINKS, Node, Owner, PrefixKey, ReverseKey, ServiceKey, Session, SessionKey, Snip, Source, SourceKey, StrayBudget,
-    Throttle, VRIDS, Vserver,
+    Address, AddressKey, Backend, Embryo, Exception, Fence, Flow, FlowKey, Fragment, FragmentKey, IcmpBudget, Interface, Link,
+    Load, MAX_LEGS, MAX_LINKS, Node, Owner, PrefixKey, ReverseKey, ServiceKey, Session, SessionKey, Snip, Source, SourceKey,
+    StrayBudget, Throttle, VRIDS, Vserver,
 };
 use ha_common::tables::HostTables;
 
@@ -181,6 +181,7 @@ pub const TABLES: &[Table] = &[
     row!(trie "PREFIXES" prefixes: PrefixKey => u32, 64),
     row!(written_hash "SOURCES" sources: SourceKey => Source, EVICTING),
     row!(throttles "THROTTLES" throttles: Throttle, BACKENDS),
+    row!(written_hash "FRAGMENTS" fragments: FragmentKey => Fragment, EVICTING),
     row!(written_cell "ICMP" icmp_budget: IcmpBudget, Array),
     row!(written_cell "RESETS" reset_budget: IcmpBudget, Array),
     row!(written_cell "STRAYS" stray_budget: StrayBudget, PerCpu),

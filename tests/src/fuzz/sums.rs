@@ -46,9 +46,10 @@ pub fn compare(came: &[u8], left: &[u8], translated: bool) -> Result<(), String>
         // In a tunnel, as it was: of what is in front only IPv4 has a checksum.
         return judge(&sums(left)[..usize::from(before - l3 < 40)], &[], translated);
     }
-    for (header, quoted) in [(28, 28), (48, 48)] {
-        if left.len() == l3 + header + quoted && inside.starts_with(&left[l3 + header..]) {
-            // An error about it: what it quotes is as it was.
+    for (header, quoted) in [(28, 28), (48, 48), (48, 56)] {
+        let error = left.len() == l3 + header + quoted && left[l3..] != *inside;
+        if error && inside.windows(quoted).any(|window| *window == left[l3 + header..]) {
+            // An error about it, or about what it quotes: that is as it was.
             let of_error = if header == 28 { 2 } else { 1 };
             return judge(&sums(left)[..of_error], &[], translated);
         }
@@ -177,7 +178,7 @@ fn transport(protocol: u8, body: &[u8], pseudo: u64, is_v6: bool, sums: &mut Vec
         }
         4 => v4(body, sums, depth),
         6 if body.len() >= 20 => push("TCP", pseudo + add(body)),
-        17 if body.len() >= 8 => udp(body, pseudo - body.len() as u64, is_v6, sums, depth),
+        17 if body.len() >= 8 => udp(body, pseudo - body.len() as u64, sums, depth),
         41 => v6(body, sums, depth),
         47 if body.len() >= 4 => gre(body, sums, depth),
         58 if is_v6 && body.len() >= 8 => {
@@ -190,10 +191,11 @@ fn transport(protocol: u8, body: &[u8], pseudo: u64, is_v6: bool, sums: &mut Vec
     }
 }
 
-fn udp(body: &[u8], pseudo: u64, is_v6: bool, sums: &mut Vec<Sum>, depth: usize) {
+fn udp(body: &[u8], pseudo: u64, sums: &mut Vec<Sum>, depth: usize) {
     let len = word(body, 4);
     let Some(datagram) = body.get(..len).filter(|datagram| datagram.len() >= 8) else { return };
-    let none = datagram[6..8] == [0, 0] && !is_v6;
+    // Over IPv6 there must be one; but what is quoted may be without.
+    let none = datagram[6..8] == [0, 0];
     let sum = pseudo + len as u64 + add(datagram);
     sums.push(Sum { of: "UDP", wrong_by: if none { None } else { wrong_by(sum) } });
     let inner = &datagram[8..];

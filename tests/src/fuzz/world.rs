@@ -9,10 +9,10 @@ pub use pair::extension;
 use std::collections::HashMap;
 
 use ha_common::abi::{
-    AMBIGUOUS, Address, AddressKey, Backend, CUT_OFF, Choice, Choices, Embryo, Exception, Flow, FlowKey, IcmpBudget, Interface,
-    Ip, Load, MAX_LINKS, NO_BACKEND, Nat, NextHop, Owner, Pace, PrefixKey, ReverseKey, Ring, ServiceKey, Session, SessionKey,
-    Snip, Source, SourceKey, SourceLimits, StrayBudget, Throttle, Vserver, address_flags, backend_flags, flow_flags, hash_kind,
-    interface_flags, mode, prefix_action, vrid_flags, vserver_flags,
+    AMBIGUOUS, Address, AddressKey, Backend, CUT_OFF, Choice, Choices, Embryo, Exception, Flow, FlowKey, Fragment, FragmentKey,
+    IcmpBudget, Interface, Ip, Load, MAX_LINKS, NO_BACKEND, Nat, NextHop, Owner, Pace, PrefixKey, ReverseKey, Ring, ServiceKey,
+    Session, SessionKey, Snip, Source, SourceKey, SourceLimits, StrayBudget, Throttle, Vserver, address_flags, backend_flags,
+    flow_flags, hash_kind, interface_flags, mode, prefix_action, vrid_flags, vserver_flags,
 };
 use ha_common::pipeline::l2_place;
 use ha_common::tables::HostTables;
@@ -435,6 +435,7 @@ fn flows(rng: &mut Rng, tables: &mut HostTables) {
         let generation = rng.below(3) as u32;
         tables.exceptions.get_mut().insert(key, Exception { backend, generation, seen: TICKS });
     }
+    fragments(rng, tables, &owners);
     for evicts in [false, true] {
         for _ in 0..amount(rng, REVERSE / 2) {
             let (flow, backend) = conversation(rng, tables, &owners);
@@ -445,6 +446,24 @@ fn flows(rng: &mut Rng, tables: &mut HostTables) {
                 table.insert(key, flow);
             }
         }
+    }
+}
+
+/// First fragments that were seen some time ago.
+fn fragments(rng: &mut Rng, tables: &mut HostTables, owners: &[Owner]) {
+    for _ in 0..rng.below(6) {
+        let (flow, backend) = conversation(rng, tables, owners);
+        let nat = nat(rng, tables, backend);
+        let key = FragmentKey {
+            source: flow.addr,
+            destination: pick(rng, &space::FLOATING[usize::from(!flow.addr.is_v4())]),
+            identification: if flow.addr.is_v4() { 0x3412 } else { u32::from_ne_bytes([1, 2, 3, 0]) },
+            domain: domain(rng),
+            protocol: flow.protocol.into(),
+        };
+        let index = if rng.chance(80) { backend } else { flow.vserver };
+        let noted = Fragment { flow, index, nat, hop: hop(rng), step: rng.below(5) as u32, at: time(rng) };
+        tables.fragments.get_mut().insert(key, noted);
     }
 }
 

@@ -156,6 +156,7 @@ impl Kernel {
         self.fill_hash("PERSIST", &tables.sessions.borrow())?;
         self.fill_hash("PERSIST_EMBRYONIC", &tables.session_embryos.borrow())?;
         self.fill_hash("SOURCES", &tables.sources.borrow())?;
+        self.fill_hash("FRAGMENTS", &tables.fragments.borrow())?;
         map::put(self.map("ICMP")?, &0u32, &*tables.icmp_budget.borrow())?;
         map::put(self.map("RESETS")?, &0u32, &*tables.reset_budget.borrow())?;
         map::put_per_cpu(self.map("STRAYS")?, &0u32, &*tables.stray_budget.borrow())?;

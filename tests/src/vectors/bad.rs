@@ -98,7 +98,7 @@ fn headers() -> Vec<Vector> {
         comes("bad: a later fragment", with(&segment, FRAGMENT, &[0, 5])).drops(Reason::Fragment),
         comes("bad: the wish not to be fragmented is none", with(&segment, FRAGMENT, &[0x20 | 0x40, 0]))
             .drops(Reason::Fragment),
-        comes("bad v6: a fragment header", with(&segment6, NEXT_HEADER, &[44])).drops(Reason::Fragment),
+        comes("bad v6: a fragment header", with(&segment6, NEXT_HEADER, &[44])).drops(Reason::FragmentUnknown),
         comes("bad v6: a hop-by-hop header", with(&segment6, NEXT_HEADER, &[0])).drops(Reason::IpOptions),
         comes("bad v6: a routing header", with(&segment6, NEXT_HEADER, &[43])).drops(Reason::IpOptions),
         comes("bad v6: UDP without a checksum", bare6.bytes()).drops(Reason::NoUdpChecksum),

@@ -19,7 +19,7 @@ use super::{Changes, Vector};
 const TO_SERVERS: Action = Action::Redirect(SERVER_LEG);
 const TO_CLIENTS: Action = Action::Redirect(CLIENT_LEG);
 const NOTHING: Changes =
-    Changes { flows: 0, embryonic: 0, exceptions: 0, reverse: 0, reverse_embryonic: 0, sources: 0, events: 0 };
+    Changes { flows: 0, embryonic: 0, exceptions: 0, reverse: 0, reverse_embryonic: 0, sources: 0, fragments: 0, events: 0 };
 const SYN: Changes = Changes { embryonic: 1, ..NOTHING };
 const NEW: Changes = Changes { flows: 1, ..NOTHING };
 /// Puts the clients of `addr/len` on the list of vserver `index`.

@@ -16,7 +16,7 @@ use super::{Changes, Vector, direct, returning};
 
 const TO_SERVERS: Action = Action::Redirect(SERVER_LEG);
 const FLOW: Changes =
-    Changes { flows: 1, embryonic: 0, exceptions: 0, reverse: 0, reverse_embryonic: 0, sources: 0, events: 0 };
+    Changes { flows: 1, embryonic: 0, exceptions: 0, reverse: 0, reverse_embryonic: 0, sources: 0, fragments: 0, events: 0 };
 const NOTHING: Changes = Changes { flows: 0, ..FLOW };
 const EMBRYO: Changes = Changes { embryonic: 1, ..NOTHING };
 const PORT: u16 = 40_000;
@@ -27,7 +27,7 @@ const ACKNOWLEDGED: u32 = 0x0506_0708;
 const CUT: u16 = 9301;
 
 /// The reset that answers `segment`: with this number, or acknowledging this.
-fn reset(segment: &Frame, number: Result<u32, u32>, window: u16) -> Frame {
+pub fn reset(segment: &Frame, number: Result<u32, u32>, window: u16) -> Frame {
     let Body::Tcp { source, destination, .. } = segment.body else { panic!("{segment:?} is no segment") };
     let mut header = TcpHeader::new(destination, source, number.unwrap_or(0), window);
     header.rst = true;

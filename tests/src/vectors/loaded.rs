@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use anyhow::{Result, bail};
-use ha_common::abi::{Embryo, Exception, Flow, FlowKey, Load, ReverseKey, Session, SessionKey, Source, SourceKey};
+use ha_common::abi::{
+    Embryo, Exception, Flow, FlowKey, Fragment, FragmentKey, Load, ReverseKey, Session, SessionKey, Source, SourceKey,
+};
 use ha_common::pipeline::Action;
 
 use super::outcome::{counts, standing};
@@ -70,6 +72,7 @@ pub fn outcome(kernel: &mut Kernel, action: Action, frame: Vec<u8>) -> Result<Ou
         sessions: table::<SessionKey, Session>(kernel, "PERSIST")?,
         session_embryos: table::<SessionKey, Session>(kernel, "PERSIST_EMBRYONIC")?,
         sources: counts(&table::<SourceKey, Source>(kernel, "SOURCES")?),
+        fragments: table::<FragmentKey, Fragment>(kernel, "FRAGMENTS")?,
         stray_legs: kernel.stray_legs()?,
         events: kernel.events()?,
     };
@@ -95,6 +98,7 @@ pub fn same(vector: &Vector, in_kernel: &Outcome, on_host: &Outcome) -> Result<(
     vector.same("sessions in the kernel, not as on the host", &in_kernel.sessions, &on_host.sessions)?;
     vector.same("session embryos in the kernel, not as on the host", &in_kernel.session_embryos, &on_host.session_embryos)?;
     vector.same("sources in the kernel, not as on the host", &in_kernel.sources, &on_host.sources)?;
+    vector.same("fragments in the kernel, not as on the host", &in_kernel.fragments, &on_host.fragments)?;
     vector.same("strays by leg in the kernel, not as on the host", &in_kernel.stray_legs, &on_host.stray_legs)?;
     vector.same("events of the kernel, not as on the host", &in_kernel.events, &on_host.events)?;
     vector.same("counters of the kernel, not as on the host", &in_kernel.counters, &on_host.counters)?;

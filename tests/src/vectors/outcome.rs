@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use ha_common::abi::{
-    Counter, Embryo, Event, Exception, Flow, FlowKey, Load, Reason, ReverseKey, Session, SessionKey, Source, SourceKey,
+    Counter, Embryo, Event, Exception, Flow, FlowKey, Fragment, FragmentKey, Load, Reason, ReverseKey, Session, SessionKey,
+    Source, SourceKey,
 };
 use ha_common::pipeline::Action;
 use ha_common::tables::HostTables;
-use ha_common::time::Ticks;
+use ha_common::time::{Nanos, Ticks};
 
 use super::timeless;
 
@@ -28,6 +29,8 @@ pub struct Changes {
     pub reverse_embryonic: i64,
     /// `SOURCES`.
     pub sources: i64,
+    /// `FRAGMENTS`.
+    pub fragments: i64,
     /// `EVENTS`.
     pub events: i64,
 }
@@ -66,6 +69,8 @@ pub struct Outcome {
     pub session_embryos: HashMap<SessionKey, Session>,
     /// `SOURCES`: connections opened and open.
     pub sources: HashMap<SourceKey, (u32, u32)>,
+    /// `FRAGMENTS`.
+    pub fragments: HashMap<FragmentKey, Fragment>,
     /// `STRAY_LEGS`.
     pub stray_legs: Vec<u64>,
     /// `EVENTS` and `RULINGS`.
@@ -94,6 +99,7 @@ impl Outcome {
             sessions: tables.sessions.borrow().clone(),
             session_embryos: tables.session_embryos.borrow().clone(),
             sources: counts(&*tables.sources.borrow()),
+            fragments: tables.fragments.borrow().clone(),
             stray_legs: tables.stray_legs.iter().map(|sent| *sent.borrow()).collect(),
             events: tables.events.borrow().clone(),
         }
@@ -114,6 +120,9 @@ impl Outcome {
         for session in self.sessions.values_mut().chain(self.session_embryos.values_mut()) {
             session.seen = Ticks(0);
         }
+        for fragment in self.fragments.values_mut() {
+            fragment.at = Nanos::NEVER;
+        }
         self.events = timeless(&self.events);
         self
     }
@@ -128,6 +137,7 @@ impl Outcome {
             reverse: gained(self.reverse.len(), before.reverse.borrow().len()),
             reverse_embryonic: gained(self.reverse_embryonic.len(), before.reverse_embryonic.borrow().len()),
             sources: gained(self.sources.len(), before.sources.borrow().len()),
+            fragments: gained(self.fragments.len(), before.fragments.borrow().len()),
             events: gained(self.events.len(), before.events.borrow().len()),
         }
     }

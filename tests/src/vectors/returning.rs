@@ -14,7 +14,7 @@ use super::{Changes, Vector};
 
 const TO_CLIENTS: Action = Action::Redirect(CLIENT_LEG);
 const FLOW: Changes =
-    Changes { flows: 1, embryonic: 0, exceptions: 0, reverse: 0, reverse_embryonic: 0, sources: 0, events: 0 };
+    Changes { flows: 1, embryonic: 0, exceptions: 0, reverse: 0, reverse_embryonic: 0, sources: 0, fragments: 0, events: 0 };
 const NOTHING: Changes = Changes { flows: 0, ..FLOW };
 
 /// A frame of `backend` to `client`.

@@ -15,7 +15,7 @@ use super::{Changes, Vector};
 const TO_SERVERS: Action = Action::Redirect(SERVER_LEG);
 const FLOW: Changes = Changes { flows: 1, ..NOTHING };
 const NOTHING: Changes =
-    Changes { flows: 0, embryonic: 0, exceptions: 0, reverse: 0, reverse_embryonic: 0, sources: 0, events: 0 };
+    Changes { flows: 0, embryonic: 0, exceptions: 0, reverse: 0, reverse_embryonic: 0, sources: 0, fragments: 0, events: 0 };
 const EMBRYO: Changes = Changes { embryonic: 1, ..NOTHING };
 const EXCEPTION: Changes = Changes { exceptions: 1, ..NOTHING };
 

@@ -11,7 +11,8 @@ use super::{Changes, Vector};
 
 const TO_SERVERS: Action = Action::Redirect(SERVER_LEG);
 const TO_CLIENTS: Action = Action::Redirect(CLIENT_LEG);
-const NEW: Changes = Changes { flows: 1, embryonic: 0, exceptions: 0, reverse: 1, reverse_embryonic: 0, sources: 0, events: 0 };
+const NEW: Changes =
+    Changes { flows: 1, embryonic: 0, exceptions: 0, reverse: 1, reverse_embryonic: 0, sources: 0, fragments: 0, events: 0 };
 const SYN: Changes = Changes { flows: 0, embryonic: 1, reverse: 0, reverse_embryonic: 1, ..NEW };
 /// The client's port.
 const PORT: u16 = 40_000;

@@ -17,10 +17,14 @@ const TO_SERVERS: Action = Action::Redirect(SERVER_LEG);
 const PORT: u16 = 40_000;
 
 /// The frame as `backend` gets it, within another.
-fn wrapped(frame: &Frame, backend: u32) -> Vec<u8> {
-    let bytes = Frame { vlan: None, ..frame.clone() }.bytes();
+pub fn wrapped(frame: &Frame, backend: u32) -> Vec<u8> {
+    wrapped_bytes(&Frame { vlan: None, ..frame.clone() }.bytes(), backend)
+}
+
+/// The same for a frame of any kind, without a tag, of the client's port [`PORT`].
+pub fn wrapped_bytes(bytes: &[u8], backend: u32) -> Vec<u8> {
     let inside = &bytes[14..];
-    let protocol = if frame.source.is_ipv4() { IpNumber(4) } else { IpNumber(41) };
+    let (protocol, last) = if inside[0] >> 4 == 4 { (IpNumber(4), &inside[12..16]) } else { (IpNumber(41), &inside[20..24]) };
     let (kind, header) = match backend_addr(backend) {
         IpAddr::V4(destination) => {
             let IpAddr::V4(source) = SNIP else { panic!("a SNIP of that family") };
@@ -32,11 +36,8 @@ fn wrapped(frame: &Frame, backend: u32) -> Vec<u8> {
         }
         IpAddr::V6(destination) => {
             let IpAddr::V6(source) = SNIP6 else { panic!("a SNIP of that family") };
-            let last: [u8; 4] = match frame.source {
-                IpAddr::V4(addr) => addr.octets(),
-                IpAddr::V6(addr) => addr.octets()[12..].try_into().expect("four bytes"),
-            };
-            let label = rehash(u32::from_ne_bytes(last), u16::from_ne_bytes(PORT.to_be_bytes()).into()) & 0xf_ffff;
+            let last = u32::from_ne_bytes(last.try_into().expect("four bytes"));
+            let label = rehash(last, u16::from_ne_bytes(PORT.to_be_bytes()).into()) & 0xf_ffff;
             let header = Ipv6Header {
                 traffic_class: 0,
                 flow_label: label.try_into().expect("twenty bits"),
