@@ -8,6 +8,7 @@
 //! | [`wire`], [`relay`] | how is a cable cut at an instant, in one direction, or made lossy; how does it duplicate and reorder? |
 //! | [`prober`], [`frame`], [`tally`], [`rt`] | does the VIP answer, once per millisecond, and from where? |
 //! | [`tap`], [`packet_socket`] | what did each node really send, as the switch saw it? |
+//! | [`station`] | what does a bystander hear who speaks in a VLAN? |
 //! | [`connections`], [`echo`], [`transfer`] | do TCP connections through the VIP survive, byte for byte? |
 //! | [`ways`], [`exchange`], [`direct`], [`unwrapper`] | does all arrive both ways; how does a backend own the VIP, behind a tunnel or not? |
 //! | [`node`], [`client`], [`process`], [`freezer`], [`disk`] | how is a daemon started, asked, stopped, killed, frozen, left without disk? |
@@ -42,6 +43,7 @@ pub mod rt;
 pub mod run;
 pub mod scenario;
 pub mod screen;
+pub mod station;
 pub mod tally;
 pub mod tap;
 pub mod topology;

@@ -161,9 +161,9 @@ fn way<T: Tables>(tables: &T, story: &Story, owner: &Owner, key: &FlowKey) -> Re
         return Err(Verdict::drop(Reason::NoClientHop));
     };
     if let Some(leg) = tables.interface(hop.ifindex) {
-        // The routing table knows nothing of virtual MACs.
+        // The routing table knows nothing of virtual MACs, and names VLANs by interfaces of their own.
         let mac = if story.is_v6() { leg.v6_mac } else { leg.v4_mac };
-        hop.macs = eth::macs(eth::destination(hop.macs), mac);
+        hop = NextHop { macs: eth::macs(eth::destination(hop.macs), mac), ifindex: leg.ifindex, vlan: leg.vlan };
     }
     let reason = if keep(tables, vserver, story, owner, key, hop) { Reason::ReturnNew } else { Reason::ReturnHash };
     Ok((hop, reason))

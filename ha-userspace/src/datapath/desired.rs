@@ -113,6 +113,11 @@ impl Desired {
         }
     }
 
+    /// VLAN that the answers of `backend` come in: where its packets go to.
+    fn domain_of(&self, backend: u32) -> u32 {
+        self.backends.get(&backend).map_or(0, |backend| backend.next_hop.vlan)
+    }
+
     fn has(&self, backend: u32, flag: u32) -> bool {
         self.backends.get(&backend).is_some_and(|backend| backend.flags & flag != 0)
     }
@@ -155,7 +160,7 @@ impl Desired {
             for member in desired.members.iter().chain(&desired.others) {
                 let key = ServiceKey {
                     addr: member.addr,
-                    domain: desired.key.domain,
+                    domain: self.domain_of(member.backend),
                     port: member.port,
                     protocol: u16::from(member.protocol),
                 };
@@ -175,7 +180,7 @@ impl Desired {
     /// Whether some interfaces are members of bonds, which are then here, too.
     #[must_use]
     pub fn has_bonds(&self) -> bool {
-        self.interfaces.iter().any(|(&ifindex, interface)| interface.ifindex != ifindex)
+        self.interfaces.iter().any(|(&ifindex, interface)| interface.ifindex != ifindex && interface.vlan == 0)
     }
 }
 

@@ -21,21 +21,20 @@ use super::sessions::{SessionRule, SessionRules};
 use crate::command::words::{AddressType, LbMethod, Mode, Persistence, Protocol, VserverResponse};
 use crate::config::{Binding, Config, Service, Vserver};
 use crate::health::Target;
-use crate::net::link::Link;
+use crate::net::address::LocalAddress;
+use crate::net::link::{self, Link};
 use crate::net::neighbour::{self, NextHops};
 
-/// Everything lives in the untagged domain.
-const UNTAGGED: u32 = 0;
-
-/// What the maps shall hold for `config`, given the interfaces that are there, the host's `own` addresses, the verdicts on services by name, the next
-/// hops that are known, the ports that this node may give out, and the services out of use whose connections go on.
+/// What the maps shall hold for `config`, given the interfaces that are there (members of bonds and VLANs among them), the host's `own` addresses,
+/// the verdicts on services by name, the next hops that are known, the ports that this node may give out, and the services out of use whose
+/// connections go on.
 ///
 /// Legs and heartbeat links are numbered in the order of their names, so that nodes with equal names agree.
 #[must_use]
 pub fn project(
     config: &Config,
     links: &[Link],
-    own: &[IpAddr],
+    own: &[LocalAddress],
     verdicts: &HashMap<String, Verdict>,
     next_hops: &NextHops,
     ports: SourcePorts,
@@ -43,8 +42,9 @@ pub fn project(
 ) -> Desired {
     let mut desired = Desired::default();
     put_interfaces(&mut desired, config, links);
-    for &address in own {
-        let key = AddressKey { addr: address.into(), domain: UNTAGGED };
+    for local in own {
+        let device = links.iter().find(|link| link.ifindex == local.ifindex);
+        let key = AddressKey { addr: local.address.into(), domain: device.map_or(0, |device| device.place().1.into()) };
         desired.addresses.insert(key, Address { flags: address_flags::HOST, group: 0 });
     }
     for vrid in config.vrids().filter(|vrid| !vrid.interfaces.is_empty()) {
@@ -58,7 +58,7 @@ pub fn project(
     let served = served(config);
     let standings = standings(config, &desired);
     for address in config.addresses() {
-        let key = AddressKey { addr: address.ip.into(), domain: UNTAGGED };
+        let key = AddressKey { addr: address.ip.into(), domain: config.domain_of(address.ip).into() };
         let vservers = standings.get(&address.ip).map_or(&[][..], Vec::as_slice);
         let flags = address_bits(address, &served, vservers);
         desired.addresses.insert(key, Address { flags, group: 0 });
@@ -104,12 +104,13 @@ pub fn inherited_verdict(config: &Config, present: &Present, service: &str) -> V
 
 /// The next hops of `config`'s services that `present`, left by the daemon before, tells: until they are found anew.
 #[must_use]
-pub fn inherited_next_hops(config: &Config, present: &Present) -> NextHops {
+pub fn inherited_next_hops(config: &Config, links: &[Link], present: &Present) -> NextHops {
     let known = config.services().filter_map(|service| {
         let backend = present.backends.get(&service.index)?;
         let hop = &backend.next_hop;
         let same = backend.addr == service.ip.into() && !hop.is_unknown();
-        same.then(|| (service.ip, neighbour::NextHop { ifindex: hop.ifindex, mac: eth::destination(hop.macs) }))
+        let device = link::at(links, hop.ifindex, hop.vlan as u16).filter(|_| same)?;
+        Some((service.ip, neighbour::NextHop { ifindex: device.ifindex, mac: eth::destination(hop.macs) }))
     });
     known.collect()
 }
@@ -174,6 +175,13 @@ fn put_interfaces(desired: &mut Desired, config: &Config, links: &[Link]) {
     for link in links {
         if let Some(&bond) = link.bond.as_ref().and_then(|bond| desired.interfaces.get(bond)) {
             desired.interfaces.entry(link.ifindex).or_insert(bond);
+        }
+    }
+    // The routing table leads to VLANs by interfaces of their own; their frames come and go on the leg.
+    for link in links {
+        if let Some((vlan, &leg)) = link.vlan.and_then(|vlan| Some((vlan, desired.interfaces.get(&vlan.on)?))) {
+            let leg = Interface { vlan: vlan.id.into(), ..leg };
+            desired.interfaces.entry(link.ifindex).or_insert(leg);
         }
     }
 }
@@ -254,12 +262,16 @@ fn backend(
     let leaving = !service.enabled;
     let when_down = if service.down_state_flush { backend_flags::CUTS_OFF } else { backend_flags::KEEPS };
     let next_hop = next_hops.get(&service.ip).and_then(|hop| {
-        let link = links.iter().find(|link| link.ifindex == hop.ifindex)?;
-        let [v4_mac, v6_mac] = floating_macs(config, link);
+        let device = links.iter().find(|link| link.ifindex == hop.ifindex)?;
+        let (ifindex, vlan) = device.place();
+        let leg = links.iter().find(|link| link.ifindex == ifindex)?;
+        let [v4_mac, v6_mac] = floating_macs(config, leg);
         let mac = if service.ip.is_ipv4() { v4_mac } else { v6_mac };
-        Some((NextHop::new(hop.mac, mac, hop.ifindex, UNTAGGED), u16::try_from(link.mtu).unwrap_or(u16::MAX)))
+        Some((NextHop::new(hop.mac, mac, ifindex, vlan.into()), u16::try_from(device.mtu).unwrap_or(u16::MAX)))
     });
-    let (next_hop, mtu) = next_hop.unwrap_or_default();
+    // Answers are known by their VLAN even before the way there is.
+    let unknown = || (NextHop { vlan: config.domain_of(service.ip).into(), ..NextHop::default() }, 0);
+    let (next_hop, mtu) = next_hop.unwrap_or_else(unknown);
     let bit = |set: bool, bit: u32| if set { bit } else { 0 };
     Backend {
         flags: bit(up, backend_flags::UP)
@@ -304,7 +316,7 @@ fn desired_vserver(config: &Config, vserver: &Vserver, ip: IpAddr, desired: &Des
     DesiredVserver {
         key: ServiceKey {
             addr: ip.into(),
-            domain: UNTAGGED,
+            domain: config.domain_of(ip).into(),
             port: Be16::new(vserver.port),
             protocol: u16::from(protocol_number(vserver.protocol)),
         },

@@ -97,6 +97,7 @@ fn interfaces(rng: &mut Rng, tables: &mut HostTables) {
                 mtu: pick(rng, &[1500, 1560, 9000, 200]),
                 v4_mac: if rng.chance(40) { v4_mac } else { mac },
                 v6_mac: if rng.chance(40) { v6_mac } else { mac },
+                vlan: if rng.chance(80) { 0 } else { domain(rng) },
             },
         );
         let index = if number < 2 { &mut tables.leg_ifindex } else { &mut tables.link_ifindex };

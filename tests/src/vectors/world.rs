@@ -305,7 +305,9 @@ pub fn pair(now: Nanos) -> HostTables {
         (1, SERVER_LEG, SERVER_LEG_MAC, interface_flags::LEG, 1500),
         (0, HA_LINK, HA_LINK_MAC, interface_flags::HEARTBEAT | interface_flags::STRAYS, 1560),
     ] {
-        tables.interfaces.insert(ifindex, Interface { flags, link: 0, leg, ifindex, mac, mtu, v4_mac: mac, v6_mac: mac });
+        tables
+            .interfaces
+            .insert(ifindex, Interface { flags, link: 0, leg, ifindex, mac, mtu, v4_mac: mac, v6_mac: mac, vlan: 0 });
     }
     tables.leg_ifindex.extend(LEGS);
     tables.link_ifindex.insert(0, HA_LINK);

@@ -95,6 +95,8 @@ pub enum Kind {
     Route,
     /// Which connections are meant.
     Filter,
+    /// A subnet by any address of it: with its mask, or with its length.
+    Network,
 }
 
 impl Kind {
@@ -131,6 +133,7 @@ impl Kind {
             },
             Kind::Route => Route::read(text).map(Value::Route),
             Kind::Filter => return Filter::read(text).map(|_| Value::Text(text.to_owned())),
+            Kind::Network => Route::read(text).filter(|route| *route != Route::Default).map(Value::Route),
         };
         value.ok_or_else(|| self.allowed())
     }
@@ -181,6 +184,7 @@ impl Kind {
             Kind::Probe => "an IPv4 or IPv6 address is needed, or GATEWAY, or NONE".into(),
             Kind::Route => "a route is *, a network such as 10.0.0.0 255.255.255.0, or a prefix such as 2001:db8::/32".into(),
             Kind::Filter => "a filter is terms such as CONNECTION.SRCIP.EQ(10.1.0.1), joined by && and ||".into(),
+            Kind::Network => "an address with its mask is needed, such as 10.0.0.1 255.255.255.0 or 2001:db8::1/64".into(),
         }
     }
 
@@ -247,12 +251,13 @@ impl Kind {
             Kind::Probe => "<ip | GATEWAY | NONE>".into(),
             Kind::Route => "<ip | ip6/length | *> [<netmask>]".into(),
             Kind::Filter => "<expression>".into(),
+            Kind::Network => "<ip | ip6/length> [<netmask>]".into(),
         }
     }
 
     /// Whether a second word belongs to a value whose first word is `first`.
     pub fn goes_on(&self, first: &str, second: &str) -> bool {
-        *self == Kind::Route && first.parse::<Ipv4Addr>().is_ok() && second.parse::<Ipv4Addr>().is_ok()
+        matches!(self, Kind::Route | Kind::Network) && first.parse::<Ipv4Addr>().is_ok() && second.parse::<Ipv4Addr>().is_ok()
     }
 }
 

@@ -55,6 +55,9 @@ fn value(kind: Kind) -> BoxedStrategy<Value> {
         Kind::Filter => {
             text("(CONNECTION[.])?(SRCPORT[.](EQ|GT)[(][1-9][0-9]{0,3}[)]( && |[|][|])){0,2}SVCNAME[.]NE[(]\"[a-z ]{1,9}\"[)]")
         }
+        Kind::Network => (any::<std::net::IpAddr>(), 0..=128u8)
+            .prop_map(|(ip, length)| Value::Route(Route::network(ip, length.min(if ip.is_ipv4() { 32 } else { 128 }))))
+            .boxed(),
         Kind::Route => prop_oneof![
             Just(Value::Route(Route::Default)),
             (any::<std::net::IpAddr>(), 0..=128u8)

@@ -61,6 +61,27 @@ fn what_cannot_be_is_refused_with_its_reason_and_changes_nothing() {
         ("set interface spare0 -haMonitor OFF", 257, "unbind vrid 60 -ifnum spare0 first"),
         ("add ns ip 10.1.0.101 255.255.255.0 -vrID 61", 258, "add vrid 61 makes it"),
         ("set ns ip6 2001:db8::1 -vrID6 60", 258, "add vrid6 60 makes it"),
+        // VLANs.
+        ("add vlan 10", 273, "bind vlan puts it on a leg, rm vlan removes it"),
+        ("rm vlan 30", 258, "add vlan 30 makes it; show vlan lists them"),
+        ("bind vlan 30 -ifnum client0 -tagged", 258, "add vlan 30 makes it"),
+        ("bind vlan 10", 1095, "bind vlan 10 -ifnum <leg> -tagged, or bind vlan 10 -IPAddress"),
+        ("bind vlan 10 -tagged -IPAddress 10.3.0.1 255.255.255.0", 1095, "[ifnum]"),
+        ("bind vlan 10 -ifnum client0 -tagged", 273, "it is bound to VLAN 10; unbind it first"),
+        ("bind vlan 10 -ifnum nope -tagged", 258, "set interface <name> -haMonitor ON makes it a leg"),
+        ("bind vlan 10 -ifnum ha0 -tagged", 257, "interface ha0 is no leg"),
+        ("bind vlan 10 -ifnum spare0", 257, "interface spare0 has VLAN 20 without a tag"),
+        (
+            "bind vlan 20 -ifnum client0 -tagged",
+            257,
+            "VLAN 20 has no tag on spare0: an address lives in one place; bind it without -tagged",
+        ),
+        ("bind vlan 10 -IPAddress 10.2.0.9 255.255.255.255", 273, "10.2.0.0 255.255.255.0 is bound to VLAN 20"),
+        ("bind vlan 10 -IPAddress 10.0.0.0 255.0.0.0", 273, "an address lives in one VLAN"),
+        ("bind vlan 20 -IPAddress 2001:db8:2::9/64", 273, "is bound to VLAN 20"),
+        ("unbind vlan 20 -ifnum client0", 258, "it is not bound to VLAN 20"),
+        ("unbind vlan 20 -IPAddress 10.1.0.0 255.255.255.0", 258, "it is not bound to VLAN 20"),
+        ("set interface spare0 -haMonitor OFF", 257, "unbind"),
         // The pair.
         ("add ha node 1 10.9.0.2", 273, "the peer is node 1 at 10.9.0.2"),
         ("add ha node 2 10.9.0.3", 348, "a pair has one peer"),
@@ -200,6 +221,7 @@ fn interfaces_are_links_and_legs_as_long_as_they_are_enabled() {
     assert_eq!(names(&node), ("client0 spare0".into(), "ha0 spare0".into()));
     apply(&mut node, "unbind fis uplinks spare0").unwrap();
     apply(&mut node, "unbind vrid 60 -ifnum spare0").unwrap();
+    apply(&mut node, "unbind vlan 20 -ifnum spare0").unwrap();
     apply(&mut node, "rm interface spare0").unwrap();
     apply(&mut node, "disable interface ha0").unwrap();
     assert_eq!(names(&node), ("client0".into(), String::new()));
@@ -293,4 +315,23 @@ fn a_priority_is_kept_with_a_warning_that_it_has_no_effect() {
     let warnings = config(NODE).warnings();
     assert!(warnings.iter().any(|warning| warning.starts_with("vrid 60: priority and preemption")), "{warnings:?}");
     assert!(!warnings.iter().any(|warning| warning.contains("vrid6 7")), "{warnings:?}");
+}
+
+#[test]
+fn an_address_lives_in_the_vlan_that_has_its_subnet_and_a_tag() {
+    let mut node = config(NODE);
+    let domain = |node: &Config, ip: &str| node.domain_of(ip.parse().unwrap());
+    assert_eq!(["10.1.0.100", "10.2.0.1", "2001:db8:2::7", "192.0.2.1"].map(|ip| domain(&node, ip)), [10, 0, 0, 0]);
+    apply(&mut node, "unbind vlan 20 -ifnum spare0").unwrap();
+    apply(&mut node, "bind vlan 20 -ifnum client0 -tagged").unwrap();
+    assert_eq!(["10.2.0.1", "2001:db8:2::7"].map(|ip| domain(&node, ip)), [20, 20]);
+    let known = node.warnings().len();
+    apply(&mut node, "unbind vlan 20 -ifnum client0").unwrap();
+    assert_eq!(domain(&node, "10.2.0.1"), 0, "nowhere is nowhere");
+    let warnings = node.warnings();
+    assert!(
+        warnings.len() == known + 1 && warnings.iter().any(|warning| warning.contains("VLAN 20 has subnets and is on no leg"))
+    );
+    apply(&mut node, "rm vlan 10").unwrap();
+    assert_eq!(domain(&node, "10.1.0.100"), 0);
 }

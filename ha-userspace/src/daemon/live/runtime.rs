@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
-use super::{Live, refused, settings};
+use super::{Live, placed, refused, settings};
 use crate::command::CommandError;
 use crate::command::runtime::{
     AlarmStatus, Health, InterfaceState, LimitsStatus, Outcome, PairStatus, Runtime, Search, ServiceLoad, ServiceState,
@@ -148,7 +148,7 @@ impl Runtime for Live {
 
     fn homes(&self, config: &Config) -> BTreeMap<IpAddr, Vec<String>> {
         // Without a list of interfaces it is not known where an address lives.
-        homes(config, &link::links().unwrap_or_default(), &self.own)
+        homes(config, &placed(config, link::links().unwrap_or_default()), &self.own)
     }
 
     fn connections(&self, config: &Config, query: Query) -> Search {

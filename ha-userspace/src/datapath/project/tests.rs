@@ -40,11 +40,16 @@ fn link(name: &str, ifindex: u32) -> Link {
         carrier: true,
         xdp: None,
         bond: None,
+        vlan: None,
     }
 }
 
 fn links() -> Vec<Link> {
     vec![link("lo", 1), link("client0", 2), link("server0", 3), link("ha0", 4), link("both", 5)]
+}
+
+fn local(ifindex: u32, text: &str) -> LocalAddress {
+    LocalAddress { ifindex, address: text.parse().unwrap(), prefix_len: 24 }
 }
 
 fn plain(config: &Config) -> Desired {
@@ -151,7 +156,7 @@ fn a_restart_inherits_verdicts_of_backends_that_are_the_same() {
 #[test]
 fn own_addresses_are_the_hosts_and_floating_ones_are_not() {
     let config = config("add ns ip 10.1.0.101 255.255.255.255 -type VIP\n");
-    let own = ["10.1.0.11", "10.1.0.101"].map(|text| text.parse().unwrap());
+    let own = ["10.1.0.11", "10.1.0.101"].map(|text| local(2, text));
     let desired = project(&config, &links(), &own, &HashMap::new(), &NextHops::new(), PORTS, &BTreeSet::new());
     let flags = |text: &str| {
         let addr: std::net::IpAddr = text.parse().unwrap();
@@ -346,4 +351,55 @@ fn services_with_an_idle_time_of_their_own_say_so_and_virtual_servers_always() {
     let seconds = |name: &str| timeouts.vservers[&config.vserver(name).unwrap().index].as_secs();
     assert_eq!((seconds("web"), seconds("dns")), (90, 120));
     assert_eq!(timeouts.services.values().map(std::time::Duration::as_secs).collect::<Vec<_>>(), [60]);
+}
+
+const VLANS: &str = "
+add vlan 10
+add vlan 20
+bind vlan 10 -ifnum client0 -tagged
+bind vlan 10 -IPAddress 10.1.0.1 255.255.255.0
+bind vlan 20 -ifnum server0 -tagged
+bind vlan 20 -IPAddress 10.2.0.1 255.255.255.0
+";
+
+/// A VLAN's interface on another one.
+fn vlan(on: u32, id: u16, ifindex: u32) -> Link {
+    Link { vlan: Some(link::Vlan { on, id }), mac: [2; 6], mtu: 1400, ..link(&format!("{on}.{id}"), ifindex) }
+}
+
+#[test]
+fn what_lives_in_a_vlans_subnet_is_known_in_that_vlan() {
+    let config = config(&format!("{VLANS}add lb vserver far TCP 192.0.2.1 80\n"));
+    let links = [links(), vec![vlan(2, 10, 12), vlan(3, 20, 23)]].concat();
+    let own = [local(12, "10.1.0.11"), local(2, "192.168.0.1")];
+    let desired = project(&config, &links, &own, &HashMap::new(), &NextHops::new(), PORTS, &BTreeSet::new());
+    let domains = |text: &str| {
+        let addr = text.parse::<IpAddr>().unwrap().into();
+        desired.addresses.keys().filter(|key| key.addr == addr).map(|key| key.domain).collect::<Vec<_>>()
+    };
+    let asked = ["10.1.0.100", "10.2.0.1", "192.0.2.1", "10.1.0.11", "192.168.0.1"];
+    assert_eq!(asked.map(domains), [[10], [20], [0], [10], [0]]);
+    let of = |name: &str| desired.vservers[&config.vserver(name).unwrap().index].key.domain;
+    assert_eq!([of("web"), of("far")], [10, 0]);
+    assert!(desired.owners().keys().all(|key| key.domain == 20), "before anybody knows the way: {:?}", desired.owners());
+}
+
+#[test]
+fn a_way_through_a_vlans_interface_is_one_on_the_leg_with_its_tag() {
+    let config = config("add vrid 60\nbind vrid 60 -ifnum server0\n");
+    let links = [links(), vec![vlan(3, 20, 23)]].concat();
+    let hops = NextHops::from([("10.2.0.11".parse().unwrap(), neighbour::NextHop { ifindex: 23, mac: [6; 6] })]);
+    let desired = project(&config, &links, &[], &HashMap::new(), &hops, PORTS, &BTreeSet::new());
+    let backend = desired.backends[&config.service("s1").unwrap().index];
+    assert_eq!(backend.next_hop, NextHop::new([6; 6], [0, 0, 0x5e, 0, 1, 60], 3, 20));
+    assert_eq!(backend.mtu, 1400, "of the VLAN's interface");
+    assert!(
+        desired.owners().keys().any(|key| key.domain == 20),
+        "its answers come from there, whatever the configuration says"
+    );
+    let leg = desired.interfaces[&3];
+    assert_eq!(desired.interfaces[&23], Interface { vlan: 20, ..leg }, "answers without a flow find their way by it");
+    assert!(!desired.has_bonds(), "no frame comes in on it");
+    let present = Present { backends: desired.backends.clone(), ..Present::default() };
+    assert_eq!(inherited_next_hops(&config, &links, &present), hops, "as the kernel names it");
 }
