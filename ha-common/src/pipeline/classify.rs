@@ -1,18 +1,19 @@
 //! Whose is it?
 
-use crate::abi::{Address, FilterBit, FilterKind, Owner, Reason};
+use crate::abi::{AMBIGUOUS, Address, FilterBit, FilterKind, NO_BACKEND, Owner, Reason};
 use crate::tables::Tables;
-use crate::wire::{icmp, vrrp};
+use crate::wire::{Be16, icmp, vrrp};
 
 use super::parse::{Fault, Story, Transport};
-use super::{Verdict, gate};
+use super::rewrite::Plan;
+use super::{Steps, Verdict, any_port, gate};
 
 /// What of this pair a packet concerns.
 pub enum Concern<'t> {
     /// For a vserver: its index.
     Vserver(u32),
-    /// From a backend.
-    Owner(&'t Owner),
+    /// From a backend, and the port that it was found by, if it answers from any.
+    Owner(Owner, Be16),
     /// For a floating address, and no vserver of it.
     Address(&'t Address),
     /// Asks for somebody's MAC address.
@@ -27,7 +28,7 @@ pub enum Concern<'t> {
 
 /// Finds out what a packet concerns. The commonest comes first: a client's packet and a backend's cost one look-up here, others none.
 #[inline(always)]
-pub fn concern<'t, T: Tables>(tables: &'t T, story: &Story) -> Concern<'t> {
+pub fn concern<'t, T: Steps>(tables: &'t T, story: &Story, plan: &mut Plan) -> Concern<'t> {
     if matches!(story.transport, Transport::Tcp | Transport::Udp) {
         if tables.may_know(FilterKind::Vserver, FilterBit::service(&story.there))
             && let Some(index) = tables.vserver_index(&story.there)
@@ -37,7 +38,16 @@ pub fn concern<'t, T: Tables>(tables: &'t T, story: &Story) -> Concern<'t> {
         if tables.may_know(FilterKind::Owner, FilterBit::service(&story.here))
             && let Some(owner) = tables.owner(&story.here)
         {
-            return Concern::Owner(owner);
+            return Concern::Owner(*owner, Be16::new(0));
+        }
+        if any_port::is_used(tables) {
+            tables.find_any_port(story, plan);
+            if plan.found.backend != NO_BACKEND {
+                return Concern::Owner(plan.found, story.here.port);
+            }
+            if plan.found.vserver != AMBIGUOUS {
+                return Concern::Vserver(plan.found.vserver);
+            }
         }
     } else if story.is_v6() && story.transport == Transport::Icmp {
         match story.icmp[0] {

@@ -41,7 +41,7 @@ pub fn forward<T: Steps>(tables: &T, story: &Story, index: u32, plan: &mut Plan)
         mode::MAC => 0,
         _ => return Err(Verdict::drop(Reason::NotConfigured)),
     };
-    plan.key = flow::key_of_client(index, story);
+    plan.key = flow::key_of_client(index, vserver, story);
     let backend = choose(tables, vserver, story, plan)?;
     if backend.next_hop.is_unknown() {
         want_next_hop(tables, backend, &story.arrival);

@@ -201,7 +201,7 @@ impl Packets {
     fn request_packet(&mut self) -> Datagram {
         let flow = self.flow();
         let known = flow.and_then(|(key, _)| {
-            let service = self.services.iter().find(|(_, vserver)| *vserver == key.vserver)?.0;
+            let service = self.services.iter().find(|(_, vserver)| *vserver == key.index())?.0;
             Some((service, (key.addr, key.port.get())))
         });
         let (service, client) = known.unwrap_or_else(|| {

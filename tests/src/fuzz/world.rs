@@ -366,8 +366,10 @@ fn conversation(rng: &mut Rng, tables: &HostTables, owners: &[Owner]) -> (FlowKe
         None if rng.chance(95) => (first + rng.below(BACKENDS as u64 / 2)) as u32,
         None => pick(rng, &[NO_BACKEND, 1_000, 0]),
     };
+    let any = tables.vservers[vserver as usize].flags & vserver_flags::ANY_PORT != 0;
     let key = FlowKey {
-        vserver,
+        vserver: vserver as u16,
+        service_port: if any { Be16::new(pick(rng, &space::SERVICE_PORTS)) } else { Be16::new(0) },
         addr: pick(rng, &space::CLIENTS[family]),
         port: Be16::new(pick(rng, &space::CLIENT_PORTS)),
         protocol: protocol.into(),
