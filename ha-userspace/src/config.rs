@@ -23,6 +23,7 @@ mod record;
 mod route_monitor;
 mod rpc_node;
 mod service;
+mod service_type;
 mod surge;
 mod tcp_param;
 mod vlan;
@@ -54,6 +55,7 @@ pub use rate_control::RateControl;
 pub use record::Record;
 pub use rpc_node::RpcNode;
 pub use service::{Drain, Service};
+pub use service_type::{ANY_PORT, Layer4};
 pub use surge::SurgeProtection;
 pub use tcp_param::TcpParam;
 pub use vlan::Vlan;
@@ -236,6 +238,7 @@ impl Config {
         ha.into_iter()
             .chain(self.vrids.values().filter_map(Vrid::warning))
             .chain(self.vlans.values().filter_map(Vlan::warning))
+            .chain(self.vservers.values().filter_map(Vserver::warning))
             .collect()
     }
 

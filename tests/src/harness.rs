@@ -10,6 +10,7 @@
 //! | [`tap`], [`packet_socket`] | what did each node really send, as the switch saw it? |
 //! | [`station`] | what does a bystander hear who speaks in a VLAN? |
 //! | [`connections`], [`echo`], [`transfer`] | do TCP connections through the VIP survive, byte for byte? |
+//! | [`ftp`] | who serves files, with data connections in every way? |
 //! | [`ways`], [`exchange`], [`direct`], [`unwrapper`] | does all arrive both ways; how does a backend own the VIP, behind a tunnel or not? |
 //! | [`node`], [`client`], [`process`], [`freezer`], [`disk`] | how is a daemon started, asked, stopped, killed, frozen, left without disk? |
 //! | [`keepalived`] | how does the same pair run under the daemon it is compared with? |
@@ -27,6 +28,7 @@ pub mod echo;
 pub mod exchange;
 pub mod frame;
 pub mod freezer;
+pub mod ftp;
 pub mod history;
 pub mod keepalived;
 pub mod lab;

@@ -8,7 +8,7 @@ use crate::tables::Tables;
 use crate::wire::Be16;
 use crate::wire::eth;
 
-use super::hash::client_hash;
+use super::hash::flow_hash;
 use super::parse::{Story, Transport};
 use super::rewrite::Plan;
 
@@ -77,7 +77,7 @@ fn passing<T: Tables>(tables: &T, story: &Story) -> Owner {
         return NOBODY;
     };
     // What the backend has seen already goes on by the routing table: it would come back for ever.
-    let hash = client_hash(vserver.hash, &story.here.addr, story.here.port);
+    let hash = flow_hash(vserver.hash, &story.here.addr, story.here.port, &story.there.addr);
     match tables.backend(tables.ring(vserver.ring.slot(hash))) {
         Some(backend) if eth::destination(backend.next_hop.macs) == eth::source(story.frame.macs) => NOBODY,
         _ => Owner { backend: NO_BACKEND, vserver: index },
@@ -88,7 +88,7 @@ fn passing<T: Tables>(tables: &T, story: &Story) -> Owner {
 /// rest of the story once for each.
 #[inline(always)]
 pub fn service_port(vserver: &Vserver, port: Be16) -> Be16 {
-    let any = (vserver.flags / vserver_flags::ANY_PORT & 1) as u16;
+    let any = ((vserver.flags / vserver_flags::ANY_PORT) & 1) as u16;
     Be16::from_raw(port.raw() & any.wrapping_neg())
 }
 

@@ -113,11 +113,7 @@ impl Config {
         }
         match subnet {
             Some(subnet) if command.verb == Verb::Bind => self.bind_subnet(id, subnet)?,
-            Some(subnet) => {
-                if !self.vlan_mut(id)?.subnets.remove(&subnet) {
-                    return Err(CommandError::missing("IPAddress", subnet, format!("it is not bound to VLAN {id}")));
-                }
-            }
+            Some(subnet) => self.unbind_subnet(id, subnet)?,
             None => {}
         }
         Ok(Change::of(Touched::Vlan(id)))
@@ -172,6 +168,13 @@ impl Config {
         }
         self.vlan_mut(id)?.subnets.insert(subnet);
         Ok(())
+    }
+
+    fn unbind_subnet(&mut self, id: u16, subnet: Route) -> Result<(), CommandError> {
+        if self.vlan_mut(id)?.subnets.remove(&subnet) {
+            return Ok(());
+        }
+        Err(CommandError::missing("IPAddress", subnet, format!("it is not bound to VLAN {id}")))
     }
 
     fn check_is_leg(&self, name: &str) -> Result<(), CommandError> {

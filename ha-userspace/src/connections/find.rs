@@ -4,7 +4,6 @@
 //! rows as were asked for; what comes or goes meanwhile may be in it or not.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ha_common::abi::{Embryo, Exception, Flow, FlowKey, Nat, NextHop, tcp_seen};
@@ -142,6 +141,8 @@ fn state(key: &FlowKey, flow: &Flow) -> State {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use ha_common::wire::Be16;
 
     use super::*;

@@ -17,21 +17,21 @@ use super::world::*;
 use super::{Changes, Vector};
 
 /// A backend that keeps the port that it is asked on.
-const ANYWHERE: u32 = 13;
+const ANYWHERE: u32 = ALL_BACKENDS;
 /// The same, without seeing its clients.
-const HIDDEN_ANYWHERE: u32 = 14;
+const HIDDEN_ANYWHERE: u32 = ALL_BACKENDS + 1;
 /// Every TCP port of [`VIP`] that no other vserver has: NAT.
-const ANY_TCP: u32 = 25;
+const ANY_TCP: u32 = ALL_VSERVERS;
 /// The same for UDP.
-const ANY_UDP: u32 = 26;
+const ANY_UDP: u32 = ALL_VSERVERS + 1;
 /// FTP at [`MUTE_VIP`].
-const FTP: u32 = 27;
+const FTP: u32 = ALL_VSERVERS + 2;
 /// Every TCP port of [`LOCAL_VIP`], before [`HIDDEN_ANYWHERE`].
-const MASKED_ANY: u32 = 28;
+const MASKED_ANY: u32 = ALL_VSERVERS + 3;
 /// TCP to whatever IPv4 address, hash-only, MAC mode.
-const PASSING: u32 = 29;
+const PASSING: u32 = ALL_VSERVERS + 4;
 /// TCP 80 to whatever IPv6 address, the same.
-const PASSING6: u32 = 30;
+const PASSING6: u32 = ALL_VSERVERS + 5;
 /// A port that no vserver has.
 const ODD: u16 = 4433;
 /// The client's port.
@@ -41,7 +41,8 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const TO_SERVERS: Action = Action::Redirect(SERVER_LEG);
 const TO_CLIENTS: Action = Action::Redirect(CLIENT_LEG);
-const FLOW: Changes = Changes { flows: 1, embryonic: 0, exceptions: 0, reverse: 0, reverse_embryonic: 0, events: 0 };
+const FLOW: Changes =
+    Changes { flows: 1, embryonic: 0, exceptions: 0, reverse: 0, reverse_embryonic: 0, events: 0, sources: 0 };
 const NOTHING: Changes = Changes { flows: 0, ..FLOW };
 /// Somebody beyond this node.
 const FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 9));
@@ -60,6 +61,7 @@ fn set_up(tables: &mut HostTables) {
             ..Backend::default()
         });
     }
+    assert_eq!(tables.vservers.len(), ALL_VSERVERS as usize);
     let any = |vserver: &mut Vserver| vserver.flags = vserver_flags::ANY_PORT;
     let ftp = |vserver: &mut Vserver| {
         vserver.flags = vserver_flags::ANY_PORT | vserver_flags::FTP;

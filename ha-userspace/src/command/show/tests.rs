@@ -294,7 +294,7 @@ fn a_vlan_shows_its_legs_its_subnets_and_the_floating_addresses_that_live_in_it(
     }
     let shown = say(&mut executor, "show vlan");
     let wanted = "1)\tVLAN ID: 10\tVLAN Alias Name: clients\n\tInterfaces : eth0(T) eth1(T)\n\tIPs :\n\t     10.1.0.0\tMask: 255.255.255.0\n\
-                  \t     2001:db8::/64\n\tFloating addresses : 10.1.0.100 2001:db8::1\n\
+                  \t     2001:db8::/64\n\tFloating addresses : 10.1.0.100 10.1.0.101 2001:db8::1\n\
                   2)\tVLAN ID: 20\tVLAN Alias Name: \n\tInterfaces : \n\tIPs :\n Done\n";
     assert_eq!(shown.text, wanted);
     let row = &shown.json["vlan"][0];

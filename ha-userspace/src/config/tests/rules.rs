@@ -34,11 +34,18 @@ fn what_cannot_be_is_refused_with_its_reason_and_changes_nothing() {
         ("add ns ip 10.9.0.2 255.255.255.0", 273, "the peer's NSIP"),
         ("add service x 10.1.0.100 TCP 81", 273, "packets for it would come back here"),
         ("set ns config -IPAddress 10.1.0.100", 273, "the NSIP does not float"),
-        ("add lb vserver x TCP 0.0.0.0 80", 1097, "no address of a host"),
+        ("add lb vserver x TCP 0.0.0.0 80", 257, "passes them on as they are, which is -m MAC"),
         ("add lb vserver x TCP 224.0.0.1 80", 1097, "multicast"),
         ("add service x 127.0.0.1 TCP 80", 1097, "loopback"),
         ("add service x ::ffff:10.0.0.1 TCP 80", 1097, "write an IPv4 address as such"),
         ("add service x fe80::1 TCP 80", 1097, "link-local"),
+        // Types and ports.
+        ("add lb vserver other HTTP 10.1.0.100 80", 273, "virtual server web serves TCP port 80 there"),
+        ("add lb vserver x HTTP 10.1.0.102 *", 1097, "[port, *]: type HTTP is had at one port"),
+        ("add service x 10.2.0.40 FTP 65535", 1097, "[port, *]: type FTP is had at one port"),
+        ("add lb vserver x ANY * *", 257, "which is -m MAC, not -m IP"),
+        ("add lb vserver x HTTP * 80 -m MAC", 257, "that is for types TCP, UDP and ANY, not HTTP"),
+        ("add lb vserver x ANY 10.1.0.102 * -sessionless ENABLED", 257, "what a service begins by itself"),
         // Virtual routers.
         ("add vrid 60", 273, "set vrid changes it, rm vrid removes it"),
         ("set vrid6 60 -priority 1", 258, "add vrid6 60 makes it; show vrid6 lists them"),
@@ -334,4 +341,94 @@ fn an_address_lives_in_the_vlan_that_has_its_subnet_and_a_tag() {
     );
     apply(&mut node, "rm vlan 10").unwrap();
     assert_eq!(domain(&node, "10.1.0.100"), 0);
+}
+
+#[test]
+fn a_virtual_server_of_any_port_stands_beside_those_of_one_and_beside_no_other_of_any() {
+    let mut node = config(NODE);
+    let mut refused = |line: &str| apply(&mut node, line).map_or_else(|error| error.message, |_| String::new());
+    assert_eq!(refused("add lb vserver rest TCP 10.1.0.100 *"), "");
+    assert!(refused("add lb vserver all ANY 10.1.0.100 65535").contains("virtual server rest serves TCP any port there"));
+    assert!(refused("add lb vserver files FTP 10.1.0.100 21").contains("virtual server rest serves TCP any port there"));
+    assert_eq!(refused("add lb vserver names UDP 10.1.0.100 *"), "");
+    assert_eq!(refused("add lb vserver ftp FTP 10.1.0.102 21"), "");
+    assert!(
+        refused("add lb vserver x TCP 10.1.0.102 *").contains("serves FTP port 21, and ports for its data connections, there")
+    );
+    assert_eq!(refused("add lb vserver x TCP 10.1.0.102 8021"), "");
+    let text = node.text(Secrets::Clear);
+    assert!(text.contains("add lb vserver rest TCP 10.1.0.100 *\n"), "{text}");
+    assert_eq!(config(&text).text(Secrets::Clear), text);
+}
+
+#[test]
+fn any_port_needs_services_that_keep_it_and_whose_answers_can_be_told_apart() {
+    let mut node = config(NODE);
+    for line in [
+        "add lb vserver rest TCP 10.1.0.100 *",
+        "add lb vserver more TCP 10.1.0.102 *",
+        "add lb vserver ftp FTP 10.1.0.103 21",
+        "add service any 10.2.0.30 TCP * -usip YES",
+        "add service f1 10.2.0.31 FTP 2121 -usip YES",
+        "add service f2 10.2.0.30 FTP 21 -usip YES",
+        "bind lb vserver rest any",
+        "bind lb vserver web any",
+    ] {
+        apply(&mut node, line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+    let mut refused = |line: &str| apply(&mut node, line).map_or_else(|error| error.message, |_| String::new());
+    assert!(refused("bind lb vserver rest s1").contains("add the service with port *"));
+    assert!(refused("bind lb vserver ftp f1").contains("control and data connections keep their ports; use equal ones"));
+    assert!(
+        refused("bind lb vserver ftp f2").contains("virtual server rest takes any port and has another service on 10.2.0.30")
+    );
+    assert_eq!(refused("bind lb vserver more any"), "", "one service for both is one owner");
+    assert_eq!(refused("set lb vserver ftp -m MAC"), "");
+    assert_eq!(refused("bind lb vserver ftp f2"), "", "these answers do not come by here");
+    assert!(refused("set lb vserver ftp -m IP").contains("has another service on 10.2.0.30"));
+}
+
+#[test]
+fn what_is_not_read_is_said_once_for_each_virtual_server() {
+    let mut node = config(NODE);
+    let known = node.warnings().len();
+    for line in
+        ["add lb vserver tls SSL 10.1.0.100 443", "add lb vserver ftp FTP 10.1.0.102 21", "add lb vserver t TCP 10.1.0.100 81"]
+    {
+        apply(&mut node, line).unwrap();
+    }
+    let warnings = node.warnings();
+    assert_eq!(warnings.len(), known + 2);
+    assert!(warnings.iter().any(|warning| warning.starts_with("virtual server tls is SSL: TLS is passed on unread")));
+    assert!(warnings.iter().any(|warning| warning.contains("PASV replies name the service's own address")));
+    apply(&mut node, "set lb vserver ftp -m MAC").unwrap();
+    assert!(
+        node.warnings().iter().any(|warning| warning.contains("every port from 1024 on of its address leads to its services"))
+    );
+}
+
+#[test]
+fn idle_times_are_those_of_the_type() {
+    let mut node = config(NODE);
+    for (name, kind, seconds) in [("a", "ANY", 120), ("h", "HTTP", 180), ("s", "SSL_BRIDGE", 180), ("f", "FTP", 9_000)] {
+        apply(&mut node, &format!("add lb vserver {name} {kind} 10.1.0.110 {}", 1000 + seconds))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(node.vserver(name).unwrap().idle_timeout().as_secs(), seconds);
+        apply(&mut node, &format!("rm lb vserver {name}")).unwrap();
+    }
+}
+
+#[test]
+fn what_takes_any_address_keeps_no_connections_and_ftp_keeps_its_connections_together() {
+    let mut node = config(NODE);
+    let mut refused = |line: &str| apply(&mut node, line).map_or_else(|error| error.message, |_| String::new());
+    let said = refused("add lb vserver fw ANY * * -m MAC -lbMethod ROUNDROBIN");
+    assert!(
+        said.contains("virtual server fw is of any address (*), and -lbMethod ROUNDROBIN needs a table of connections"),
+        "{said}"
+    );
+    assert_eq!(refused("add lb vserver fw ANY * * -m MAC -lbMethod DESTINATIONIPHASH"), "");
+    let said = refused("add lb vserver ftp FTP 10.1.0.102 21 -lbMethod LEASTCONNECTION");
+    assert!(said.contains("with -lbMethod LEASTCONNECTION use -persistenceType SOURCEIP"), "{said}");
+    assert_eq!(refused("add lb vserver ftp FTP 10.1.0.102 21 -lbMethod LEASTCONNECTION -persistenceType SOURCEIP"), "");
 }

@@ -43,7 +43,8 @@ const KEPT_OUT: [Reason; 4] = [Reason::Denied, Reason::SourceConnections, Reason
 pub(super) fn flags(desired: &Desired) -> u32 {
     let bonds = if desired.has_bonds() { node_flags::BONDS } else { 0 };
     let ignored = if std::env::var_os(NO_FENCE).is_some() { node_flags::FENCE_IGNORED } else { 0 };
-    bonds | ignored
+    let any_port = if desired.has_any_port() { node_flags::ANY_PORT } else { 0 };
+    bonds | any_port | ignored
 }
 
 impl Runtime for Live {

@@ -403,3 +403,68 @@ fn a_way_through_a_vlans_interface_is_one_on_the_leg_with_its_tag() {
     let present = Present { backends: desired.backends.clone(), ..Present::default() };
     assert_eq!(inherited_next_hops(&config, &links, &present), hops, "as the kernel names it");
 }
+
+#[test]
+fn a_type_is_the_protocols_and_ports_that_carry_it() {
+    let more = "
+add lb vserver all ANY 10.1.0.110 *
+add lb vserver some ANY 10.1.0.110 5000
+add lb vserver page HTTP 10.1.0.110 80
+add lb vserver ftp FTP 10.1.0.111 21
+add service rest 10.2.0.20 ANY * -usip YES
+add service http 10.2.0.21 HTTP 80 -usip YES
+add service f 10.2.0.22 FTP 21 -usip YES
+bind lb vserver all rest
+bind lb vserver some rest
+bind lb vserver page http
+bind lb vserver ftp f
+";
+    let config = config(more);
+    let desired = plain(&config);
+    let vserver = |name: &str| &desired.vservers[&config.vserver(name).unwrap().index];
+    let keys = |name: &str| {
+        let mut keys: Vec<_> = vserver(name).keys().map(|key| (key.port.get(), key.protocol)).collect();
+        keys.sort_unstable();
+        keys
+    };
+    assert_eq!(keys("all"), [(0, 6), (0, 17)]);
+    assert_eq!(keys("some"), [(5000, 6), (5000, 17)]);
+    assert_eq!(keys("page"), [(80, 6)]);
+    assert_eq!(keys("ftp"), [(0, 6), (21, 6)]);
+    assert_eq!(["all", "ftp", "page"].map(|name| vserver(name).key.port.get()), [0, 0, 80], "as its own answers are known");
+    let any = vserver_flags::ANY_PORT;
+    let kinds = any | vserver_flags::FTP | vserver_flags::ANY_ADDRESS | vserver_flags::HASH_ONLY;
+    assert_eq!(["all", "some", "ftp"].map(|name| vserver(name).flags & kinds), [any, 0, any | vserver_flags::FTP]);
+    assert_eq!(vserver("ftp").hash, hash_kind::SOURCE, "data connections come from other ports");
+    let index = |name: &str| config.service(name).unwrap().index;
+    let port = |name: &str| desired.backends[&index(name)].port.get();
+    assert_eq!(["rest", "http", "f"].map(port), [0, 80, 0], "zero: the client's is kept");
+    let owners = desired.owners();
+    let answers = |name: &str| {
+        let of = |(key, owner): (&ServiceKey, &ha_common::abi::Owner)| {
+            (owner.backend == index(name)).then_some((key.port.get(), key.protocol))
+        };
+        let mut found: Vec<_> = owners.iter().filter_map(of).collect();
+        found.sort_unstable();
+        found
+    };
+    assert_eq!(answers("rest"), [(0, 6), (0, 17), (5000, 6), (5000, 17)]);
+    assert_eq!(answers("f"), [(0, 6)]);
+    let flag = |text: &str| address(&desired, text) & address_flags::ANY_PORT != 0;
+    assert_eq!(["10.1.0.110", "10.1.0.111", "10.1.0.100"].map(flag), [true, true, false]);
+    assert!(desired.has_any_port() && !plain(&super::tests::config("")).has_any_port());
+    let watched: BTreeSet<String> = targets(&config, &BTreeSet::new()).into_keys().collect();
+    assert!(watched.contains("http") && watched.contains("f") && !watched.contains("rest"));
+}
+
+#[test]
+fn a_vserver_of_any_address_is_found_by_none_and_keeps_no_flows() {
+    let config = config("add lb vserver fw ANY * * -m MAC\nadd service w1 10.2.0.20 ANY *\nbind lb vserver fw w1\n");
+    let desired = plain(&config);
+    let fw = &desired.vservers[&config.vserver("fw").unwrap().index];
+    let unspecified: Vec<_> = fw.keys().map(|key| (IpAddr::from(key.addr), key.port.get())).collect();
+    assert_eq!(unspecified, [("0.0.0.0".parse().unwrap(), 0); 2]);
+    let flags = vserver_flags::ANY_PORT | vserver_flags::ANY_ADDRESS | vserver_flags::HASH_ONLY;
+    assert_eq!((fw.flags & flags, fw.mode), (flags, mode::MAC));
+    assert!(desired.addresses.keys().all(|key| IpAddr::from(key.addr) != IpAddr::from([0, 0, 0, 0])), "nobody announces it");
+}
