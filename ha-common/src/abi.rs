@@ -33,7 +33,7 @@ pub use directory::{BUCKETS, Bucket, DirectoryKey, SLOTS, Slot};
 pub use event::{Event, event_kind, lost};
 pub use fence::Fence;
 pub use filter::{FILTER_WORDS, Filter, FilterBit, FilterKind};
-pub use flow::{CUT_OFF, CloseReason, Embryo, Exception, Flow, FlowKey, ReverseKey, flow_flags, tcp_seen};
+pub use flow::{CUT_OFF, CloseReason, Embryo, Exception, Flow, FlowKey, NO_VSERVER, ReverseKey, flow_flags, tcp_seen};
 pub use fragment::{Fragment, FragmentKey, FragmentRoom};
 pub use guard::{Pace, PrefixKey, SOURCE_WINDOW, Source, SourceKey, SourceLimits, Throttle, prefix_action};
 pub use icmp::IcmpBudget;

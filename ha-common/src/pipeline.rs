@@ -14,6 +14,7 @@
 //! strays, heartbeats) is not inlined: each has the kernel's small stack to itself, takes at most five arguments and returns at
 //! most eight bytes, because that is all that the kernel's functions can do. The longest of them are [`Steps`].
 
+mod any_port;
 mod classify;
 mod counted;
 mod echo;
@@ -141,7 +142,7 @@ fn tell<P: PacketMut, T: Steps>(packet: &mut P, tables: &T, arrival: Arrival) ->
         }
         match classify::concern(packet, tables, &mut story, plan) {
             Concern::Vserver(index) => select::forward(tables, &story, index, plan),
-            Concern::Owner(owner) => match returning::answer(tables, &story, owner, plan) {
+            Concern::Owner(owner, port) => match returning::answer(tables, &story, &owner, port, plan) {
                 Ok(None) => Ok(()),
                 Ok(Some(address)) => return echo::address(packet, tables, &story, address),
                 Err(verdict) => Err(verdict),

@@ -19,6 +19,11 @@ impl Steps for Maps {
     }
 
     #[inline(always)]
+    fn find_any_port(&self, story: &Story, plan: &mut Plan) {
+        find_any_port(story, plan);
+    }
+
+    #[inline(always)]
     fn place(&self, vserver: &Vserver, story: &Story, plan: &mut Plan) {
         place(vserver, story, plan);
     }
@@ -101,6 +106,16 @@ extern "C" fn admit(vserver: *const Vserver, story: *const Story, plan: *mut Pla
         (Some(vserver), Some(story), Some(plan)) => steps::admit(&Maps::new(null_mut()), vserver, story, plan).into(),
         _ => 0,
     }
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn find_any_port(story: *const Story, plan: *mut Plan) -> u32 {
+    // SAFETY: as said above.
+    if let (Some(story), Some(plan)) = unsafe { (story.as_ref(), plan.as_mut()) } {
+        steps::find_any_port(&Maps::new(null_mut()), story, plan);
+    }
+    0
 }
 
 #[inline(never)]

@@ -23,8 +23,10 @@ mod record;
 mod route_monitor;
 mod rpc_node;
 mod service;
+mod service_type;
 mod surge;
 mod tcp_param;
+mod vlan;
 mod vrid;
 mod vserver;
 
@@ -35,7 +37,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 pub use address::Address;
-#[cfg(test)]
 pub(crate) use address::mask;
 pub use binding::Binding;
 pub use change::{Change, Touched};
@@ -54,8 +55,10 @@ pub use rate_control::RateControl;
 pub use record::Record;
 pub use rpc_node::RpcNode;
 pub use service::{Drain, Service};
+pub use service_type::{ANY_PORT, Layer4};
 pub use surge::SurgeProtection;
 pub use tcp_param::TcpParam;
+pub use vlan::Vlan;
 pub use vrid::{Vrid, VridKey};
 pub use vserver::Vserver;
 
@@ -72,6 +75,7 @@ pub struct Config {
     hook: Hook,
     interfaces: BTreeMap<String, Interface>,
     vrids: BTreeMap<VridKey, Vrid>,
+    vlans: BTreeMap<u16, Vlan>,
     l2_param: L2Param,
     rate_control: RateControl,
     limits: Limits,
@@ -104,6 +108,7 @@ impl Config {
             hook: Hook::of_defaults(),
             interfaces: BTreeMap::new(),
             vrids: BTreeMap::new(),
+            vlans: BTreeMap::new(),
             l2_param: L2Param::of_defaults(),
             rate_control: RateControl::of_defaults(),
             limits: Limits::of_defaults(),
@@ -181,6 +186,8 @@ impl Config {
             _ if entity == &schema::ipset::BINDING => return self.apply_ipset_binding(command),
             _ if entity == &schema::fis::FIS => return self.apply_fis(command),
             _ if entity == &schema::fis::BINDING => return self.apply_fis_binding(command),
+            _ if entity == &schema::vlan::VLAN => return self.apply_vlan(command),
+            _ if entity == &schema::vlan::BINDING => return self.apply_vlan_binding(command),
             _ if entity == &schema::ha::ROUTE_MONITOR => return self.apply_route_monitor(command),
             _ => {}
         }
@@ -195,6 +202,9 @@ impl Config {
         list.extend(self.sets.values().flat_map(Fis::commands));
         list.extend(self.vrids.values().filter_map(|vrid| vrid.command(Verb::Add)));
         list.extend(self.vrids.values().filter_map(Vrid::binding_command));
+        list.extend(self.vlans.values().filter_map(|vlan| vlan.command(Verb::Add)));
+        list.extend(self.vlans.values().filter_map(Vlan::legs_command));
+        list.extend(self.vlans.values().flat_map(Vlan::subnet_commands));
         list.extend(self.l2_param.command(Verb::Set));
         list.extend(self.rate_control.command(Verb::Set));
         list.extend(self.limits.command(Verb::Set));
@@ -225,7 +235,11 @@ impl Config {
     /// Says what is allowed but unwise in this configuration, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let ha = self.ha.warnings(self.ha_links().count(), self.peer.is_some());
-        ha.into_iter().chain(self.vrids.values().filter_map(Vrid::warning)).collect()
+        ha.into_iter()
+            .chain(self.vrids.values().filter_map(Vrid::warning))
+            .chain(self.vlans.values().filter_map(Vlan::warning))
+            .chain(self.vservers.values().filter_map(Vserver::warning))
+            .collect()
     }
 
     /// Returns a number that grows with each change.

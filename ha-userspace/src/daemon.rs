@@ -71,6 +71,7 @@ use crate::health::Monitors;
 use crate::hook::Hook;
 use crate::net::address;
 use crate::net::heartbeat::Requests;
+use crate::net::link;
 use crate::net::neighbour::{self, Neighbours, NextHops};
 use crate::net::probe::Probes;
 use crate::net::reception::{Receiver, Reception};
@@ -330,8 +331,9 @@ fn begin_life(shared: &Shared) -> anyhow::Result<()> {
 fn inherit(config: &Config, datapath: &Datapath) -> (HashMap<String, Verdict>, NextHops) {
     let Ok(present) = datapath.present() else { return (HashMap::new(), NextHops::new()) };
     let verdict = |name: &str| datapath::inherited_verdict(config, &present, name);
+    let links = live::placed(config, link::links().unwrap_or_default());
     let verdicts = config.services().map(|service| (service.name.clone(), verdict(&service.name))).collect();
-    (verdicts, datapath::inherited_next_hops(config, &present))
+    (verdicts, datapath::inherited_next_hops(config, &links, &present))
 }
 
 /// What the kernel tells besides rulings: somebody's way is wanted, or a logged flow came or went.

@@ -8,7 +8,9 @@
 //! | [`wire`], [`relay`] | how is a cable cut at an instant, in one direction, or made lossy; how does it duplicate and reorder? |
 //! | [`prober`], [`frame`], [`tally`], [`rt`] | does the VIP answer, once per millisecond, and from where? |
 //! | [`tap`], [`packet_socket`] | what did each node really send, as the switch saw it? |
+//! | [`station`] | what does a bystander hear who speaks in a VLAN? |
 //! | [`connections`], [`echo`], [`transfer`] | do TCP connections through the VIP survive, byte for byte? |
+//! | [`ftp`] | who serves files, with data connections in every way? |
 //! | [`ways`], [`exchange`], [`direct`], [`unwrapper`] | does all arrive both ways; how does a backend own the VIP, behind a tunnel or not? |
 //! | [`node`], [`client`], [`process`], [`freezer`], [`disk`] | how is a daemon started, asked, stopped, killed, frozen, left without disk? |
 //! | [`keepalived`] | how does the same pair run under the daemon it is compared with? |
@@ -26,6 +28,7 @@ pub mod echo;
 pub mod exchange;
 pub mod frame;
 pub mod freezer;
+pub mod ftp;
 pub mod history;
 pub mod keepalived;
 pub mod lab;
@@ -42,6 +45,7 @@ pub mod rt;
 pub mod run;
 pub mod scenario;
 pub mod screen;
+pub mod station;
 pub mod tally;
 pub mod tap;
 pub mod topology;

@@ -11,6 +11,7 @@ use ha_common::pipeline::{self, Action, Egress, Ingress};
 use ha_common::tables::{HostTables, Tables};
 use ha_common::time::Nanos;
 
+mod any_port;
 mod bad;
 mod between;
 mod direct;
@@ -256,6 +257,7 @@ pub fn all() -> Vec<Vector> {
         direct::vectors,
         placing::vectors,
         vlan::vectors,
+        any_port::vectors,
         echo::vectors,
         neighbour::vectors,
         host::vectors,

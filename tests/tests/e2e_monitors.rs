@@ -230,6 +230,7 @@ fn probes_until_cut(own: Option<&str>, address: &str, cut: impl Fn(&Machine), jo
     assert_eq!(reach.silence(), None, "nobody is asked");
     let target = Target {
         ifindex: leg0.ifindex,
+        leg: leg0.ifindex,
         mac: leg0.mac,
         own: own.map(|own| own.parse().unwrap()),
         address: address.parse().unwrap(),

@@ -102,7 +102,7 @@ fn next_hops_are_resolved_and_followed() {
 const FORERUNNER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 1, 1));
 
 fn roll(leg: &link::Link, addresses: &[IpAddr]) -> Arc<Roll> {
-    let announcement = |&address: &IpAddr| Announcement { ifindex: leg.ifindex, subject: Subject::Address(address) };
+    let announcement = |&address: &IpAddr| Announcement { ifindex: leg.ifindex, vlan: 0, subject: Subject::Address(address) };
     let announcements = addresses.iter().map(announcement).collect();
     Arc::new(Roll { announcements, macs: [(leg.ifindex, [leg.mac; 2])].into(), ..Roll::default() })
 }

@@ -116,6 +116,8 @@ pub mod address_flags {
     pub const ICMP: u32 = 1 << 4;
     /// Does not float: this machine's own. What a backend sends to it is no answer to a client.
     pub const HOST: u32 = 1 << 5;
+    /// There is a vserver here that takes ports that no other one has.
+    pub const ANY_PORT: u32 = 1 << 16;
 }
 
 /// Key of `ADDRESSES`.

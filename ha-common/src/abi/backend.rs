@@ -62,7 +62,7 @@ pub struct Backend {
     pub generation: u32,
     /// Its address.
     pub addr: Ip,
-    /// Its port.
+    /// Its port; zero: the one that the client speaks to.
     pub port: Be16,
     /// The largest IP packet that the way to it takes, in bytes.
     pub mtu: u16,

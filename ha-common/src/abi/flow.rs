@@ -14,7 +14,9 @@ use crate::wire::Be16;
 #[repr(C)]
 pub struct FlowKey {
     /// Index into `VSERVERS`: the pair's, so that a mirrored flow means the same on both nodes.
-    pub vserver: u32,
+    pub vserver: u16,
+    /// The port that the client speaks to, where the vserver takes any ([`super::vserver_flags::ANY_PORT`]); else zero.
+    pub service_port: Be16,
     /// The client's address.
     pub addr: Ip,
     /// The client's port.
@@ -23,6 +25,9 @@ pub struct FlowKey {
     pub protocol: u16,
 }
 
+/// [`FlowKey::vserver`] of a flow that nobody knows: no vserver has this index.
+pub const NO_VSERVER: u16 = u16::MAX;
+
 impl FlowKey {
     /// A copy in the caller's own frame: before Linux 6.4 tables take their keys from there, and not from a record that a step of the
     /// pipeline was given ([`crate::pipeline::Steps`]).
@@ -30,7 +35,7 @@ impl FlowKey {
     #[must_use]
     pub fn here(&self) -> FlowKey {
         // The compiler must not see that it is the same: it would pass the one that was given.
-        FlowKey { vserver: crate::word::opaque(self.vserver.into()) as u32, ..*self }
+        FlowKey { vserver: crate::word::opaque(self.vserver.into()) as u16, ..*self }
     }
 
     /// IP protocol number.
@@ -47,7 +52,15 @@ impl FlowKey {
         let (Ip(a), Ip(b)) = (&self.addr, &other.addr);
         let addr = (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]);
         let rest = (self.port.raw() ^ other.port.raw()) | (self.protocol ^ other.protocol);
-        (self.vserver ^ other.vserver) | addr | rest as u32 == 0
+        let vserver = (self.vserver ^ other.vserver) | (self.service_port.raw() ^ other.service_port.raw());
+        addr | (rest | vserver) as u32 == 0
+    }
+
+    /// Index into `VSERVERS`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn index(&self) -> u32 {
+        self.vserver as u32
     }
 }
 

@@ -14,6 +14,8 @@ pub mod interface_flags {
 
 /// The record itself. Hash by interface index (`u32`). Writer: daemon. Readers: XDP, egress guard.
 ///
+/// A VLAN's interface is here, too, with the record of the leg under it: the routing table names it as the way out.
+///
 /// A bond runs its program on each of its members, which are here, too, each with the bond's record.
 ///
 /// `LEG_IFINDEX` and `LINK_IFINDEX` are arrays of `u32`: the interface index of a leg or link by its number, 0 for none.
@@ -36,6 +38,8 @@ pub struct Interface {
     pub v4_mac: [u8; 6],
     /// The same for floating IPv6 addresses.
     pub v6_mac: [u8; 6],
+    /// VLAN of that interface which this one stands for in the routing table; 0 for none. No frame comes in on such a one.
+    pub vlan: u32,
 }
 
 impl Interface {
@@ -53,4 +57,4 @@ impl Interface {
     }
 }
 
-const _: () = assert!(size_of::<Interface>() == 36);
+const _: () = assert!(size_of::<Interface>() == 40);

@@ -10,6 +10,8 @@ pub mod node_flags {
     pub const FENCE_IGNORED: u32 = 1;
     /// Some of `INTERFACES` are members of bonds.
     pub const BONDS: u32 = 2;
+    /// Some vserver takes any port, or any address.
+    pub const ANY_PORT: u32 = 1 << 16;
 }
 
 /// A SipHash-2-4 key with the number that names it in frames.

@@ -7,7 +7,8 @@ use core::mem::offset_of;
 use super::{AddressKey, Ip, SourceLimits};
 use crate::wire::Be16;
 
-/// Key of `VSERVER_INDEX` (→ index into `VSERVERS`, `u32`) and of `BACKEND_INDEX`: one end of a conversation.
+/// Key of `VSERVER_INDEX` (→ index into `VSERVERS`, `u32`) and of `BACKEND_INDEX`: one end of a conversation. Port zero stands for all that
+/// have no key of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct ServiceKey {
@@ -79,6 +80,13 @@ pub mod vserver_flags {
     pub const GUARDED: u32 = LISTED | LIMITED;
     /// Clients with the same address and port are told apart by where they are (`-l2Conn ON`).
     pub const L2_CONN: u32 = 1 << 19;
+    /// Takes every port that no other vserver of its address has: the port is part of its flows' keys, and [`super::Vserver::port`]
+    /// is zero.
+    pub const ANY_PORT: u32 = 1 << 20;
+    /// Takes them for FTP's data connections only.
+    pub const FTP: u32 = 1 << 21;
+    /// Takes what passes through this node as a router, for whatever address; [`super::Vserver::vip`] is unspecified.
+    pub const ANY_ADDRESS: u32 = 1 << 22;
 }
 
 /// How packets of a vserver reach a backend ([`Vserver::mode`]).
@@ -244,7 +252,7 @@ pub struct Vserver {
     pub previous_generation: u32,
     /// The address that clients see.
     pub vip: Ip,
-    /// The port that clients see.
+    /// The port that clients see; zero: any.
     pub port: Be16,
     /// IP protocol number.
     pub protocol: u8,

@@ -29,6 +29,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct Announcement {
     /// Interface index of the leg that it leaves on.
     pub ifindex: u32,
+    /// VLAN that it leaves in; 0 is untagged.
+    pub vlan: u16,
     /// What is there.
     pub subject: Subject,
 }
@@ -227,7 +229,7 @@ mod tests {
 
     fn addresses(count: u32) -> Vec<Announcement> {
         let subject = |n| Subject::Address(Ipv4Addr::from_bits(0x0a00_0000 + n).into());
-        (0..count).map(|n| Announcement { ifindex: 7, subject: subject(n) }).collect()
+        (0..count).map(|n| Announcement { ifindex: 7, vlan: 0, subject: subject(n) }).collect()
     }
 
     fn started(count: u32) -> Schedule {

@@ -1,20 +1,20 @@
 //! Whose is it?
 
-use crate::abi::{Address, FilterBit, FilterKind, Owner, Reason, address_flags};
+use crate::abi::{AMBIGUOUS, Address, FilterBit, FilterKind, NO_BACKEND, Owner, Reason, address_flags};
 use crate::packet::PacketMut;
 use crate::tables::Tables;
-use crate::wire::{icmp, vrrp};
+use crate::wire::{Be16, icmp, vrrp};
 
 use super::parse::{Fault, Story, Transport};
 use super::rewrite::Plan;
-use super::{Steps, Verdict, gate};
+use super::{Steps, Verdict, any_port, gate};
 
 /// What of this pair a packet concerns.
 pub enum Concern<'t> {
     /// For a vserver: its index.
     Vserver(u32),
-    /// From a backend.
-    Owner(&'t Owner),
+    /// From a backend, and the port that it was found by, if it answers from any.
+    Owner(Owner, Be16),
     /// For a floating address, and no vserver of it.
     Address(&'t Address),
     /// About a packet that went through the pair: planned already.
@@ -41,7 +41,16 @@ pub fn concern<'t, P: PacketMut, T: Steps>(packet: &mut P, tables: &'t T, story:
         if tables.may_know(FilterKind::Owner, FilterBit::service(&story.here))
             && let Some(owner) = tables.owner(&story.here)
         {
-            return Concern::Owner(owner);
+            return Concern::Owner(*owner, Be16::new(0));
+        }
+        if any_port::is_used(tables) {
+            tables.find_any_port(story, plan);
+            if plan.found.backend != NO_BACKEND {
+                return Concern::Owner(plan.found, story.here.port);
+            }
+            if plan.found.vserver != AMBIGUOUS {
+                return Concern::Vserver(plan.found.vserver);
+            }
         }
     } else if story.transport == Transport::Icmp {
         let [kind, _] = story.icmp;

@@ -1,23 +1,29 @@
 //! What a packet changes in the record of its flow, and what the daemon is told of it.
 
-use crate::abi::{Embryo, Event, Flow, FlowKey, Nat, NextHop, Vserver, event_kind, flow_flags, tcp_seen, vserver_flags};
+use crate::abi::{
+    Embryo, Event, Flow, FlowKey, Nat, NextHop, ServiceKey, Vserver, event_kind, flow_flags, tcp_seen, vserver_flags,
+};
 use crate::tables::{Full, Tables};
-use crate::wire::{eth, tcp};
+use crate::wire::{Be16, eth, tcp};
 
+use super::any_port;
 use super::guard;
 use super::parse::{Story, Transport};
 use super::placement::Placement;
 
 /// The key of the flow that a client's packet belongs to.
 #[inline(always)]
-pub fn key_of_client(vserver: u32, story: &Story) -> FlowKey {
-    FlowKey { vserver, addr: story.here.addr, port: story.here.port, protocol: story.here.protocol }
+pub fn key_of_client(index: u32, vserver: &Vserver, story: &Story) -> FlowKey {
+    let service_port = any_port::service_port(vserver, story.there.port);
+    let ServiceKey { addr, port, protocol, .. } = story.here;
+    FlowKey { vserver: index as u16, service_port, addr, port, protocol }
 }
 
-/// The key of the flow that a backend's packet to its client belongs to.
+/// The key of the flow that a backend's packet to its client belongs to; `service_port` is zero unless the backend was found by any port.
 #[inline(always)]
-pub fn key_of_server(vserver: u32, story: &Story) -> FlowKey {
-    FlowKey { vserver, addr: story.there.addr, port: story.there.port, protocol: story.there.protocol }
+pub fn key_of_server(vserver: u32, service_port: Be16, story: &Story) -> FlowKey {
+    let ServiceKey { addr, port, protocol, .. } = story.there;
+    FlowKey { vserver: vserver as u16, service_port, addr, port, protocol }
 }
 
 /// The way back to whoever sent `frame`.

@@ -145,7 +145,7 @@ fn follow<P: PacketMut, T: Tables>(packet: &P, tables: &T, story: &mut Story, pl
     if !recall(packet, tables, story, plan) {
         return Err(classify::misfit(tables, story, Reason::FragmentUnknown));
     }
-    let vserver = tables.vserver(plan.key.vserver).ok_or(Verdict::drop(Reason::NotConfigured))?;
+    let vserver = tables.vserver(plan.key.index()).ok_or(Verdict::drop(Reason::NotConfigured))?;
     gate::enter(tables, story.arrival, vserver.group)?;
     if eth::to_group(story.frame.macs) {
         return Err(Verdict::drop(Reason::DropNotUnicast));

@@ -34,7 +34,7 @@ pub fn admit<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &mut
 /// in none is kept out as soon as somebody is let in by name.
 #[inline(never)]
 pub fn is_allowed<T: Tables>(tables: &T, flags: u32, key: &FlowKey) -> bool {
-    match tables.prefix(&PrefixKey::host(key.vserver, key.addr)) {
+    match tables.prefix(&PrefixKey::host(key.index(), key.addr)) {
         prefix_action::ALLOW => true,
         prefix_action::NONE => flags & vserver_flags::ALLOW_LISTED == 0,
         _ => false,
@@ -50,7 +50,7 @@ fn within_limits<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: 
         return Ok(());
     }
     let limits = &vserver.limits;
-    let key = SourceKey::new(plan.key.vserver, limits, &plan.key.addr);
+    let key = SourceKey::new(plan.key.index(), limits, &plan.key.addr);
     let Some(source) = tables.source(&key) else {
         let source = Source::default();
         if limits.cost != 0 {
@@ -71,7 +71,7 @@ fn within_limits<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: 
 /// A flow of a limited vserver was recorded, or begins anew: its record says [`flow_flags::COUNTED`].
 #[inline(never)]
 pub fn opened<T: Tables>(tables: &T, vserver: &Vserver, key: &FlowKey) {
-    let key = SourceKey::new(key.vserver, &vserver.limits, &key.addr);
+    let key = SourceKey::new(key.index(), &vserver.limits, &key.addr);
     match tables.source(&key) {
         Some(source) => source.open_one(),
         None => tables.source_insert(&key, &Source::with_counts(1, 1)),
@@ -82,7 +82,7 @@ pub fn opened<T: Tables>(tables: &T, vserver: &Vserver, key: &FlowKey) {
 #[inline(never)]
 pub fn closed<T: Tables>(tables: &T, vserver: &Vserver, key: &FlowKey, flow: &mut Flow) {
     flow.flags &= !flow_flags::COUNTED;
-    let key = SourceKey::new(key.vserver, &vserver.limits, &key.addr);
+    let key = SourceKey::new(key.index(), &vserver.limits, &key.addr);
     if let Some(source) = tables.source(&key) {
         source.close_one();
     }

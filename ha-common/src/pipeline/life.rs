@@ -147,7 +147,7 @@ pub fn of_server<T: Tables>(tables: &T, story: &Story, owner: &Owner, plan: &mut
     if recorded.backend != owner.backend | CUT_OFF {
         return NOT_CUT_OFF;
     }
-    let Some(vserver) = tables.vserver(plan.key.vserver) else {
+    let Some(vserver) = tables.vserver(plan.key.index()) else {
         return Verdict::drop(Reason::NotConfigured);
     };
     if let Err(verdict) = gate::enter(tables, story.arrival, vserver.group) {
@@ -167,6 +167,6 @@ pub fn of_server<T: Tables>(tables: &T, story: &Story, owner: &Owner, plan: &mut
     plan.hop = recorded.client_hop;
     plan.reason = Reason::ReturnHit;
     plan.step = Step::Return;
-    plan.index = plan.key.vserver;
+    plan.index = plan.key.index();
     Verdict::transmit(Reason::ReturnHit)
 }

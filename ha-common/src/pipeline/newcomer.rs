@@ -49,7 +49,7 @@ fn placed<T: Tables>(tables: &T, vserver: &Vserver, story: &Story, plan: &mut Pl
         let exception = !placement::confirms(tables, vserver, hash, embryo.backend);
         return Placement { backend: embryo.backend, exception, older: false, kept: false };
     }
-    let backend = beside_ring(tables, vserver, story, key.vserver, begins);
+    let backend = beside_ring(tables, vserver, story, key.index(), begins);
     if backend != NO_BACKEND {
         return Placement { backend, exception: true, older: false, kept: false };
     }

@@ -66,7 +66,7 @@ fn try_outer<P: PacketMut, T: Steps>(packet: &mut P, tables: &T, story: &mut Sto
         return Ok(false);
     }
     relay::admit(packet, tables, story, vserver)?;
-    (plan.key.vserver, plan.key.port, plan.key.protocol) = (index, from, protocol.into());
+    (plan.key.vserver, plan.key.port, plan.key.protocol) = (index as u16, from, protocol.into());
     plan.room = packet.load::<u32>(story.l4() + 4).map_or(0, |said| largest(story, u32::from_be(said), around as u32));
     if plan.room == 0 || !recorded(tables, plan, &outside.destination) {
         return Err(Verdict::drop(Reason::ErrorUnknown));

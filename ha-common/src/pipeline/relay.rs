@@ -14,10 +14,10 @@
 //! Nothing is recorded for an error, and no flow lives longer by it: who sends one need not be part of a conversation. What the pair does not
 //! know is none of its business; what it relays counts against the ICMP that a node sends.
 
-use crate::abi::{AddressKey, FlowKey, NO_BACKEND, Owner, Reason, Vserver, backend_flags, mode, vserver_flags};
+use crate::abi::{AddressKey, FlowKey, NO_BACKEND, NO_VSERVER, Owner, Reason, Vserver, backend_flags, mode, vserver_flags};
 use crate::packet::PacketMut;
 use crate::tables::Tables;
-use crate::wire::eth;
+use crate::wire::{Be16, eth};
 
 use super::hash::flow_hash;
 use super::parse::Story;
@@ -55,7 +55,7 @@ fn try_relay<P: PacketMut, T: Steps>(packet: &mut P, tables: &T, story: &mut Sto
             quote::forget(packet, story);
             return Ok(false);
         }
-        let Some(vserver) = tables.vserver(plan.key.vserver) else {
+        let Some(vserver) = tables.vserver(plan.key.index()) else {
             gate::enter(tables, story.arrival, 0)?;
             return Err(Verdict::drop(Reason::ErrorUnknown));
         };
@@ -65,7 +65,7 @@ fn try_relay<P: PacketMut, T: Steps>(packet: &mut P, tables: &T, story: &mut Sto
             plan.hop = returning::by_ring(tables, story, owner, vserver, &plan.key)?;
         }
         plan.step = Step::Return;
-        plan.index = plan.key.vserver;
+        plan.index = plan.key.index();
         plan.reason = Reason::ErrorReturned;
     } else {
         quote::forget(packet, story);
@@ -119,7 +119,7 @@ fn to_backend<T: Steps>(tables: &T, story: &Story, index: u32, vserver: &Vserver
         mode::TUNNEL => Step::Tunnel,
         _ => return Err(Verdict::drop(Reason::NotConfigured)),
     };
-    plan.key = flow::key_of_client(index, story);
+    plan.key = flow::key_of_client(index, vserver, story);
     plan.reason = Reason::ErrorForwarded;
     let known = recorded(tables, plan);
     if !known {
@@ -179,14 +179,14 @@ fn placed<T: Tables>(tables: &T, story: &Story, vserver: &Vserver, key: &FlowKey
 /// is the flow's in any case.
 #[inline(always)]
 fn remembered<T: Tables>(tables: &T, story: &Story, owner: &Owner, plan: &mut Plan) -> bool {
-    let own: FlowKey = flow::key_of_server(owner.vserver, story);
+    let own: FlowKey = flow::key_of_server(owner.vserver, Be16::new(0), story);
     plan.key = own;
     if way_of(tables, owner, plan) {
         return true;
     }
     // Of a backend that is, or was, shared or hidden from its clients.
     returning::look_up_reverse(tables, owner, &mut plan.key);
-    if plan.key.vserver != NO_BACKEND && way_of(tables, owner, plan) {
+    if plan.key.vserver != NO_VSERVER && way_of(tables, owner, plan) {
         return true;
     }
     plan.key = own;

@@ -1,28 +1,29 @@
 //! An answer of a backend, back to its client, from the address that the client knows.
 
 use crate::abi::{
-    AMBIGUOUS, Address, Event, FlowKey, NO_BACKEND, NextHop, Owner, Reason, ReverseKey, Vserver, address_flags, backend_flags,
-    event_kind, flow_flags, tcp_seen, vserver_flags,
+    AMBIGUOUS, Address, Event, FlowKey, NO_BACKEND, NO_VSERVER, NextHop, Owner, Reason, ReverseKey, Vserver, address_flags,
+    backend_flags, event_kind, flow_flags, tcp_seen, vserver_flags,
 };
 use crate::tables::{Route, Tables};
-use crate::wire::{eth, tcp};
+use crate::wire::{Be16, eth, tcp};
 
 use super::flow;
 use super::guard;
 use super::hash::flow_hash;
 use super::parse::{Story, Transport};
 use super::rewrite::{self, Plan, Step};
-use super::{Action, Arrival, Verdict, gate, life, placement};
+use super::{Action, Arrival, Steps, Verdict, any_port, gate, life, placement};
 
 /// Plans how an answer of `owner` gets back to the client; `Some` if it goes to a floating address itself.
 #[inline(always)]
-pub fn answer<'t, T: Tables>(
+pub fn answer<'t, T: Steps>(
     tables: &'t T,
     story: &Story,
     owner: &Owner,
+    port: Be16,
     plan: &mut Plan,
 ) -> Result<Option<&'t Address>, Verdict> {
-    plan.key = flow::key_of_server(owner.vserver, story);
+    plan.key = flow::key_of_server(owner.vserver, port, story);
     if owner.vserver == AMBIGUOUS {
         look_up_reverse(tables, owner, &mut plan.key);
     }
@@ -33,6 +34,15 @@ pub fn answer<'t, T: Tables>(
             Action::Drop => return Err(found),
             _ => {}
         }
+        if port == Be16::new(0) && any_port::is_used(tables) {
+            tables.find_any_port(story, plan);
+            let found = hit_of_any_port(tables, story, plan);
+            match found.action() {
+                Action::Transmit => return Ok(None),
+                Action::Drop => return Err(found),
+                _ => {}
+            }
+        }
         if owner.vserver != AMBIGUOUS {
             let found = hit_of_before(tables, story, owner, plan);
             match found.action() {
@@ -42,7 +52,7 @@ pub fn answer<'t, T: Tables>(
             }
         }
         // What was looked up is a flow's, whatever address it is for.
-        let known = owner.vserver == AMBIGUOUS && plan.key.vserver != NO_BACKEND;
+        let known = owner.vserver == AMBIGUOUS && plan.key.vserver != NO_VSERVER;
         if !known && let Some(address) = tables.address(story.there.address()) {
             // To this machine: a probe's answer, or an answer to a floating address itself.
             let host = address.flags & address_flags::HOST != 0;
@@ -55,24 +65,49 @@ pub fn answer<'t, T: Tables>(
         plan.reason = verdict.reason();
     }
     plan.step = Step::Return;
-    plan.index = plan.key.vserver;
+    plan.index = plan.key.index();
     Ok(None)
 }
 
 /// Plans the way of an answer whose flow began when its backend was shared, or did not see its clients: Transmit, if it is one.
 #[inline(never)]
 fn hit_of_before<T: Tables>(tables: &T, story: &Story, owner: &Owner, plan: &mut Plan) -> Verdict {
+    let key = plan.key;
     look_up_reverse(tables, owner, &mut plan.key);
+    let verdict = hit_as(tables, story, owner, plan);
+    if verdict.action() != Action::Transmit {
+        plan.key = key;
+    }
+    verdict
+}
+
+/// The same for an answer from a port that is another service's, too: Transmit, if it is one to a client of any port.
+#[inline(never)]
+fn hit_of_any_port<T: Tables>(tables: &T, story: &Story, plan: &mut Plan) -> Verdict {
+    let (key, owner) = (plan.key, plan.found);
+    if owner.backend == NO_BACKEND {
+        return Verdict::pass(Reason::BackendOwn);
+    }
+    plan.key = flow::key_of_server(owner.vserver, story.here.port, story);
+    if owner.vserver == AMBIGUOUS {
+        look_up_reverse(tables, &owner, &mut plan.key);
+    }
+    let verdict = hit_as(tables, story, &owner, plan);
+    if verdict.action() != Action::Transmit {
+        plan.key = key;
+    }
+    verdict
+}
+
+#[inline(always)]
+fn hit_as<T: Tables>(tables: &T, story: &Story, owner: &Owner, plan: &mut Plan) -> Verdict {
     match hit(tables, story, owner, plan) {
         Ok(true) => {
             plan.step = Step::Return;
-            plan.index = plan.key.vserver;
+            plan.index = plan.key.index();
             Verdict::transmit(plan.reason)
         }
-        Ok(false) => {
-            plan.key = flow::key_of_server(owner.vserver, story);
-            Verdict::pass(Reason::BackendOwn)
-        }
+        Ok(false) => Verdict::pass(Reason::BackendOwn),
         Err(verdict) => verdict,
     }
 }
@@ -82,9 +117,14 @@ fn hit_of_before<T: Tables>(tables: &T, story: &Story, owner: &Owner, plan: &mut
 #[inline(never)]
 pub fn look_up_reverse<T: Tables>(tables: &T, owner: &Owner, key: &mut FlowKey) {
     let reverse = ReverseKey { backend: owner.backend, addr: key.addr, port: key.port, protocol: key.protocol };
+    let port = key.service_port;
     match tables.reverse(&reverse) {
         Some(flow) => *key = flow,
-        None => key.vserver = NO_BACKEND,
+        None => key.vserver = NO_VSERVER,
+    }
+    // Who answers from any port says in the packet which.
+    if port != Be16::new(0) {
+        key.service_port = port;
     }
 }
 
@@ -97,7 +137,7 @@ fn hit<T: Tables>(tables: &T, story: &Story, owner: &Owner, plan: &mut Plan) -> 
     if flow.backend != owner.backend || flow.client_hop.is_unknown() {
         return Ok(false);
     }
-    let vserver = tables.vserver(plan.key.vserver).ok_or(Verdict::drop(Reason::NotConfigured))?;
+    let vserver = tables.vserver(plan.key.index()).ok_or(Verdict::drop(Reason::NotConfigured))?;
     gate::enter(tables, story.arrival, vserver.group)?;
     rewrite::lives_on(story)?;
     flow::from_server(tables, &mut flow, story.len);
@@ -127,9 +167,10 @@ fn unrecorded<T: Tables>(tables: &T, story: &Story, owner: &Owner, key: &FlowKey
 #[inline(always)]
 fn way<T: Tables>(tables: &T, story: &Story, owner: &Owner, key: &FlowKey) -> Result<(NextHop, Reason), Verdict> {
     let arrival = story.arrival;
-    let Some(vserver) = tables.vserver(key.vserver) else {
+    let Some(vserver) = tables.vserver(key.index()) else {
         gate::enter(tables, arrival, 0)?;
-        return Err(Verdict::drop(Reason::ReturnUnknown));
+        let own = key.service_port != Be16::new(0);
+        return Err(if own { Verdict::pass(Reason::BackendOwn) } else { Verdict::drop(Reason::ReturnUnknown) });
     };
     gate::enter(tables, arrival, vserver.group)?;
     if let Some(embryo) = tables.embryo(key)
@@ -153,6 +194,9 @@ pub fn by_ring<T: Tables>(
     key: &FlowKey,
 ) -> Result<NextHop, Verdict> {
     let arrival = story.arrival;
+    if key.service_port != Be16::new(0) && any_port::is_own(vserver, story) {
+        return Err(Verdict::pass(Reason::BackendOwn));
+    }
     // The ring says nothing about whom a source that was made up stood for.
     if tables.backend(owner.backend).is_some_and(|backend| backend.flags & backend_flags::SNAT != 0) {
         return Err(Verdict::drop(Reason::ReturnUnknown));
@@ -176,9 +220,9 @@ pub fn by_ring<T: Tables>(
         return Err(Verdict::drop(Reason::NoClientHop));
     };
     if let Some(leg) = tables.interface(hop.ifindex) {
-        // The routing table knows nothing of virtual MACs.
+        // The routing table knows nothing of virtual MACs, and names VLANs by interfaces of their own.
         let mac = if story.is_v6() { leg.v6_mac } else { leg.v4_mac };
-        hop.macs = eth::macs(eth::destination(hop.macs), mac);
+        hop = NextHop { macs: eth::macs(eth::destination(hop.macs), mac), ifindex: leg.ifindex, vlan: leg.vlan };
     }
     Ok(hop)
 }

@@ -1,16 +1,17 @@
 //! How must it look?
 
-use crate::abi::{FlowKey, Ip, NO_BACKEND, Nat, NextHop, Reason};
+use crate::abi::{FlowKey, Ip, NO_BACKEND, Nat, NextHop, Owner, Reason};
 use crate::packet::PacketMut;
 use crate::tables::Tables;
 use crate::wire::checksum::Delta;
 use crate::wire::eth::{self, ether_type};
 use crate::wire::{Be16, ipv4, ipv6, tcp, udp, vlan};
+use crate::word::opaque;
 
 use super::parse::{Frame, Story, Transport};
 use super::placement::Placement;
 use super::verdict::end;
-use super::{Verdict, quote, tunnel};
+use super::{Verdict, any_port, quote, tunnel};
 
 /// What is to be done with a packet that is forwarded.
 ///
@@ -41,6 +42,8 @@ pub struct Plan {
     pub hop: NextHop,
     /// Where a flow without a record goes.
     pub placement: Placement,
+    /// Who was found for a packet whose port nobody has.
+    pub found: Owner,
     /// What came of the packet once all this was carried out.
     pub verdict: Verdict,
 }
@@ -114,6 +117,7 @@ impl Default for Plan {
             room: 0,
             hop: NextHop::default(),
             placement: Placement::NONE,
+            found: any_port::NOBODY,
             verdict: Verdict::drop(Reason::NotConfigured),
         }
     }
@@ -146,7 +150,9 @@ fn try_carry_out<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &St
     const NOT_CONFIGURED: Verdict = Verdict::drop(Reason::NotConfigured);
     if plan.step == Step::Return {
         let vserver = tables.vserver(plan.index).ok_or(NOT_CONFIGURED)?;
-        let here = End { addr: vserver.vip, port: vserver.port };
+        // One of them is zero.
+        let port = Be16::from_raw(vserver.port.raw() | plan.key.service_port.raw());
+        let here = End { addr: vserver.vip, port };
         translate(packet, story, &here, &End { addr: plan.key.addr, port: plan.key.port }).ok_or(TRUNCATED)?;
         return leave(packet, story, plan, &plan.hop);
     }
@@ -154,7 +160,8 @@ fn try_carry_out<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &St
     match plan.step {
         Step::Translate => {
             let here = source(tables, story, plan.nat)?;
-            translate(packet, story, &here, &End { addr: backend.addr, port: backend.port }).ok_or(TRUNCATED)?;
+            translate(packet, story, &here, &End { addr: backend.addr, port: kept(backend.port, story.there.port) })
+                .ok_or(TRUNCATED)?;
         }
         Step::Tunnel => {
             tunnel::wrap(packet, tables, story, backend)?;
@@ -163,6 +170,13 @@ fn try_carry_out<P: PacketMut, T: Tables>(packet: &mut P, tables: &T, story: &St
         Step::Link | Step::Return | Step::Reset => {}
     }
     leave(packet, story, plan, &backend.next_hop)
+}
+
+/// A backend's port: its own, or, where it has none, the one that the client speaks to. Without a branch, as ever.
+#[inline(always)]
+fn kept(own: Be16, asked: Be16) -> Be16 {
+    let none = (opaque(u64::from(own.raw())).wrapping_sub(1) >> 63) as u16;
+    Be16::from_raw(own.raw() | asked.raw() & none.wrapping_neg())
 }
 
 /// Puts the link layer of `hop` in front.

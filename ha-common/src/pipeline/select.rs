@@ -38,7 +38,7 @@ pub fn forward<T: Steps>(tables: &T, story: &Story, index: u32, plan: &mut Plan)
         mode::MAC => 0,
         _ => return Err(Verdict::drop(Reason::NotConfigured)),
     };
-    plan.key = flow::key_of_client(index, story);
+    plan.key = flow::key_of_client(index, vserver, story);
     if vserver.flags & vserver_flags::L2_CONN != 0 {
         l2::tell_apart(tables, story, &mut plan.key);
     }

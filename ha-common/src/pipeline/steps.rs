@@ -11,6 +11,7 @@ use crate::tables::Tables;
 use super::parse::Story;
 use super::rewrite::Plan;
 
+pub use super::any_port::find as find_any_port;
 pub use super::fragment::{note, piece};
 pub use super::guard::admit;
 pub use super::life::{Fate, outlive};
@@ -30,6 +31,12 @@ pub trait Steps: Tables + Sized {
     #[inline(always)]
     fn admit(&self, vserver: &Vserver, story: &Story, plan: &mut Plan) -> bool {
         admit(self, vserver, story, plan)
+    }
+
+    /// Finds whose a packet is whose port nobody has: [`Plan::found`].
+    #[inline(always)]
+    fn find_any_port(&self, story: &Story, plan: &mut Plan) {
+        find_any_port(self, story, plan);
     }
 
     /// Places a flow without a record: [`Plan::placement`].

@@ -34,7 +34,7 @@ impl Command {
                 }
                 (Some(Value::List(names)), _) => words.extend(names.iter().map(|name| quote(name))),
                 // Its two words are read as one value.
-                (Some(value), Kind::Route) => words.push(Kind::Route.print(value)),
+                (Some(value), Kind::Route | Kind::Network) => words.push(Kind::Route.print(value)),
                 (Some(value), kind) if secrets == Secrets::Hidden => words.push(quote(&kind.print_hidden(value))),
                 (Some(value), kind) => words.push(quote(&kind.print(value))),
             }

@@ -1,6 +1,6 @@
 //! The shape of the one table: what an entity and an attribute are.
 //!
-//! Rows are in [`ha`], [`ns`], [`network`] and [`lb`]; [`ENTITIES`] lists them. To add an attribute, add its row and the field of its record in
+//! Rows are in [`ha`], [`ns`], [`network`], [`vlan`] and [`lb`]; [`ENTITIES`] lists them. To add an attribute, add its row and the field of its record in
 //! `config/`: grammar, validation, defaults, printing, help, JSON and identity follow.
 
 mod attribute;
@@ -12,6 +12,7 @@ mod kind;
 pub mod lb;
 pub mod network;
 pub mod ns;
+pub mod vlan;
 
 pub use attribute::{Attribute, Place, Refused};
 pub use kind::{Kind, Style};
@@ -56,6 +57,8 @@ pub static ENTITIES: &[&Entity] = &[
     &network::L2_PARAM,
     &network::ARP,
     &connection::TABLE,
+    &vlan::VLAN,
+    &vlan::BINDING,
 ];
 
 /// What may be done.
@@ -201,7 +204,7 @@ impl Entity {
             Verb::Add | Verb::Bind | Verb::Force | Verb::Send | Verb::Stop => true,
             Verb::Set | Verb::Unset => attribute.mutable,
             // Names are enough, unless there is a set of them.
-            Verb::Unbind => matches!(attribute.kind, Kind::Interfaces | Kind::Route),
+            Verb::Unbind => matches!(attribute.kind, Kind::Interfaces | Kind::Route | Kind::Network | Kind::Present),
             Verb::Rm => self.verbs == [Verb::Rm],
             // What is only shown has no other use for them.
             Verb::Show => self.verbs == [Verb::Show],

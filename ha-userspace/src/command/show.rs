@@ -14,6 +14,7 @@ mod network;
 mod node;
 mod session;
 mod text;
+mod vlan;
 
 pub(super) use connections::connections;
 #[cfg(test)]
@@ -28,7 +29,9 @@ use serde_json::Value;
 
 use super::executor::Reply;
 use super::runtime::Runtime;
-use super::schema::{Verb, fis as fis_table, ha, ipset as ipset_table, lb as lb_table, network as network_table, ns};
+use super::schema::{
+    Verb, fis as fis_table, ha, ipset as ipset_table, lb as lb_table, network as network_table, ns, vlan as vlan_table,
+};
 use super::{Command, CommandError};
 use crate::config::Config;
 
@@ -61,6 +64,7 @@ pub(super) fn show(command: &Command, config: &Config, runtime: &impl Runtime, i
         _ if entity == &lb_table::SESSIONS => session::show(command, config, runtime),
         _ if entity == &ipset_table::IPSET => ipset::show(command, config),
         _ if entity == &lb_table::SERVICE => lb::services(command, config, runtime),
+        _ if entity == &vlan_table::VLAN => vlan::vlans(command, config),
         _ => Err(CommandError::refused(format!("{} cannot be shown", entity.path()))),
     }?;
     Ok(Reply::shown(entity.rest, text, json))

@@ -67,6 +67,22 @@ impl Route {
         Some(Route::network(address, length))
     }
 
+    /// Whether it leads to `ip`.
+    pub fn has(&self, ip: IpAddr) -> bool {
+        match *self {
+            Route::Default => true,
+            Route::To(network, length) => network.is_ipv4() == ip.is_ipv4() && Route::network(ip, length) == *self,
+        }
+    }
+
+    /// Whether an address is in both.
+    pub fn overlaps(&self, other: &Route) -> bool {
+        match (*self, *other) {
+            (Route::To(a, _), Route::To(b, _)) => self.has(b) || other.has(a),
+            _ => true,
+        }
+    }
+
     /// The route to the network of `length` bits that `address` is in.
     pub fn network(address: IpAddr, length: u8) -> Self {
         let address = match address {

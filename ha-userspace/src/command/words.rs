@@ -64,12 +64,22 @@ words! {
         /// The pair speaks to backends from it; it floats.
         Snip = "SNIP",
     }
-    /// Transport protocol of a virtual server or service.
+    /// Type of a virtual server or service.
     Protocol {
         /// TCP.
         Tcp = "TCP",
         /// UDP.
         Udp = "UDP",
+        /// Both.
+        Any = "ANY",
+        /// HTTP, unread.
+        Http = "HTTP",
+        /// TLS, unread.
+        Ssl = "SSL",
+        /// TLS, unread here and in the public product.
+        SslBridge = "SSL_BRIDGE",
+        /// FTP with its data connections.
+        Ftp = "FTP",
     }
     /// How a virtual server chooses a service.
     LbMethod {

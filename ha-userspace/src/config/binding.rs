@@ -1,12 +1,12 @@
 //! Which service belongs to which virtual server, and which pairs cannot work.
 
-use super::Config;
 use super::change::{Change, Touched};
 use super::record::{Record, record};
 use super::service::{Service, no_such_service};
 use super::vserver::{Vserver, no_such_vserver};
+use super::{ANY_PORT, Config};
 use crate::command::schema::{self, Verb};
-use crate::command::words::Mode;
+use crate::command::words::{Mode, Protocol};
 use crate::command::{Arg, Command, CommandError, code};
 
 /// `bind lb vserver`.
@@ -58,7 +58,17 @@ pub(super) fn check(vserver: &Vserver, service: &Service) -> Result<(), CommandE
             "virtual server {v} is -l2Conn ON and service {s} is -usip YES: it sees clients by address and port alone and would take two of them \
              for one; set service {s} -usip NO, or set lb vserver {v} -l2Conn OFF"
         )
-    } else if vserver.mode != Mode::Ip && vserver.port != service.port {
+    } else if vserver.port == ANY_PORT && service.port != ANY_PORT {
+        format!(
+            "virtual server {v} takes any port and service {s} is on port {}: the port that a client speaks to is kept; add the service with port *",
+            service.port
+        )
+    } else if vserver.protocol == Protocol::Ftp && vserver.port != service.port {
+        format!(
+            "virtual server {v} is FTP on port {} and service {s} on port {}: control and data connections keep their ports; use equal ones",
+            vserver.port, service.port
+        )
+    } else if vserver.mode != Mode::Ip && vserver.port != service.port && service.port != ANY_PORT {
         format!(
             "virtual server {v} is -m {} on port {} and service {s} is on port {}: this mode changes no port; use equal ports or -m IP",
             vserver.mode, vserver.port, service.port
@@ -70,6 +80,25 @@ pub(super) fn check(vserver: &Vserver, service: &Service) -> Result<(), CommandE
 }
 
 impl Config {
+    /// Refuses a service whose answers from any port would be another service's as well: only one can be asked whose they are.
+    pub(super) fn check_answers(&self, vserver: &Vserver, service: &Service) -> Result<(), CommandError> {
+        let answers_from_any = |vserver: &Vserver| vserver.mode == Mode::Ip && vserver.takes_any_port();
+        if !answers_from_any(vserver) {
+            return Ok(());
+        }
+        let other_there =
+            |other: &Service| other.ip == service.ip && other.name != service.name && other.protocol.meets(service.protocol);
+        let there = |other: &&Vserver| answers_from_any(other) && self.bound(other).any(|(bound, _)| other_there(bound));
+        match self.vservers.values().find(there) {
+            Some(other) => Err(CommandError::refused(format!(
+                "virtual server {} takes any port and has another service on {}: whose an answer is could not be told; use -m MAC or IPTUNNEL, \
+                 or one service for both",
+                other.name, service.ip
+            ))),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn apply_binding(&mut self, command: &Command) -> Result<Change, CommandError> {
         if let Some(flag) = ["allow", "deny"].into_iter().find(|flag| command.arg(flag).is_some()) {
             return self.apply_clients(command, flag);
@@ -84,13 +113,19 @@ impl Config {
         let Some(service) = self.services.get(&binding.service) else {
             return Err(no_such_service("serviceName", &binding.service));
         };
+        let Some(vserver) = self.vservers.get(&binding.vserver) else {
+            return Err(no_such_vserver("name", &binding.vserver));
+        };
+        if command.verb == Verb::Bind {
+            check(vserver, service)?;
+            self.check_answers(vserver, service)?;
+        }
         let Some(vserver) = self.vservers.get_mut(&binding.vserver) else {
             return Err(no_such_vserver("name", &binding.vserver));
         };
         let place = vserver.bindings.binary_search_by(|other| other.service.cmp(&binding.service));
         match (command.verb, place) {
             (Verb::Bind, Err(at)) => {
-                check(vserver, service)?;
                 vserver.bindings.insert(at, binding);
             }
             (Verb::Bind, Ok(_)) => {

@@ -20,6 +20,8 @@ pub enum Touched {
     Interface(String),
     /// A virtual router or its bindings.
     Vrid(VridKey),
+    /// A VLAN or its bindings.
+    Vlan(u16),
     /// How addresses are announced.
     L2Param,
     /// How much a node answers strangers.

@@ -10,8 +10,8 @@ use crate::command::words::AddressType;
 use crate::command::{Command, Secrets};
 
 impl Config {
-    /// Returns the commands that both nodes of a pair have in common: no NSIP, name, interface, peer, role or secret, and neither
-    /// route monitors nor SNIPs where the nodes are in different subnets, each with routes and networks of its own.
+    /// Returns the commands that both nodes of a pair have in common: no NSIP, name, interface, peer, role or secret, and no
+    /// route monitors, VLANs and SNIPs where the nodes are in different subnets, each with routes and networks of its own.
     pub fn pair_commands(&self) -> Vec<Command> {
         let of_pair = |command: &Command| command.entity.scope == Scope::Pair;
         let vrids = self.vrids.values().filter_map(|vrid| vrid.command_of(Verb::Add, Scope::Pair));
@@ -20,6 +20,7 @@ impl Config {
         let vrids = vrids.chain(self.limits.command_of(Verb::Set, Scope::Pair));
         let vrids = vrids.chain(self.tcp_param.command_of(Verb::Set, Scope::Pair));
         let vrids = vrids.chain(self.surge.command_of(Verb::Set, Scope::Pair));
+        let vlans = self.vlans.values().flat_map(|vlan| vlan.command(Verb::Add).into_iter().chain(vlan.subnet_commands()));
         let ha = self.ha.command_of(Verb::Set, Scope::Pair);
         let apart = self.peer.as_ref().is_some_and(|peer| peer.inc);
         let monitors = self.route_monitors.iter().filter(|_| !apart).map(|route| bind_command(*route));
@@ -32,6 +33,7 @@ impl Config {
         let services = self.services.values().filter_map(|service| service.command_of(Verb::Add, Scope::Pair));
         let bindings = self.vservers.values().flat_map(Vserver::binding_commands);
         vrids
+            .chain(vlans.filter(|_| !apart))
             .chain(ha)
             .chain(monitors)
             .chain(addresses)

@@ -86,7 +86,7 @@ impl Config {
             Some((_, max, flag, what)) => Err(CommandError::refused(format!(
                 "a node has at most {max} {what}; set one to -{flag} OFF, or disable or rm it"
             ))),
-            None => self.check_vrid_bindings(),
+            None => self.check_vrid_bindings().and_then(|()| self.check_vlan_bindings()),
         }
     }
 }

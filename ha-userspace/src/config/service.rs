@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::change::{Change, Touched};
 use super::record::{Record, record};
-use super::{Config, address, binding, indices};
+use super::{ANY_PORT, Config, address, binding, indices};
 use crate::command::schema::{self, Verb};
 use crate::command::words::Protocol;
 use crate::command::{Command, CommandError};
@@ -73,7 +73,7 @@ pub struct Drain {
 impl Service {
     /// Returns whether it is probed while it is in use; otherwise it counts as up.
     pub fn is_probed(&self) -> bool {
-        self.health_monitor && self.protocol == Protocol::Tcp
+        self.health_monitor && self.protocol != Protocol::Any && self.protocol.meets_tcp() && self.port != ANY_PORT
     }
 
     fn identity(&self) -> String {
@@ -135,16 +135,15 @@ impl Config {
 
     fn add_service(&mut self, mut service: Service) -> Result<(), CommandError> {
         let (ip, port, protocol) = (service.ip, service.port, service.protocol);
+        protocol.check_port(port)?;
         if self.services.contains_key(&service.name) {
             return Err(CommandError::exists("name", &service.name, "set service changes it, rm service removes it"));
         }
-        if let Some(other) = self.services.values().find(|other| (other.ip, other.port, other.protocol) == (ip, port, protocol))
-        {
-            return Err(CommandError::exists(
-                "IP",
-                ip,
-                format!("service {} is {protocol} port {port} there; bind that one", other.name),
-            ));
+        let is_same = |other: &&Service| (other.ip, other.port) == (ip, port) && other.protocol.meets(protocol);
+        if let Some(other) = self.services.values().find(is_same) {
+            let port = if port == ANY_PORT { "any port".to_owned() } else { format!("port {port}") };
+            let how = format!("service {} is {} {port} there; bind that one", other.name, other.protocol);
+            return Err(CommandError::exists("IP", ip, how));
         }
         address::check_host("IP", ip)?;
         self.check_is_no_node("IP", ip)?;

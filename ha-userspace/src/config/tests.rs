@@ -22,6 +22,13 @@ add vrid 60 -priority 100 -preemption DISABLED -preemptiondelaytimer 5
 add vrid6 7
 bind vrid 60 -ifnum client0 spare0
 bind vrid6 7 -ifnum client0
+add vlan 10
+add vlan 20 -aliasName servers
+bind vlan 10 -ifnum client0 -tagged
+bind vlan 20 -ifnum spare0
+bind vlan 10 -IPAddress 10.1.0.0 255.255.255.0
+bind vlan 20 -IPAddress 10.2.0.0 255.255.255.0
+bind vlan 20 -IPAddress 2001:db8:2::/64
 set L2Param -garpOnVridIntf DISABLED -garpReply ENABLED
 set ns rateControl -icmpThreshold 20 -tcprstThreshold 0
 set ns limits -flows 1000 -embryonic 2000 -exceptions 3000 -reverse 4000 -reverseEmbryonic 5000 -persist 5500 -sources 6000 -prefixes 7000
@@ -113,6 +120,7 @@ fn the_identity_is_the_pairs_and_not_the_nodes() {
         "unbind fis uplinks client0",
         "rm fis empty",
         "unbind vrid 60 -ifnum spare0",
+        "unbind vlan 20 -ifnum spare0",
         "set ns config -IPAddress 10.9.0.9",
     ];
     for line in same {
@@ -128,6 +136,8 @@ fn the_identity_is_the_pairs_and_not_the_nodes() {
         "unbind lb vserver web s1",
         "rm ns ip 10.2.0.1",
         "add vrid 61",
+        "add vlan 30",
+        "unbind vlan 10 -IPAddress 10.1.0.9 255.255.255.0",
         "unset L2Param -garpReply",
         "unset ns rateControl -icmpThreshold",
         "set ns ip 10.1.0.100 -icmpResponse NONE",

@@ -9,7 +9,7 @@ use super::binding::Binding;
 use super::change::{Change, Touched};
 use super::clients::Clients;
 use super::record::{Record, record};
-use super::{Config, indices};
+use super::{ANY_PORT, Config, indices};
 use crate::command::schema::{self, Verb};
 use crate::command::value::mask_length;
 use crate::command::words::{AddressType, ConnFailover, LbMethod, Mode, Persistence, Protocol, VserverResponse};
@@ -108,12 +108,9 @@ const BACKUP: &str = "backupVServer";
 pub const BACKUP_LEVELS: usize = 2;
 
 impl Vserver {
-    /// Returns the idle time after which a connection is forgotten: as given, or 9000 s for TCP and 120 s for UDP.
+    /// Returns the idle time after which a connection is forgotten: as given, or that of its type.
     pub fn idle_timeout(&self) -> Duration {
-        self.client_timeout.unwrap_or(match self.protocol {
-            Protocol::Tcp => Duration::from_secs(9_000),
-            Protocol::Udp => Duration::from_secs(120),
-        })
+        self.client_timeout.unwrap_or(self.protocol.layer4().idle)
     }
 
     /// Returns whether the connections of each source are limited.
@@ -134,9 +131,10 @@ impl Vserver {
     /// Refuses what it cannot be by itself, whatever is bound to it.
     fn check(&self) -> Result<(), CommandError> {
         let name = &self.name;
-        let why = if self.sessionless && self.limits_sources() {
+        let why = if (self.sessionless || self.is_any_address()) && self.limits_sources() {
+            let stateless = if self.sessionless { "-sessionless ENABLED" } else { "of any address (*)" };
             format!(
-                "virtual server {name} is -sessionless ENABLED: who keeps no connections cannot count them; leave -maxConnPerSource and \
+                "virtual server {name} is {stateless}: who keeps no connections cannot count them; leave -maxConnPerSource and \
                  -maxRatePerSource at 0, or set -sessionless DISABLED"
             )
         } else if self.sessionless && self.l2_conn {
@@ -245,7 +243,19 @@ impl Config {
         if self.vservers.contains_key(&vserver.name) {
             return Err(CommandError::exists("name", &vserver.name, "set lb vserver changes it, rm lb vserver removes it"));
         }
+        self.check_vserver(&vserver)?;
         self.check_free(&vserver, ip)?;
+        if !vserver.is_any_address() {
+            self.take_vip(ip)?;
+        }
+        vserver.index = self.indices.allot(indices::Kind::Vserver, &vserver.identity(ip));
+        let vserver = self.with_addresses(vserver)?;
+        self.vservers.insert(vserver.name.clone(), vserver);
+        self.check_backups()
+    }
+
+    /// Makes `ip` a VIP, if it is none yet and may be one.
+    fn take_vip(&mut self, ip: IpAddr) -> Result<(), CommandError> {
         address::check_host("IPAddress", ip)?;
         self.check_is_no_node("IPAddress", ip)?;
         if let Some(service) = self.services.values().find(|service| service.ip == ip) {
@@ -256,26 +266,21 @@ impl Config {
             ));
         }
         match self.addresses.get(&ip).map(|address| address.kind) {
-            Some(AddressType::Snip) => {
-                return Err(CommandError::exists("IPAddress", ip, "it is a SNIP; a virtual server needs a VIP"));
-            }
-            Some(AddressType::Vip) => {}
+            Some(AddressType::Snip) => Err(CommandError::exists("IPAddress", ip, "it is a SNIP; a virtual server needs a VIP")),
+            Some(AddressType::Vip) => Ok(()),
             None => {
                 self.addresses.insert(ip, Address::of_vserver(ip));
+                Ok(())
             }
         }
-        self.check_vserver(&vserver)?;
-        vserver.index = self.indices.allot(indices::Kind::Vserver, &vserver.identity(ip));
-        let vserver = self.with_addresses(vserver)?;
-        self.vservers.insert(vserver.name.clone(), vserver);
-        self.check_backups()
     }
 
     /// Refuses what a virtual server cannot be by itself, or with the services bound to it.
     fn check_vserver(&self, vserver: &Vserver) -> Result<(), CommandError> {
+        vserver.check_type()?;
         vserver.check()?;
         let name = &vserver.name;
-        if vserver.sessionless {
+        if vserver.sessionless || vserver.is_any_address() {
             let needs = match vserver.method {
                 LbMethod::RoundRobin | LbMethod::LeastConnection => Some(format!("-lbMethod {}", vserver.method)),
                 _ if vserver.persistence != Persistence::None => Some(format!("-persistenceType {}", vserver.persistence)),
@@ -283,13 +288,17 @@ impl Config {
                 _ => None,
             };
             if let Some(needs) = needs {
+                let stateless = if vserver.sessionless { "-sessionless ENABLED" } else { "of any address (*)" };
                 return Err(CommandError::refused(format!(
-                    "virtual server {name} is -sessionless ENABLED, and {needs} needs a table of connections: use a method that follows from the \
+                    "virtual server {name} is {stateless}, and {needs} needs a table of connections: use a method that follows from the \
                      packet alone (SRCIPSRCPORTHASH, SOURCEIPHASH, DESTINATIONIPHASH, SRCIPDESTIPHASH) without persistence, or -sessionless DISABLED"
                 )));
             }
         }
-        self.bound(vserver).try_for_each(|(service, _)| super::binding::check(vserver, service))
+        self.bound(vserver).try_for_each(|(service, _)| {
+            super::binding::check(vserver, service)?;
+            self.check_answers(vserver, service)
+        })
     }
 
     /// Gives a virtual server a place in the data plane for each address of its set, and takes those of others.
@@ -325,18 +334,14 @@ impl Config {
 
     /// Refuses an address at which another virtual server has the same port.
     fn check_free(&self, vserver: &Vserver, ip: IpAddr) -> Result<(), CommandError> {
-        let Vserver { name, port, protocol, .. } = vserver;
         let there = |other: &&Vserver| {
-            other.name != *name && (other.port, other.protocol) == (*port, *protocol) && other.addresses().any(|at| at.0 == ip)
+            other.name != vserver.name && other.shares_port(vserver) && other.addresses().any(|at| at.0 == ip)
         };
-        match self.vservers.values().find(there) {
-            None => Ok(()),
-            Some(other) => Err(CommandError::exists(
-                "IPAddress",
-                ip,
-                format!("virtual server {} serves {protocol} port {port} there", other.name),
-            )),
-        }
+        let Some(other) = self.vservers.values().find(there) else { return Ok(()) };
+        let port = if other.port == ANY_PORT { "any port".to_owned() } else { format!("port {}", other.port) };
+        let data = if other.protocol == Protocol::Ftp { ", and ports for its data connections," } else { "" };
+        let how = format!("virtual server {} serves {} {port}{data} there", other.name, other.protocol);
+        Err(CommandError::exists("IPAddress", ip, how))
     }
 
     /// Returns the virtual servers that stand in for one, the first one first.

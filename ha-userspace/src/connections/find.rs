@@ -4,14 +4,13 @@
 //! rows as were asked for; what comes or goes meanwhile may be in it or not.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ha_common::abi::{Embryo, Exception, Flow, FlowKey, Nat, NextHop, tcp_seen};
 use ha_common::time::{Ticks, Ticks32};
 use ha_common::wire::eth;
 
-use super::{Connection, Filter, Found, Fronts, State, Traffic, socket};
+use super::{Back, Connection, Filter, Found, Front, Fronts, State, Traffic, socket};
 use crate::clock;
 use crate::datapath::{Clocks, Maps};
 
@@ -74,10 +73,11 @@ impl Collector<'_> {
 
     /// What every kind of entry has; none if its virtual server is gone: it is about to be forgotten.
     fn connection(&self, key: &FlowKey, backend: u32, hop: &NextHop) -> Option<Connection> {
+        let front = Front::at(self.fronts.vservers.get(&key.index())?, key.service_port.get());
         Some(Connection {
             source: socket(key.addr, key.port.get()),
-            front: Arc::clone(self.fronts.vservers.get(&key.vserver)?),
-            back: self.fronts.services.get(&backend).cloned(),
+            back: self.fronts.services.get(&backend).map(|back| Back::at(back, front.address.port())),
+            front,
             seen_as: None,
             state: State::Na,
             idle: None,
@@ -141,9 +141,10 @@ fn state(key: &FlowKey, flow: &Flow) -> State {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use ha_common::wire::Be16;
 
-    use super::super::{Back, Front};
     use super::*;
 
     const TCP: u16 = 6;
@@ -154,9 +155,9 @@ mod tests {
         Fronts { vservers: [(1, Arc::new(front))].into(), services: [(7, Arc::new(back))].into() }
     }
 
-    fn key(vserver: u32, port: u16) -> FlowKey {
+    fn key(vserver: u16, port: u16) -> FlowKey {
         let addr = std::net::Ipv4Addr::new(10, 1, 0, 1).into();
-        FlowKey { vserver, addr, port: Be16::new(port), protocol: TCP }
+        FlowKey { vserver, addr, port: Be16::new(port), protocol: TCP, ..FlowKey::default() }
     }
 
     fn exceptions(rows: usize, filter: &str, keys: &[FlowKey]) -> Found {

@@ -29,6 +29,26 @@ pub struct Back {
     pub address: SocketAddr,
 }
 
+impl Front {
+    /// The same for a connection to `port` of one that takes any; zero is its own.
+    pub(super) fn at(front: &Arc<Front>, port: u16) -> Arc<Front> {
+        if port == 0 || port == front.address.port() {
+            return Arc::clone(front);
+        }
+        Arc::new(Front { address: SocketAddr::new(front.address.ip(), port), ..(**front).clone() })
+    }
+}
+
+impl Back {
+    /// The same for a connection to `port` of one that takes any.
+    pub(super) fn at(back: &Arc<Back>, port: u16) -> Arc<Back> {
+        if back.address.port() != 0 {
+            return Arc::clone(back);
+        }
+        Arc::new(Back { address: SocketAddr::new(back.address.ip(), port), ..(**back).clone() })
+    }
+}
+
 /// Virtual servers and services by their indices.
 #[derive(Clone, Debug, Default)]
 pub struct Fronts {

@@ -72,8 +72,7 @@ impl Live {
                 "{address} is disabled, or requests for it are not answered; set ns ip or enable ns ip first"
             )));
         }
-        let frames: Vec<_> =
-            roll.on(address).map(|(ifindex, macs)| (ifindex, announce::frame(macs, address, roll.form))).collect();
+        let frames = roll.frames(address);
         if frames.is_empty() {
             let why = format!(
                 "{address} is on no leg, or is moved by a virtual MAC alone (set L2Param -garpOnVridIntf ENABLED announces it, too)"

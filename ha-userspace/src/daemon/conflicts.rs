@@ -6,11 +6,11 @@ use ha_common::abi::{Event, Ip, event_kind, mac_of};
 use ha_common::ha::event::RoleName;
 use tracing::warn;
 
-use super::live::Live;
+use super::floating::homes;
+use super::live::{Live, placed};
 use crate::clock;
 use crate::config::Config;
 use crate::conflict::{Claimant, Facts, Router};
-use crate::net::address::legs_of;
 use crate::net::duplicate::{self, Question};
 use crate::net::link::{self, Link};
 
@@ -34,7 +34,7 @@ impl Live {
         let shared = self.datapath.shared();
         let serves = !shared.fence().serving_term(&shared.node(), 0).is_none();
         let present = match link::links() {
-            Ok(present) => present,
+            Ok(present) => placed(config, present),
             Err(error) => {
                 warn!(%error, "cannot list the interfaces");
                 return;
@@ -65,14 +65,13 @@ impl Live {
 
     /// Asks once, when the node begins to listen, who has its floating addresses.
     fn ask_for_owners(&self, config: &Config, present: &[Link]) {
-        let legs: Vec<&Link> = config.legs().filter_map(|leg| present.iter().find(|link| link.name == leg.name)).collect();
-        let indices: Vec<u32> = legs.iter().map(|leg| leg.ifindex).collect();
-        let own: Vec<_> = self.own.iter().filter(|local| config.address(local.address).is_none()).copied().collect();
+        let homes = homes(config, present, &self.own);
         let asked = config.addresses().filter(|address| address.enabled && address.arp);
         let questions = asked.flat_map(|address| {
-            let on = legs_of(address.ip, &indices, &own);
-            let legs = legs.iter().filter(move |leg| on.contains(&leg.ifindex));
-            legs.map(|leg| Question { ifindex: leg.ifindex, mac: leg.mac, address: address.ip })
+            let (ip, vlan) = (address.ip, config.domain_of(address.ip));
+            let on = homes.get(&ip).into_iter().flatten();
+            let legs = on.filter_map(|name| present.iter().find(|link| link.name == *name));
+            legs.map(move |leg| Question { ifindex: leg.ifindex, vlan, mac: leg.mac, address: ip })
         });
         let helpers = self.helpers.clone();
         if let Err(error) = duplicate::ask(questions.collect(), move || !helpers.serves()) {

@@ -11,7 +11,7 @@ use crate::config::{Address, Config, Vserver};
 use crate::datapath::{is_local, served};
 use crate::net::address::{LocalAddress, legs_of};
 use crate::net::announce::{ArpForm, Roll};
-use crate::net::link::Link;
+use crate::net::link::{self, Link};
 use crate::net::reception::{Reception, solicited_node};
 
 /// Kept up to date by whoever knows the configuration.
@@ -37,7 +37,8 @@ impl Floating {
         let owned = owned(config, own);
         let served = served(config);
         for address in busiest_first(config) {
-            floating.put_address(config, address, &served, &legs_for(config, address, &legs, &owned));
+            let on = legs_for(config, address, &legs, &owned);
+            floating.put_address(config, address, &served, &Home { on, links, vlan: config.domain_of(address.ip) });
         }
         floating
     }
@@ -48,29 +49,58 @@ impl Floating {
         roll.macs.insert(leg.ifindex, virtual_macs.map(|mac| mac.unwrap_or(leg.mac)));
         for mac in virtual_macs.into_iter().flatten() {
             if leg.up {
-                roll.announcements.push(Announcement { ifindex: leg.ifindex, subject: Subject::Mac(mac) });
+                let subject = Subject::Mac(mac);
+                let moved = |vlan| Announcement { ifindex: leg.ifindex, vlan, subject };
+                roll.announcements.extend(std::iter::once(0).chain(tags(config, &leg.name)).map(moved));
             }
             self.reception.macs.insert((leg.ifindex, mac));
         }
     }
 
-    fn put_address(&mut self, config: &Config, address: &Address, served: &HashSet<IpAddr>, on: &[&Link]) {
+    fn put_address(&mut self, config: &Config, address: &Address, served: &HashSet<IpAddr>, home: &Home<'_>) {
+        let Home { on, vlan, .. } = home;
         let is_announced = |leg: &&&Link| {
             leg.up && (config.l2_param().garp_on_vrid || config.vrid_on(&leg.name, address.ip.is_ipv6()).is_none())
         };
         if address.arp {
             let announced = on.iter().filter(is_announced);
-            Arc::make_mut(&mut self.roll)
-                .announcements
-                .extend(announced.map(|leg| Announcement { ifindex: leg.ifindex, subject: Subject::Address(address.ip) }));
+            Arc::make_mut(&mut self.roll).announcements.extend(announced.map(|leg| Announcement {
+                ifindex: leg.ifindex,
+                vlan: *vlan,
+                subject: Subject::Address(address.ip),
+            }));
         }
         if let IpAddr::V6(ip) = address.ip {
-            self.reception.groups.extend(on.iter().map(|leg| (leg.ifindex, solicited_node(ip))));
+            // Without a device for the VLAN the card lets solicitations in, at least.
+            let member = |leg: &&Link| home.device(leg).unwrap_or(leg.ifindex);
+            self.reception.groups.extend(on.iter().map(|leg| (member(leg), solicited_node(ip))));
         }
-        if let (true, Some(leg)) = (is_local(address, served), on.first()) {
-            self.local.insert(LocalAddress { ifindex: leg.ifindex, address: address.ip, prefix_len: full_len(address) });
+        if let (true, Some(ifindex)) = (is_local(address, served), on.iter().find_map(|leg| home.device(leg))) {
+            self.local.insert(LocalAddress { ifindex, address: address.ip, prefix_len: full_len(address) });
         }
     }
+}
+
+/// Where a floating address lives.
+struct Home<'l> {
+    /// Legs.
+    on: Vec<&'l Link>,
+    /// VLAN on them; 0 is untagged.
+    vlan: u16,
+    /// All interfaces.
+    links: &'l [Link],
+}
+
+impl Home<'_> {
+    /// The interface through which the host itself speaks there.
+    fn device(&self, leg: &Link) -> Option<u32> {
+        link::at(self.links, leg.ifindex, self.vlan).map(|device| device.ifindex)
+    }
+}
+
+/// The tags of the VLANs that leg `name` carries.
+fn tags<'c>(config: &'c Config, name: &'c str) -> impl Iterator<Item = u16> + 'c {
+    config.vlans().filter(|vlan| vlan.tagged && vlan.interfaces.contains(name)).map(|vlan| vlan.id)
 }
 
 /// The names of the legs that each floating address in use lives on.
@@ -102,9 +132,16 @@ fn busiest_first(config: &Config) -> Vec<&Address> {
     addresses
 }
 
-/// The legs that `address` lives on: those of its virtual router, if it names one, else those of its subnet.
+/// The legs that `address` lives on: those of its VLAN, or of its virtual router, if it names one (of both, those that are the same), else
+/// those of its subnet.
 fn legs_for<'l>(config: &Config, address: &Address, legs: &[&'l Link], owned: &[LocalAddress]) -> Vec<&'l Link> {
-    if let Some(vrid) = address.vrid_key().and_then(|key| config.vrid(key)) {
+    let vrid = address.vrid_key().and_then(|key| config.vrid(key));
+    if let Some(vlan) = config.vlan_of(address.ip) {
+        let is_home =
+            |leg: &&&Link| vlan.interfaces.contains(&leg.name) && vrid.is_none_or(|vrid| vrid.interfaces.contains(&leg.name));
+        return legs.iter().filter(is_home).copied().collect();
+    }
+    if let Some(vrid) = vrid {
         return legs.iter().filter(|leg| vrid.interfaces.contains(&leg.name)).copied().collect();
     }
     let indices: Vec<u32> = legs.iter().map(|leg| leg.ifindex).collect();
@@ -150,6 +187,7 @@ mod tests {
             carrier: true,
             xdp: None,
             bond: None,
+            vlan: None,
         }
     }
 
@@ -222,5 +260,66 @@ mod tests {
         assert_eq!(subjects(&off), [at(3, "2001:db8::1:100"), at(3, "10.2.0.1")]);
         assert_eq!((&off.local, &off.reception), (&on.local, &on.reception));
         assert_ne!(off.roll, on.roll);
+    }
+
+    const VLANS: &str = "
+        add vlan 10
+        add vlan 20
+        bind vlan 10 -ifnum client0 server0 -tagged
+        bind vlan 10 -IPAddress 10.1.0.1 255.255.255.0
+        bind vlan 10 -IPAddress 2001:db8::1/64
+        bind vlan 20 -ifnum server0
+        bind vlan 20 -IPAddress 10.2.0.1 255.255.255.0
+    ";
+
+    fn vlan_device(on: u32, id: u16, ifindex: u32) -> Link {
+        Link { vlan: Some(link::Vlan { on, id }), ..link(ifindex, &format!("{on}.{id}")) }
+    }
+
+    fn placed(floating: &Floating) -> Vec<(u32, u16, Subject)> {
+        floating.roll.announcements.iter().map(|announced| (announced.ifindex, announced.vlan, announced.subject)).collect()
+    }
+
+    #[test]
+    fn an_address_of_a_vlan_is_announced_with_its_tag_on_the_legs_that_carry_it() {
+        let found = placed(&floating(VLANS));
+        let at = |text: &str| {
+            let subject = Subject::Address(text.parse().unwrap());
+            found.iter().filter(|(.., other)| *other == subject).map(|&(leg, vlan, _)| (leg, vlan)).collect::<Vec<_>>()
+        };
+        assert_eq!(at("10.1.0.100"), [(2, 10), (3, 10)], "though client0 alone has an address of its subnet");
+        assert_eq!(at("2001:db8::1:100"), [(2, 10), (3, 10)]);
+        assert_eq!(at("10.2.0.1"), [(3, 0)], "a VLAN without a tag is the leg's own");
+        let moved: Vec<_> =
+            found.iter().filter(|(.., subject)| *subject == Subject::Mac(VMAC)).map(|(leg, vlan, _)| (*leg, *vlan)).collect();
+        assert_eq!(moved, [(2, 0), (2, 10)], "switches keep a table for each VLAN");
+    }
+
+    #[test]
+    fn the_host_owns_and_listens_for_what_lives_in_a_vlan_on_the_vlans_interface() {
+        let more = format!("{VLANS}\nadd ns ip 10.1.0.9 255.255.255.0");
+        let links = [link(2, "client0"), link(3, "server0"), vlan_device(2, 10, 12)];
+        let found = floating_on(&more, &links);
+        let local = |text: &str| {
+            let address: IpAddr = text.parse().unwrap();
+            found.local.iter().filter(|local| local.address == address).map(|local| local.ifindex).collect::<Vec<_>>()
+        };
+        assert_eq!([local("10.1.0.9"), local("10.2.0.1")], [[12], [3]]);
+        let group = group("ff02::1:ff01:100");
+        assert!(found.reception.groups.contains(&(12, group)), "reported in the VLAN");
+        assert!(found.reception.groups.contains(&(3, group)), "without an interface there: let in, at least");
+        let none = floating_on(&more, &links[..2]);
+        assert!(
+            none.local.iter().all(|local| local.address != "10.1.0.9".parse::<IpAddr>().unwrap()),
+            "not where it does not live"
+        );
+    }
+
+    #[test]
+    fn an_address_of_a_vlan_and_a_virtual_router_lives_where_both_are() {
+        let found = floating(&format!("{VLANS}\nset ns ip6 2001:db8::1:100 -vrID6 61"));
+        let subject = Subject::Address("2001:db8::1:100".parse().unwrap());
+        let at: Vec<_> = placed(&found).into_iter().filter(|(.., other)| *other == subject).collect();
+        assert_eq!(at, [(2, 10, subject)]);
     }
 }

@@ -14,7 +14,8 @@ use super::helpers::Helpers;
 use crate::alarm::{Board, Kind};
 use crate::net::address::{self, LocalAddress};
 use crate::net::announce::Roll;
-use crate::net::{gateway, link};
+use crate::net::gateway;
+use crate::net::link::{self, Link};
 
 /// How often a gateway that did not answer is asked again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -65,23 +66,30 @@ async fn questions(handle: &Handle, roll: &Roll) -> Questions {
             return Questions::new();
         }
     };
+    let links = link::links().unwrap_or_default();
     let mut questions = Questions::new();
     for (ifindex, gateway) in gateways {
-        let source = source_for(roll, &own, ifindex, gateway);
-        let Some((source, [v4, v6])) = source.zip(roll.macs.get(&ifindex).copied()) else { continue };
+        let device = links.iter().find(|link| link.ifindex == ifindex);
+        let is_leg = roll.macs.contains_key(&ifindex);
+        let place = device.filter(|_| !is_leg).map_or((ifindex, 0), Link::place);
+        let source = source_for(roll, &own, ifindex, place, gateway);
+        let Some((source, [v4, v6])) = source.zip(roll.macs.get(&place.0).copied()) else { continue };
         let mac = if source.is_ipv4() { v4 } else { v6 };
-        questions.entry(name_of(ifindex)).or_default().push((ifindex, mac, source, gateway));
+        let name = device.map_or_else(|| ifindex.to_string(), |device| device.name.clone());
+        questions.entry(name).or_default().push((ifindex, mac, source, gateway));
     }
     questions
 }
 
-/// The first address on leg `ifindex` that `gateway` takes for a neighbour: it shares a subnet of the leg with it. A router answers no
+/// The first address at `place`, a leg and a VLAN of it for which interface `ifindex` stands, that `gateway` takes for a neighbour: it shares a subnet of the leg with it. A router answers no
 /// questions of addresses that it reaches by a route. One that is known by its link-local address has the leg's other subnets, too.
-fn source_for(roll: &Roll, own: &[LocalAddress], ifindex: u32, gateway: IpAddr) -> Option<IpAddr> {
+fn source_for(roll: &Roll, own: &[LocalAddress], ifindex: u32, place: (u32, u16), gateway: IpAddr) -> Option<IpAddr> {
     let subnets = own.iter().filter(|local| local.ifindex == ifindex);
     let subnets: Vec<_> = subnets.filter(|local| is_link_local(gateway) || local.contains(gateway)).collect();
     roll.announcements.iter().find_map(|announcement| match announcement.subject {
-        Subject::Address(address) if announcement.ifindex == ifindex && address.is_ipv4() == gateway.is_ipv4() => {
+        Subject::Address(address)
+            if (announcement.ifindex, announcement.vlan) == place && address.is_ipv4() == gateway.is_ipv4() =>
+        {
             // An own address is no floating one: a floating address that the host owns is a subnet of its own.
             let on_link = subnets.iter().any(|local| local.address != address && local.contains(address));
             on_link.then_some(address)
@@ -92,11 +100,6 @@ fn source_for(roll: &Roll, own: &[LocalAddress], ifindex: u32, gateway: IpAddr) 
 
 fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
-}
-
-fn name_of(ifindex: u32) -> String {
-    let links = link::links().unwrap_or_default();
-    links.into_iter().find(|link| link.ifindex == ifindex).map_or_else(|| ifindex.to_string(), |link| link.name)
 }
 
 /// Puts all questions at once; those of legs that were not answered.
@@ -148,9 +151,20 @@ mod tests {
             own(3, "10.7.0.11", 24),
         ];
         let subject = |text: &&str| Subject::Address(text.parse().unwrap());
-        let announcements = vips.iter().map(|vip| Announcement { ifindex: 2, subject: subject(vip) }).collect();
-        let roll = Roll { announcements, ..Roll::default() };
-        source_for(&roll, &own, 2, gateway.parse().unwrap()).map(|source| source.to_string())
+        let announcements = vips.iter().map(|vip| Announcement { ifindex: 2, vlan: 0, subject: subject(vip) });
+        // What lives in a VLAN of the same leg is another segment's, whatever its number.
+        let tagged = Announcement { ifindex: 2, vlan: 10, subject: subject(&"10.1.0.98") };
+        let roll = Roll { announcements: std::iter::once(tagged).chain(announcements).collect(), ..Roll::default() };
+        source_for(&roll, &own, 2, (2, 0), gateway.parse().unwrap()).map(|source| source.to_string())
+    }
+
+    #[test]
+    fn a_gateway_of_a_vlan_is_asked_by_an_address_that_is_announced_there() {
+        let own = [LocalAddress { ifindex: 7, address: "10.1.0.11".parse().unwrap(), prefix_len: 24 }];
+        let at = |vlan, text: &str| Announcement { ifindex: 2, vlan, subject: Subject::Address(text.parse().unwrap()) };
+        let roll = Roll { announcements: vec![at(0, "10.1.0.98"), at(10, "10.1.0.99")], ..Roll::default() };
+        let source = source_for(&roll, &own, 7, (2, 10), "10.1.0.1".parse().unwrap());
+        assert_eq!(source, Some("10.1.0.99".parse().unwrap()));
     }
 
     #[test]

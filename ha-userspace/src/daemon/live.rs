@@ -42,6 +42,7 @@ use crate::net::neighbour::NextHops;
 use crate::net::probe::{Probes, Target};
 use crate::net::route::{Routes, Wanted};
 use crate::witness;
+pub use interfaces::placed;
 pub use settings::settings;
 
 /// What is known of a service.
@@ -82,8 +83,10 @@ pub struct Live {
     modes: BTreeMap<String, Mode>,
     attached: Option<BTreeSet<(String, u32)>>,
     missing: BTreeSet<String>,
-    /// Members of bonds.
+    /// Members of bonds, and VLANs.
     members: Vec<Link>,
+    /// Tagged VLANs of legs for which the host has no interface.
+    unspoken: BTreeSet<(String, u16)>,
     keyed: Option<pair::KeyMaterial>,
     witness: Witness,
     hook: Hook,
@@ -186,6 +189,7 @@ impl Live {
             attached: None,
             missing: BTreeSet::new(),
             members: Vec::new(),
+            unspoken: BTreeSet::new(),
             keyed: None,
             witness: Witness::new(witness),
             hook,
@@ -279,19 +283,18 @@ impl Live {
 
     fn project(&mut self, config: &Config, links: &[Link]) -> Result<(), CommandError> {
         let verdicts = self.services.iter().map(|(name, known)| (name.clone(), known.verdict)).collect();
-        let own: Vec<IpAddr> = self.own.iter().map(|local| local.address).collect();
         let ports = self.sources.ports(config);
         self.sources.look(config, ports, &self.board);
         let with_members = [links, &self.members].concat();
         self.leavers.follow(config, Instant::now());
         let leaving = self.leavers.names();
-        let mut desired = datapath::project(config, &with_members, &own, &verdicts, &self.next_hops, ports, &leaving);
+        let mut desired = datapath::project(config, &with_members, &self.own, &verdicts, &self.next_hops, ports, &leaving);
         self.surges.mark(&mut desired);
         self.datapath.reconcile(clock::now(), &desired).map_err(refused)?;
         replace(&self.lists, datapath::lists(config));
         self.datapath.shared().set_flags(runtime::flags(&desired));
-        self.helpers.set(Floating::of(config, links, &self.own));
-        self.watch_host(config, links);
+        self.helpers.set(Floating::of(config, &with_members, &self.own));
+        self.watch_host(config, &with_members);
         let apart = config.peer().filter(|peer| peer.inc);
         let towards = apart.map(|peer| IpAddr::V4(peer.ip));
         replace(&self.asked_routes, Wanted { monitored: config.route_monitors().clone(), towards });

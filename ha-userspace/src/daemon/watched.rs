@@ -75,7 +75,8 @@ impl Seen {
     /// Whether anything but the peer is behind an interface. Of one that was never seen with carrier that is assumed, unless it has the
     /// NSIP's network and nothing else.
     fn carries(&self, config: &Config, host: &Host<'_>, name: &str) -> bool {
-        if config.vrids().any(|vrid| vrid.interfaces.contains(name)) {
+        let is_bound = config.vrids().any(|vrid| vrid.interfaces.contains(name));
+        if is_bound || config.vlans().any(|vlan| vlan.interfaces.contains(name)) {
             return true;
         }
         match self.behind.get(name) {
@@ -166,6 +167,7 @@ mod tests {
                 carrier: carrier.contains(&name),
                 xdp: None,
                 bond: None,
+                vlan: None,
             };
             let own = |ifindex| move |text: &&str| LocalAddress { ifindex, address: text.parse().unwrap(), prefix_len: 24 };
             let own: Vec<LocalAddress> = client.iter().map(own(1)).chain(cable.iter().map(own(2))).collect();

@@ -159,7 +159,7 @@ impl Ageing {
         let (over, alive): (Vec<_>, Vec<_>) = found
             .into_iter()
             .partition(|(key, exception): &(FlowKey, Exception)| rule.is_idle(key, exception.backend, exception.seen.low()));
-        self.met.extend(alive.iter().map(|(key, _)| key.vserver));
+        self.met.extend(alive.iter().map(|(key, _)| key.index()));
         self.maps.census.exceptions.met(alive.len(), more);
         let reverse: Vec<ReverseKey> =
             over.iter().map(|(key, exception)| self.reverse_key(key, exception.backend, Nat::NONE)).collect();
@@ -278,7 +278,7 @@ impl Rule<'_> {
     }
 
     fn is_idle(&self, key: &FlowKey, service: u32, seen: Ticks32) -> bool {
-        let Some(of_clients) = self.timeouts.vservers.get(&key.vserver) else { return true };
+        let Some(of_clients) = self.timeouts.vservers.get(&key.index()) else { return true };
         let limit = self.timeouts.services.get(&service).map_or(*of_clients, |of_server| *of_clients.min(of_server));
         self.idle(seen) >= limit
     }
@@ -307,7 +307,7 @@ mod tests {
         Timeouts { vservers, services: HashMap::from([(7, Duration::from_secs(60)), (8, Duration::from_secs(600))]) }
     }
 
-    fn is_over(now: u64, vserver: u32, flow: &Flow) -> bool {
+    fn is_over(now: u64, vserver: u16, flow: &Flow) -> bool {
         let mut rate = Rate::default();
         let timeouts = timeouts();
         assert!(rate.rule(START.0, START.1, &timeouts).is_none(), "nothing is measured yet");

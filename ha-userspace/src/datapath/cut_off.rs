@@ -132,7 +132,7 @@ impl Cutter {
     }
 
     fn is_cut(&self, fallen: &Fallen, key: &FlowKey, flow: &Flow) -> bool {
-        let (service, vserver) = (self.maps.backend_flags(flow.backend), self.maps.vserver_flags(key.vserver));
+        let (service, vserver) = (self.maps.backend_flags(flow.backend), self.maps.vserver_flags(key.index()));
         is_cut(fallen, key, flow, service, vserver)
     }
 }
@@ -145,7 +145,7 @@ fn is_cut(fallen: &Fallen, key: &FlowKey, flow: &Flow, service: u32, vserver: u3
     let by_vserver = vserver & vserver_flags::CUTS_OFF != 0;
     let by_service = service & backend_flags::CUTS_OFF != 0 && vserver & (vserver_flags::CUTS_OFF | vserver_flags::KEEPS) != 0;
     fallen.what.services.contains(&flow.backend) && (by_vserver || by_service)
-        || fallen.what.vservers.contains(&key.vserver) && by_vserver
+        || fallen.what.vservers.contains(&key.index()) && by_vserver
 }
 
 #[cfg(test)]
@@ -161,7 +161,7 @@ mod tests {
     }
 
     fn cut(fallen: &Fallen, service: u32, vserver: u32) -> bool {
-        let key = FlowKey { vserver: VSERVER, ..FlowKey::default() };
+        let key = FlowKey { vserver: VSERVER as u16, ..FlowKey::default() };
         is_cut(fallen, &key, &Flow { backend: SERVICE, opened: Ticks(100), ..Flow::default() }, service, vserver)
     }
 
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn connections_that_began_later_or_are_cut_off_already_are_left_alone() {
-        let (key, down) = (FlowKey { vserver: VSERVER, ..FlowKey::default() }, fallen(&[SERVICE], &[]));
+        let (key, down) = (FlowKey { vserver: VSERVER as u16, ..FlowKey::default() }, fallen(&[SERVICE], &[]));
         let cut = |flow: &Flow| is_cut(&down, &key, flow, 0, vserver_flags::CUTS_OFF);
         assert!(cut(&Flow { backend: SERVICE, opened: Ticks(99), ..Flow::default() }));
         assert!(!cut(&Flow { backend: SERVICE, opened: Ticks(101), ..Flow::default() }));

@@ -1,6 +1,6 @@
 //! What the maps shall hold: the running configuration, health and neighbours, in the data plane's own terms.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ha_common::abi::{
     AMBIGUOUS, Address, AddressKey, Backend, Choice, Interface, Ip, MAX_LEGS, MAX_LINKS, Owner, PrefixKey, SNIPS, ServiceKey,
@@ -39,6 +39,8 @@ pub struct Desired {
 pub struct DesiredVserver {
     /// Where clients find it.
     pub key: ServiceKey,
+    /// Where else.
+    pub more: Vec<ServiceKey>,
     /// `vserver_flags` of the configuration; those that follow from rings and health are added later.
     pub flags: u32,
     /// `ha_common::abi::mode`.
@@ -58,6 +60,16 @@ pub struct DesiredVserver {
 }
 
 impl DesiredVserver {
+    /// Where clients find it.
+    pub fn keys(&self) -> impl Iterator<Item = ServiceKey> {
+        std::iter::once(self.key).chain(self.more.iter().copied())
+    }
+
+    /// IP protocols that its backends answer over.
+    fn protocols(&self) -> BTreeSet<u16> {
+        self.keys().map(|key| key.protocol).collect()
+    }
+
     /// Whether something beside the ring may place its flows.
     pub const fn has_more_than_a_ring(&self) -> bool {
         use vserver_flags::{IN_TURN, LEAST, PERSIST_DESTINATION, PERSIST_SOURCE};
@@ -83,6 +95,19 @@ impl Default for Desired {
 }
 
 impl Desired {
+    /// `VSERVER_INDEX`.
+    #[must_use]
+    pub fn vserver_keys(&self) -> HashMap<ServiceKey, u32> {
+        self.vservers.iter().flat_map(|(&index, vserver)| vserver.keys().map(move |key| (key, index))).collect()
+    }
+
+    /// Whether some vserver takes any port, or any address.
+    #[must_use]
+    pub fn has_any_port(&self) -> bool {
+        const ANY: u32 = vserver_flags::ANY_PORT | vserver_flags::ANY_ADDRESS;
+        self.vservers.values().any(|vserver| vserver.flags & ANY != 0)
+    }
+
     /// Whether `backend` takes packets.
     #[must_use]
     pub fn is_up(&self, backend: u32) -> bool {
@@ -111,6 +136,11 @@ impl Desired {
             flags if flags & vserver_flags::LEAST != 0 => turns::each(&present),
             _ => Vec::new(),
         }
+    }
+
+    /// VLAN that the answers of `backend` come in: where its packets go to.
+    fn domain_of(&self, backend: u32) -> u32 {
+        self.backends.get(&backend).map_or(0, |backend| backend.next_hop.vlan)
     }
 
     fn has(&self, backend: u32, flag: u32) -> bool {
@@ -152,13 +182,11 @@ impl Desired {
     pub fn owners(&self) -> HashMap<ServiceKey, Owner> {
         let mut owners: HashMap<ServiceKey, Owner> = HashMap::new();
         for (&vserver, desired) in self.vservers.iter().filter(|(_, vserver)| vserver.mode == mode::NAT) {
-            for member in desired.members.iter().chain(&desired.others) {
-                let key = ServiceKey {
-                    addr: member.addr,
-                    domain: desired.key.domain,
-                    port: member.port,
-                    protocol: u16::from(member.protocol),
-                };
+            let protocols = desired.protocols();
+            let members = desired.members.iter().chain(&desired.others);
+            for (member, protocol) in members.flat_map(|member| protocols.iter().map(move |&it| (member, it))) {
+                let domain = self.domain_of(member.backend);
+                let key = ServiceKey { addr: member.addr, domain, port: member.port, protocol };
                 // Whoever does not see its clients answers to an address of the pair: only its port says whose answer it is.
                 let vserver = if self.has(member.backend, backend_flags::SNAT) { AMBIGUOUS } else { vserver };
                 owners
@@ -175,7 +203,7 @@ impl Desired {
     /// Whether some interfaces are members of bonds, which are then here, too.
     #[must_use]
     pub fn has_bonds(&self) -> bool {
-        self.interfaces.iter().any(|(&ifindex, interface)| interface.ifindex != ifindex)
+        self.interfaces.iter().any(|(&ifindex, interface)| interface.ifindex != ifindex && interface.vlan == 0)
     }
 }
 

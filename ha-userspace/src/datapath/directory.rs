@@ -22,9 +22,8 @@ pub type Wanted = BTreeMap<DirectoryKey, (u32, [u32; 2])>;
 /// Every key of `desired`, whose owners are these.
 #[must_use]
 pub fn wanted(desired: &Desired, owners: &HashMap<ServiceKey, Owner>) -> Wanted {
-    let vservers = desired.vservers.iter().map(|(&index, vserver)| {
-        let key = DirectoryKey::service(FilterKind::Vserver, &vserver.key);
-        (key, (FilterBit::service(&vserver.key).bucket(), [index, 0]))
+    let vservers = desired.vserver_keys().into_iter().map(|(key, index)| {
+        (DirectoryKey::service(FilterKind::Vserver, &key), (FilterBit::service(&key).bucket(), [index, 0]))
     });
     let owners = owners.iter().map(|(key, owner)| {
         let value = [owner.backend, owner.vserver];

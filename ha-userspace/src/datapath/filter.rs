@@ -36,7 +36,7 @@ impl Filters {
         let mut filters: [Vec<u64>; FilterKind::ALL.len()] = std::array::from_fn(|_| vec![0; FILTER_WORDS]);
         let mut add = |kind: FilterKind, bit: FilterBit| filters[kind as usize][bit.word()] |= bit.mask();
         for vserver in desired.vservers.values() {
-            add(FilterKind::Vserver, FilterBit::service(&vserver.key));
+            vserver.keys().for_each(|key| add(FilterKind::Vserver, FilterBit::service(&key)));
         }
         for key in desired.owners().keys() {
             add(FilterKind::Owner, FilterBit::service(key));

@@ -306,7 +306,7 @@ impl Draft {
         for (key, owner) in missing(&self.owners, &self.next.present.owners) {
             self.write(Write::PutOwner(key, owner));
         }
-        let keys = desired.vservers.iter().map(|(&index, vserver)| (vserver.key, index)).collect();
+        let keys = desired.vserver_keys();
         for (key, index) in missing(&keys, &self.next.present.vserver_keys) {
             self.write(Write::PutVserverKey(key, index));
         }
@@ -327,8 +327,8 @@ impl Draft {
         for key in surplus(&self.next.present.addresses, |key| desired.addresses.contains_key(key)) {
             self.write(Write::DeleteAddress(key));
         }
-        let keys: HashSet<ServiceKey> = desired.vservers.values().map(|vserver| vserver.key).collect();
-        for key in surplus(&self.next.present.vserver_keys, |key| keys.contains(key)) {
+        let keys = desired.vserver_keys();
+        for key in surplus(&self.next.present.vserver_keys, |key| keys.contains_key(key)) {
             self.write(Write::DeleteVserverKey(key));
         }
         // Only now: every vserver that can be reached must know of exceptions before a flow of it becomes one.

@@ -19,23 +19,22 @@ use super::ports::SourcePorts;
 use super::response::{self, Standing};
 use super::sessions::{SessionRule, SessionRules};
 use crate::command::words::{AddressType, LbMethod, Mode, Persistence, Protocol, VserverResponse};
-use crate::config::{Binding, Config, Service, Vserver};
+use crate::config::{ANY_PORT, Binding, Config, Service, Vserver};
 use crate::health::Target;
-use crate::net::link::Link;
+use crate::net::address::LocalAddress;
+use crate::net::link::{self, Link};
 use crate::net::neighbour::{self, NextHops};
 
-/// Everything lives in the untagged domain.
-const UNTAGGED: u32 = 0;
-
-/// What the maps shall hold for `config`, given the interfaces that are there, the host's `own` addresses, the verdicts on services by name, the next
-/// hops that are known, the ports that this node may give out, and the services out of use whose connections go on.
+/// What the maps shall hold for `config`, given the interfaces that are there (members of bonds and VLANs among them), the host's `own` addresses,
+/// the verdicts on services by name, the next hops that are known, the ports that this node may give out, and the services out of use whose
+/// connections go on.
 ///
 /// Legs and heartbeat links are numbered in the order of their names, so that nodes with equal names agree.
 #[must_use]
 pub fn project(
     config: &Config,
     links: &[Link],
-    own: &[IpAddr],
+    own: &[LocalAddress],
     verdicts: &HashMap<String, Verdict>,
     next_hops: &NextHops,
     ports: SourcePorts,
@@ -43,8 +42,9 @@ pub fn project(
 ) -> Desired {
     let mut desired = Desired::default();
     put_interfaces(&mut desired, config, links);
-    for &address in own {
-        let key = AddressKey { addr: address.into(), domain: UNTAGGED };
+    for local in own {
+        let device = links.iter().find(|link| link.ifindex == local.ifindex);
+        let key = AddressKey { addr: local.address.into(), domain: device.map_or(0, |device| device.place().1.into()) };
         desired.addresses.insert(key, Address { flags: address_flags::HOST, group: 0 });
     }
     for vrid in config.vrids().filter(|vrid| !vrid.interfaces.is_empty()) {
@@ -57,10 +57,16 @@ pub fn project(
     }
     let served = served(config);
     let standings = standings(config, &desired);
+    let of_any_port: HashSet<IpAddr> = config
+        .vservers()
+        .filter(|vserver| vserver.takes_any_port())
+        .flat_map(|vserver| vserver.addresses().map(|(ip, _)| ip))
+        .collect();
     for address in config.addresses() {
-        let key = AddressKey { addr: address.ip.into(), domain: UNTAGGED };
+        let key = AddressKey { addr: address.ip.into(), domain: config.domain_of(address.ip).into() };
         let vservers = standings.get(&address.ip).map_or(&[][..], Vec::as_slice);
-        let flags = address_bits(address, &served, vservers);
+        let any = if of_any_port.contains(&address.ip) { address_flags::ANY_PORT } else { 0 };
+        let flags = any | address_bits(address, &served, vservers);
         desired.addresses.insert(key, Address { flags, group: 0 });
     }
     for vserver in config.vservers() {
@@ -93,7 +99,7 @@ pub fn targets(config: &Config, leaving: &BTreeSet<String>) -> HashMap<String, T
 pub fn inherited_verdict(config: &Config, present: &Present, service: &str) -> Verdict {
     let known = config.service(service).and_then(|service| {
         let backend = present.backends.get(&service.index)?;
-        ((backend.addr, backend.port.get()) == (service.ip.into(), service.port)).then_some(backend)
+        ((backend.addr, backend.port) == (service.ip.into(), backend_port(service))).then_some(backend)
     });
     match known {
         None => Verdict::Unknown,
@@ -104,12 +110,13 @@ pub fn inherited_verdict(config: &Config, present: &Present, service: &str) -> V
 
 /// The next hops of `config`'s services that `present`, left by the daemon before, tells: until they are found anew.
 #[must_use]
-pub fn inherited_next_hops(config: &Config, present: &Present) -> NextHops {
+pub fn inherited_next_hops(config: &Config, links: &[Link], present: &Present) -> NextHops {
     let known = config.services().filter_map(|service| {
         let backend = present.backends.get(&service.index)?;
         let hop = &backend.next_hop;
         let same = backend.addr == service.ip.into() && !hop.is_unknown();
-        same.then(|| (service.ip, neighbour::NextHop { ifindex: hop.ifindex, mac: eth::destination(hop.macs) }))
+        let device = link::at(links, hop.ifindex, hop.vlan as u16).filter(|_| same)?;
+        Some((service.ip, neighbour::NextHop { ifindex: device.ifindex, mac: eth::destination(hop.macs) }))
     });
     known.collect()
 }
@@ -174,6 +181,13 @@ fn put_interfaces(desired: &mut Desired, config: &Config, links: &[Link]) {
     for link in links {
         if let Some(&bond) = link.bond.as_ref().and_then(|bond| desired.interfaces.get(bond)) {
             desired.interfaces.entry(link.ifindex).or_insert(bond);
+        }
+    }
+    // The routing table leads to VLANs by interfaces of their own; their frames come and go on the leg.
+    for link in links {
+        if let Some((vlan, &leg)) = link.vlan.and_then(|vlan| Some((vlan, desired.interfaces.get(&vlan.on)?))) {
+            let leg = Interface { vlan: vlan.id.into(), ..leg };
+            desired.interfaces.entry(link.ifindex).or_insert(leg);
         }
     }
 }
@@ -254,12 +268,16 @@ fn backend(
     let leaving = !service.enabled;
     let when_down = if service.down_state_flush { backend_flags::CUTS_OFF } else { backend_flags::KEEPS };
     let next_hop = next_hops.get(&service.ip).and_then(|hop| {
-        let link = links.iter().find(|link| link.ifindex == hop.ifindex)?;
-        let [v4_mac, v6_mac] = floating_macs(config, link);
+        let device = links.iter().find(|link| link.ifindex == hop.ifindex)?;
+        let (ifindex, vlan) = device.place();
+        let leg = links.iter().find(|link| link.ifindex == ifindex)?;
+        let [v4_mac, v6_mac] = floating_macs(config, leg);
         let mac = if service.ip.is_ipv4() { v4_mac } else { v6_mac };
-        Some((NextHop::new(hop.mac, mac, hop.ifindex, UNTAGGED), u16::try_from(link.mtu).unwrap_or(u16::MAX)))
+        Some((NextHop::new(hop.mac, mac, ifindex, vlan.into()), u16::try_from(device.mtu).unwrap_or(u16::MAX)))
     });
-    let (next_hop, mtu) = next_hop.unwrap_or_default();
+    // Answers are known by their VLAN even before the way there is.
+    let unknown = || (NextHop { vlan: config.domain_of(service.ip).into(), ..NextHop::default() }, 0);
+    let (next_hop, mtu) = next_hop.unwrap_or_else(unknown);
     let bit = |set: bool, bit: u32| if set { bit } else { 0 };
     Backend {
         flags: bit(up, backend_flags::UP)
@@ -269,10 +287,16 @@ fn backend(
         flows_max: service.max_clients,
         mtu,
         addr: service.ip.into(),
-        port: Be16::new(service.port),
+        port: backend_port(service),
         next_hop,
         ..Backend::default()
     }
+}
+
+/// The port that packets to a service get; zero: they keep theirs. FTP's data connections do, and so does its control connection, which has the same
+/// on both sides.
+fn backend_port(service: &Service) -> Be16 {
+    Be16::new(if service.protocol == Protocol::Ftp { ANY_PORT } else { service.port })
 }
 
 /// What this node speaks to a service from: the SNIPs in its subnet, or else all of its family.
@@ -294,25 +318,25 @@ fn sources(config: &Config, service: &Service, ports: SourcePorts) -> Vec<Snip> 
 
 /// A virtual server at one of its addresses.
 fn desired_vserver(config: &Config, vserver: &Vserver, ip: IpAddr, desired: &Desired) -> DesiredVserver {
-    let address_enabled = config.address(ip).is_some_and(|address| address.enabled);
+    let address_enabled = vserver.is_any_address() || config.address(ip).is_some_and(|address| address.enabled);
     let bit = |set: bool, bit: u32| if set { bit } else { 0 };
     let when_down = if vserver.down_state_flush { vserver_flags::CUTS_OFF } else { vserver_flags::KEEPS };
     let serving = stand_in(config, vserver, desired).unwrap_or(vserver);
     let others = std::iter::once(vserver).chain(config.backups(vserver)).filter(|other| other.name != serving.name);
     let [by_source, by_destination] = session_parts(vserver);
     let session_bits = vserver.session_bits() + if vserver.ip.is_ipv4() { 96 } else { 0 };
+    let mut keys = keys(config, vserver, ip);
     DesiredVserver {
-        key: ServiceKey {
-            addr: ip.into(),
-            domain: UNTAGGED,
-            port: Be16::new(vserver.port),
-            protocol: u16::from(protocol_number(vserver.protocol)),
-        },
+        key: keys.remove(0),
+        more: keys,
         limits: source_limits(vserver),
         flags: guard_flags(vserver)
             | bit(!vserver.enabled || !address_enabled, vserver_flags::DOWN)
-            | bit(vserver.sessionless, vserver_flags::HASH_ONLY)
+            | bit(vserver.sessionless || vserver.is_any_address(), vserver_flags::HASH_ONLY)
             | bit(vserver.flow_log, vserver_flags::LOGGED)
+            | bit(vserver.takes_any_port(), vserver_flags::ANY_PORT)
+            | bit(vserver.protocol == Protocol::Ftp, vserver_flags::FTP)
+            | bit(vserver.is_any_address(), vserver_flags::ANY_ADDRESS)
             | bit(vserver.method == LbMethod::RoundRobin, vserver_flags::IN_TURN)
             | bit(vserver.method == LbMethod::LeastConnection, vserver_flags::LEAST)
             | bit(by_source, vserver_flags::PERSIST_SOURCE)
@@ -327,6 +351,8 @@ fn desired_vserver(config: &Config, vserver: &Vserver, ip: IpAddr, desired: &Des
             Mode::IpTunnel => mode::TUNNEL,
         },
         hash: match vserver.method {
+            // Data connections of FTP come from other ports, and have to come to the same service.
+            LbMethod::SrcIpSrcPortHash if vserver.protocol == Protocol::Ftp => hash_kind::SOURCE,
             LbMethod::SrcIpSrcPortHash | LbMethod::RoundRobin | LbMethod::LeastConnection => hash_kind::SOURCE_PORT,
             LbMethod::SourceIpHash => hash_kind::SOURCE,
             LbMethod::DestinationIpHash => hash_kind::DESTINATION,
@@ -334,20 +360,33 @@ fn desired_vserver(config: &Config, vserver: &Vserver, ip: IpAddr, desired: &Des
         },
         session_mask: if by_source || by_destination { Ip::mask(session_bits) } else { Ip::default() },
         sessions: vserver.index,
-        members: members(config, serving),
-        others: others.flat_map(|other| members(config, other)).collect(),
+        members: members(config, vserver, serving),
+        others: others.flat_map(|other| members(config, vserver, other)).collect(),
     }
 }
 
-fn members(config: &Config, vserver: &Vserver) -> Vec<Member> {
+/// Where a virtual server is found at one of its addresses. What it is found by first is what it is known as: any port, if that is among them.
+fn keys(config: &Config, vserver: &Vserver, ip: IpAddr) -> Vec<ServiceKey> {
+    let (addr, domain) = (ip.into(), config.domain_of(ip).into());
+    let transports = vserver.protocol.layer4().transports;
+    let of_port = |port: u16| {
+        transports.iter().map(move |&transport| ServiceKey { addr, domain, port: Be16::new(port), protocol: transport.into() })
+    };
+    let mut keys: Vec<ServiceKey> = vserver.ports().flat_map(of_port).collect();
+    keys.sort_by_key(|key| key.port);
+    keys
+}
+
+/// The services of `serving`, which stands in for `vserver` or is it.
+fn members(config: &Config, vserver: &Vserver, serving: &Vserver) -> Vec<Member> {
     let member = |(service, binding): (&Service, &Binding)| Member {
         addr: service.ip.into(),
-        port: Be16::new(service.port),
-        protocol: protocol_number(service.protocol),
+        port: Be16::new(vserver.answered_from(service)),
+        protocol: vserver.protocol.layer4().transports[0],
         weight: binding.weight,
         backend: service.index,
     };
-    config.bound(vserver).map(member).collect()
+    config.bound(serving).map(member).collect()
 }
 
 /// Whether a virtual server asks its newcomers something, and what.
@@ -377,18 +416,12 @@ fn prefixes(vserver: &Vserver, index: u32) -> impl Iterator<Item = (PrefixKey, u
     })
 }
 
-fn protocol_number(protocol: Protocol) -> u8 {
-    match protocol {
-        Protocol::Tcp => libc::IPPROTO_TCP as u8,
-        Protocol::Udp => libc::IPPROTO_UDP as u8,
-    }
-}
-
 /// Whether it has connections: those that it gets, or those that go on while it leaves.
 fn in_use(service: &Service, leaving: &BTreeSet<String>) -> bool {
     service.enabled || leaving.contains(&service.name)
 }
 
+/// Only a connection that is accepted says that a service is there; datagrams say nothing to a stranger, and any port is none to ask.
 fn is_watched(service: &Service, leaving: &BTreeSet<String>) -> bool {
     in_use(service, leaving) && service.is_probed()
 }

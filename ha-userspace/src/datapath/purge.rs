@@ -93,7 +93,7 @@ impl Purge {
         loop {
             let mut flows = Vec::new();
             let more = self.maps.flows.walk(&mut cursor, SLICE, &mut flows)?;
-            flows.retain(|(key, _)| lists.get(&key.vserver).is_some_and(|list| !list.allows(key.vserver, key.addr)));
+            flows.retain(|(key, _)| lists.get(&key.index()).is_some_and(|list| !list.allows(key.index(), key.addr)));
             let keys: Vec<FlowKey> = flows.iter().map(|(key, _)| *key).collect();
             let reverse: Vec<ReverseKey> =
                 flows.iter().map(|(key, flow)| reverse_key(&self.maps, key, flow.backend, flow.nat)).collect();

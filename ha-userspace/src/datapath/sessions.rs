@@ -69,7 +69,7 @@ impl Sessions {
     pub fn meet(&mut self, flows: &[(FlowKey, Flow)], idle: impl Fn(Ticks32) -> Duration) {
         let rules = self.rules.now();
         for (key, flow) in flows {
-            if let Some(rule) = rules.get(&key.vserver)
+            if let Some(rule) = rules.get(&key.index())
                 && idle(flow.seen) < rule.timeout
             {
                 self.met[0].insert(rule.key(&key.addr));
@@ -141,7 +141,7 @@ mod tests {
     }
 
     fn flow(vserver: u32, last: u8, seen: u64) -> (FlowKey, Flow) {
-        let key = FlowKey { vserver, addr: client(last), ..FlowKey::default() };
+        let key = FlowKey { vserver: vserver as u16, addr: client(last), ..FlowKey::default() };
         (key, Flow { seen: Ticks(seen).low(), ..Flow::default() })
     }
 

@@ -53,8 +53,8 @@ impl Sources {
     ) {
         if self.phase == Phase::Counting {
             for key in open {
-                if let Some(limits) = self.limits.entry(key.vserver).or_insert_with(|| limits(key.vserver)) {
-                    *self.tally.entry(SourceKey::new(key.vserver, limits, &key.addr)).or_default() += 1;
+                if let Some(limits) = self.limits.entry(key.index()).or_insert_with(|| limits(key.index())) {
+                    *self.tally.entry(SourceKey::new(key.index(), limits, &key.addr)).or_default() += 1;
                 }
             }
         }

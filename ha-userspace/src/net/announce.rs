@@ -31,11 +31,15 @@ pub struct Roll {
 }
 
 impl Roll {
-    /// The legs that `address` is announced on, with their MAC addresses.
-    pub fn on(&self, address: IpAddr) -> impl Iterator<Item = (u32, &[[u8; 6]; 2])> {
-        let is_it = move |announcement: &&Announcement| announcement.subject == Subject::Address(address);
+    /// The frames that announce `address`, each with the interface that it leaves on.
+    pub fn frames(&self, address: IpAddr) -> Vec<(u32, Vec<u8>)> {
+        let is_it = |announcement: &&Announcement| announcement.subject == Subject::Address(address);
         let on = self.announcements.iter().filter(is_it);
-        on.filter_map(|announcement| Some((announcement.ifindex, self.macs.get(&announcement.ifindex)?)))
+        let frame_on = |&Announcement { ifindex, vlan, .. }| {
+            let untagged = frame(self.macs.get(&ifindex)?, address, self.form);
+            Some((ifindex, frame::tagged(untagged, vlan)))
+        };
+        on.filter_map(frame_on).collect()
     }
 }
 

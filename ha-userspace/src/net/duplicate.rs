@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::frame::{BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV6, ICMPV6, ethernet, icmpv6_checksum};
+use super::frame::{BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV6, ICMPV6, ethernet, icmpv6_checksum, tagged};
 use super::raw::RawSocket;
 
 /// Between two questions: switches police ARP, at a thousand a second and less.
@@ -23,6 +23,8 @@ const GAP: Duration = Duration::from_millis(1);
 pub struct Question {
     /// Interface index of the leg.
     pub ifindex: u32,
+    /// VLAN to ask in; 0 is untagged.
+    pub vlan: u16,
     /// The leg's MAC address.
     pub mac: [u8; 6],
     /// The floating address.
@@ -49,12 +51,12 @@ pub fn ask(questions: Vec<Question>, still: impl Fn() -> bool + Send + 'static) 
     thread::Builder::new().name("duplicates".into()).spawn(work).map(drop)
 }
 
-fn send(sockets: &mut BTreeMap<u32, RawSocket>, Question { ifindex, mac, address }: Question) -> io::Result<()> {
+fn send(sockets: &mut BTreeMap<u32, RawSocket>, Question { ifindex, vlan, mac, address }: Question) -> io::Result<()> {
     if let std::collections::btree_map::Entry::Vacant(place) = sockets.entry(ifindex) {
         place.insert(RawSocket::open(ifindex)?);
     }
     match sockets.get(&ifindex) {
-        Some(socket) => socket.send(&frame(mac, address)),
+        Some(socket) => socket.send(&tagged(frame(mac, address), vlan)),
         None => Err(io::ErrorKind::NotFound.into()),
     }
 }

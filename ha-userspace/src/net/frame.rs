@@ -24,6 +24,16 @@ const NEIGHBOUR_ADVERTISEMENT: [u8; 8] = [136, 0, 0, 0, 0x20, 0, 0, 0];
 /// Option 2: target link-layer address, one unit of eight bytes.
 const TARGET_LINK_LAYER: [u8; 2] = [2, 1];
 
+/// `frame` in `vlan` (IEEE 802.1Q, 9.6); 0 is untagged.
+#[must_use]
+pub fn tagged(mut frame: Vec<u8>, vlan: u16) -> Vec<u8> {
+    if vlan != 0 {
+        let [a, b] = vlan.to_be_bytes();
+        frame.splice(12..12, [0x81, 0, a, b]);
+    }
+    frame
+}
+
 /// Tells the segment that `address` is at `mac`.
 ///
 /// IPv4: gratuitous ARP in the form asked for, sender and target both `address` (RFC 5227 3). IPv6: unsolicited neighbour
@@ -286,6 +296,14 @@ mod tests {
         assert_eq!(arp.operation().0, 2);
         assert_eq!((arp.sender_protocol_addr(), arp.target_protocol_addr()), (&address.octets()[..], &address.octets()[..]));
         assert_eq!((arp.target_hw_addr(), &frame[..6]), (&BROADCAST[..], &BROADCAST[..]));
+    }
+
+    #[test]
+    fn a_tag_stands_behind_the_addresses() {
+        let frame = moved(MAC);
+        assert_eq!(tagged(frame.clone(), 0), frame);
+        let tagged = tagged(frame.clone(), 0x123);
+        assert_eq!((&tagged[..12], &tagged[12..16], &tagged[16..]), (&frame[..12], &[0x81, 0, 1, 0x23][..], &frame[12..]));
     }
 
     #[test]

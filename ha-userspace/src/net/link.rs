@@ -13,7 +13,9 @@ use nix::sys::socket::sockopt::RcvBuf;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
 use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{InfoPortKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached};
+use rtnetlink::packet_route::link::{
+    InfoData, InfoPortKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, VlanProtocol, XdpAttached,
+};
 use tracing::warn;
 
 /// Multicast group of link changes, as a bit of `nl_groups` (`RTMGRP_LINK`).
@@ -54,6 +56,31 @@ pub struct Link {
     pub xdp: Option<XdpProgram>,
     /// Interface index of the bond that it is a member of.
     pub bond: Option<u32>,
+    /// The VLAN of another interface that it stands for.
+    pub vlan: Option<Vlan>,
+}
+
+/// An 802.1Q VLAN of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vlan {
+    /// Interface index of that interface.
+    pub on: u32,
+    /// The VLAN.
+    pub id: u16,
+}
+
+impl Link {
+    /// Where its frames are seen before the kernel takes their tag off: the interface's index, and the VLAN, 0 for none.
+    #[must_use]
+    pub fn place(&self) -> (u32, u16) {
+        self.vlan.map_or((self.ifindex, 0), |vlan| (vlan.on, vlan.id))
+    }
+}
+
+/// The interface of the kernel through which the host itself speaks in `vlan` (0: untagged) on interface `on`.
+#[must_use]
+pub fn at(links: &[Link], on: u32, vlan: u16) -> Option<&Link> {
+    links.iter().find(|link| link.place() == (on, vlan))
 }
 
 /// An XDP program on an interface.
@@ -340,7 +367,9 @@ fn link_of(message: LinkMessage) -> Option<Link> {
         carrier: up && flags.contains(LinkFlags::LowerUp),
         xdp: None,
         bond: None,
+        vlan: None,
     };
+    let (mut on, mut id) = (None, None);
     // A bridge's port has a controller, too.
     let bonded = is_bonded(&message.attributes);
     for attribute in message.attributes {
@@ -350,10 +379,27 @@ fn link_of(message: LinkMessage) -> Option<Link> {
             LinkAttribute::Address(value) => link.mac = value.try_into().unwrap_or_default(),
             LinkAttribute::Mtu(value) => link.mtu = value,
             LinkAttribute::Xdp(value) => link.xdp = xdp_of(&value),
+            LinkAttribute::Link(ifindex) => on = Some(ifindex),
+            LinkAttribute::LinkInfo(infos) => id = id.or_else(|| vlan_of(&infos)),
             _ => {}
         }
     }
+    link.vlan = on.zip(id).map(|(on, id)| Vlan { on, id });
     Some(Link { name: name?, ..link })
+}
+
+/// The VLAN that an interface stands for, if it is one. Other protocols' tags (802.1ad) are not this node's.
+fn vlan_of(infos: &[LinkInfo]) -> Option<u16> {
+    let data = infos.iter().find_map(|info| match info {
+        LinkInfo::Data(InfoData::Vlan(data)) => Some(data),
+        _ => None,
+    })?;
+    let other = |info: &InfoVlan| matches!(info, InfoVlan::Protocol(protocol) if *protocol != VlanProtocol::Ieee8021Q);
+    let id = data.iter().find_map(|info| match info {
+        InfoVlan::Id(id) => Some(*id),
+        _ => None,
+    });
+    id.filter(|_| !data.iter().any(other))
 }
 
 fn is_bonded(attributes: &[LinkAttribute]) -> bool {
@@ -375,6 +421,8 @@ fn xdp_of(attributes: &[LinkXdp]) -> Option<XdpProgram> {
 
 #[cfg(test)]
 mod tests {
+    use rtnetlink::packet_route::link::InfoKind;
+
     use super::*;
 
     fn message(flags: LinkFlags) -> LinkMessage {
@@ -423,6 +471,27 @@ mod tests {
     }
 
     #[test]
+    fn a_vlan_is_known_by_its_number_and_the_interface_under_it() {
+        let device = |protocol: VlanProtocol| {
+            let mut message = message(LinkFlags::Up);
+            let data = InfoData::Vlan(vec![InfoVlan::Id(10), InfoVlan::Protocol(protocol)]);
+            message.attributes.push(LinkAttribute::Link(2));
+            message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)]));
+            let message = bytes(RouteNetlinkMessage::NewLink(message));
+            let mut events = Vec::new();
+            parse(&message, &mut events);
+            match events.remove(0) {
+                LinkEvent::Is(link) => link,
+                LinkEvent::Gone { .. } => panic!("it came"),
+            }
+        };
+        let tagged = device(VlanProtocol::Ieee8021Q);
+        assert_eq!(tagged.vlan, Some(Vlan { on: 2, id: 10 }));
+        assert_eq!(tagged.place(), (2, 10));
+        assert_eq!(device(VlanProtocol::Ieee8021Ad).place(), (3, 0), "another protocol's tag is not read here");
+    }
+
+    #[test]
     fn every_message_of_a_datagram_is_read() {
         let mut datagram = bytes(RouteNetlinkMessage::NewLink(message(LinkFlags::Up)));
         datagram.extend(bytes(RouteNetlinkMessage::DelLink(message(LinkFlags::empty()))));
@@ -437,6 +506,7 @@ mod tests {
             carrier: false,
             xdp: None,
             bond: None,
+            vlan: None,
         };
         assert_eq!(events, [LinkEvent::Is(is), LinkEvent::Gone { ifindex: 3, name: "leg0".into() }]);
     }

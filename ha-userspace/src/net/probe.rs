@@ -48,8 +48,10 @@ impl Reach {
 /// Whom to ask on a leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Target {
-    /// The leg's interface index.
+    /// Index of the interface that it is asked on: the leg, or one that stands for a VLAN of it.
     pub ifindex: u32,
+    /// The leg's index, where everything that comes is counted.
+    pub leg: u32,
     /// Its MAC address.
     pub mac: [u8; 6],
     /// Its own address, if it has one of the family of the address that is asked.
@@ -138,7 +140,7 @@ impl Leg {
     /// Whether anybody was heard since the last call; not before the second call.
     fn count(&mut self, statistics: &mut Statistics) -> bool {
         let before = self.frames;
-        self.frames = statistics.received(self.target.ifindex).ok().or(before);
+        self.frames = statistics.received(self.target.leg).ok().or(before);
         before.is_some_and(|before| self.frames.is_some_and(|now| now > before))
     }
 }

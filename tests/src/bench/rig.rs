@@ -240,7 +240,8 @@ fn pair() -> HostTables {
 }
 
 fn key(path: &Path, vserver: u32, index: u32) -> FlowKey {
-    FlowKey { vserver, addr: Ip::from(path.client(index)), port: Be16::new(CLIENT_PORT), protocol: 6 }
+    let addr = Ip::from(path.client(index));
+    FlowKey { vserver: vserver as u16, addr, port: Be16::new(CLIENT_PORT), protocol: 6, ..FlowKey::default() }
 }
 
 fn chunks(all: u32) -> impl Iterator<Item = std::ops::Range<u32>> {

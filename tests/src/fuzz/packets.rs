@@ -212,14 +212,27 @@ impl Packets {
     fn request_ends(&mut self) -> (u32, (Ip, u16), (Ip, u16), u16) {
         let flow = self.flow();
         let known = flow.and_then(|(key, _)| {
-            let service = self.services.iter().find(|(_, vserver)| *vserver == key.vserver)?.0;
+            let service = self.services.iter().find(|(_, vserver)| *vserver == key.index())?.0;
             Some((service, (key.addr, key.port.get())))
         });
         let (service, client) = known.unwrap_or_else(|| {
             let service = self.service();
             (service, (self.somebody(service.addr), self.pick(&space::CLIENT_PORTS)))
         });
-        (service.domain, client, (service.addr, service.port.get()), service.protocol)
+        let port = match flow {
+            Some((key, _)) if key.service_port.get() != 0 => key.service_port.get(),
+            _ => self.port_of(service.port.get()),
+        };
+        let family = usize::from(!service.addr.is_v4());
+        // Any address: somebody's beyond.
+        let any = service.addr == Ip::v4(0) || service.addr == Ip::default();
+        let addr = if any { self.pick(&space::CLIENTS[family]) } else { service.addr };
+        (service.domain, client, (addr, port), service.protocol)
+    }
+
+    /// A port itself, or, where it stands for any, one of those that mean something.
+    fn port_of(&mut self, port: u16) -> u16 {
+        if port == 0 && self.rng.chance(95) { self.pick(&[20, 21, 22, 80, 1023, 1024, 5000, 8080]) } else { port }
     }
 
     /// The answer of a backend that does not see its client: to a port that somebody has, or may get.
@@ -250,7 +263,11 @@ impl Packets {
             let owner = self.owners[self.rng.below(self.owners.len() as u64) as usize].0;
             (owner, (self.somebody(owner.addr), self.pick(&space::CLIENT_PORTS)))
         });
-        (owner.domain, (owner.addr, owner.port.get()), client, owner.protocol)
+        let port = match flow {
+            Some((key, _)) if owner.port.get() == 0 && key.service_port.get() != 0 => key.service_port.get(),
+            _ => self.port_of(owner.port.get()),
+        };
+        (owner.domain, (owner.addr, port), client, owner.protocol)
     }
 
     /// Puts a packet on the link of `ifindex`.

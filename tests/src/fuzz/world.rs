@@ -98,6 +98,7 @@ fn interfaces(rng: &mut Rng, tables: &mut HostTables) {
                 mtu: pick(rng, &[1500, 1560, 9000, 200]),
                 v4_mac: if rng.chance(40) { v4_mac } else { mac },
                 v6_mac: if rng.chance(40) { v6_mac } else { mac },
+                vlan: if rng.chance(80) { 0 } else { domain(rng) },
             },
         );
         let index = if number < 2 { &mut tables.leg_ifindex } else { &mut tables.link_ifindex };
@@ -115,12 +116,13 @@ fn domain(rng: &mut Rng) -> u32 {
 }
 
 fn addresses(rng: &mut Rng, tables: &mut HostTables) {
-    use address_flags::{ARP, HOST, ICMP, LOCAL, SNIP, VIP};
+    use address_flags::{ANY_PORT, ARP, HOST, ICMP, LOCAL, SNIP, VIP};
     for family in 0..2 {
         for addr in space::FLOATING[family] {
             for domain in DOMAINS {
                 if rng.chance(if domain == 0 { 85 } else { 25 }) {
-                    let flags = bits(rng, &[(VIP, 70), (SNIP, 30), (LOCAL, 25), (ARP, 80), (ICMP, 80), (HOST, 5)]);
+                    let flags =
+                        bits(rng, &[(VIP, 70), (SNIP, 30), (LOCAL, 25), (ARP, 80), (ICMP, 80), (HOST, 5), (ANY_PORT, 50)]);
                     tables.addresses.insert(AddressKey { addr, domain }, Address { flags, group: group(rng) });
                 }
             }
@@ -159,7 +161,7 @@ fn backends(rng: &mut Rng, tables: &mut HostTables) {
             ),
             generation: rng.below(3) as u32,
             addr: pick(rng, &space::BACKENDS[family]),
-            port: Be16::new(pick(rng, &[8080, 80, 53])),
+            port: Be16::new(pick(rng, &[8080, 80, 53, 0])),
             mtu: pick(rng, &[1500, 1500, 1500, 0, 100, 60, u16::MAX]),
             next_hop: hop(rng),
             // Half of the sources are each family's.
@@ -255,8 +257,14 @@ fn vservers(rng: &mut Rng, tables: &mut HostTables) {
             limits: limits(rng),
             ..Vserver::default()
         };
+        let vserver = of_any_port(rng, vserver);
         let key = ServiceKey { addr: vserver.vip, domain: domain(rng), port: vserver.port, protocol: vserver.protocol.into() };
-        tables.vserver_index.insert(key, if rng.chance(99) { index } else { 1_000 });
+        let known_as = if rng.chance(99) { index } else { 1_000 };
+        tables.vserver_index.insert(key, known_as);
+        if vserver.flags & vserver_flags::ANY_PORT != 0 && rng.chance(30) {
+            let port = Be16::new(pick(rng, &[21, 80]));
+            tables.vserver_index.insert(ServiceKey { port, ..key }, known_as);
+        }
         tables.vservers[index as usize] = vserver;
     }
     for (slot, index) in tables.rings.iter_mut().enumerate() {
@@ -353,6 +361,23 @@ fn pace(rng: &mut Rng) -> Pace {
     Pace::due_at(pick(rng, &[Nanos(0), NOW, Nanos(NOW.0 - ago), Nanos(NOW.0 + ago)]))
 }
 
+/// Some virtual servers take any port, and some of those any address.
+fn of_any_port(rng: &mut Rng, vserver: Vserver) -> Vserver {
+    use vserver_flags::{ANY_ADDRESS, ANY_PORT, FTP, HASH_ONLY};
+    if !rng.chance(25) {
+        return vserver;
+    }
+    let port = if rng.chance(95) { Be16::new(0) } else { vserver.port };
+    let flags = vserver.flags | ANY_PORT | bits(rng, &[(FTP, 30)]);
+    if !rng.chance(20) {
+        return Vserver { flags, port, ..vserver };
+    }
+    let vip = if vserver.vip.is_v4() { Ip::v4(0) } else { Ip::default() };
+    let kept = if rng.chance(95) { HASH_ONLY } else { 0 };
+    let mode = if rng.chance(95) { mode::MAC } else { vserver.mode };
+    Vserver { flags: flags | ANY_ADDRESS | kept, vip, port: if rng.chance(50) { port } else { vserver.port }, mode, ..vserver }
+}
+
 fn ring(rng: &mut Rng) -> Ring {
     // The largest that begin in the middle end beyond the pool.
     Ring::new(pick(rng, &[0, 0, SLOTS as u32 / 2, 13]), rng.below(9) as u32)
@@ -374,8 +399,10 @@ fn conversation(rng: &mut Rng, tables: &HostTables, owners: &[Owner]) -> (FlowKe
     };
     let place =
         if flags & vserver_flags::L2_CONN != 0 { l2_place(pick(rng, &STATIONS), domain(rng), rng.below(2) as u32) } else { 0 };
+    let any = tables.vservers[vserver as usize].flags & vserver_flags::ANY_PORT != 0;
     let key = FlowKey {
-        vserver,
+        vserver: vserver as u16,
+        service_port: if any { Be16::new(pick(rng, &space::SERVICE_PORTS)) } else { Be16::new(0) },
         addr: pick(rng, &space::CLIENTS[family]),
         port: Be16::new(pick(rng, &space::CLIENT_PORTS)),
         protocol: u16::from(protocol) | u16::from(place) << 8,
@@ -461,7 +488,7 @@ fn fragments(rng: &mut Rng, tables: &mut HostTables, owners: &[Owner]) {
             domain: domain(rng),
             protocol: flow.protocol.into(),
         };
-        let index = if rng.chance(80) { backend } else { flow.vserver };
+        let index = if rng.chance(80) { backend } else { flow.index() };
         let noted = Fragment { flow, index, nat, hop: hop(rng), step: rng.below(5) as u32, at: time(rng) };
         tables.fragments.get_mut().insert(key, noted);
     }

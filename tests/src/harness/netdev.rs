@@ -37,16 +37,34 @@ pub fn join_segments(interface: &str) -> Result<()> {
     set_feature(interface, ETHTOOL_SET_GRO, true).with_context(|| format!("turn on generic receive offload of {interface}"))
 }
 
+/// Has the interface's host write VLAN tags into the frames that leave: a veth hands them on beside the frame, where a program at the other
+/// end does not see them. Real wires carry them in the frame.
+pub fn write_tags(interface: &str) -> Result<()> {
+    const ETHTOOL_GET_FLAGS: u32 = 0x25;
+    const ETHTOOL_SET_FLAGS: u32 = 0x26;
+    const TAGS_BESIDE: u32 = 1 << 7;
+    let flags = ethtool(interface, ETHTOOL_GET_FLAGS, 0).with_context(|| format!("read features of {interface}"))?;
+    ethtool(interface, ETHTOOL_SET_FLAGS, flags & !TAGS_BESIDE)
+        .map(drop)
+        .with_context(|| format!("turn off VLAN offload of {interface}"))
+}
+
 fn set_feature(interface: &str, command: u32, on: bool) -> Result<()> {
+    ethtool(interface, command, on.into()).map(drop)
+}
+
+/// Has the driver carry out a command with one word; the word that it leaves there.
+fn ethtool(interface: &str, command: u32, data: u32) -> Result<u32> {
     #[repr(C)]
     struct EthtoolValue {
         command: u32,
         data: u32,
     }
-    let mut value = EthtoolValue { command, data: on.into() };
+    let mut value = EthtoolValue { command, data };
     let mut request = request_for(interface)?;
     request.ifr_ifru.ifru_data = (&raw mut value).cast();
-    Ok(call(&control_socket()?, libc::SIOCETHTOOL, &mut request)?)
+    call(&control_socket()?, libc::SIOCETHTOOL, &mut request)?;
+    Ok(value.data)
 }
 
 /// Whether the interface is up and its peer too.

@@ -246,6 +246,7 @@ impl Cabling<'_> {
             let port = |(.., port): &(&str, &str, &str)| {
                 // The switch joins TCP segments and splits them again, with checksums of its own.
                 netdev::finish_checksums(port)?;
+                netdev::write_tags(port)?;
                 wire.attach(port)
             };
             cables.iter().map(port).collect()

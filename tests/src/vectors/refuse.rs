@@ -26,7 +26,7 @@ fn segment(vip: IpAddr, port: u16, total: usize) -> Frame {
 }
 
 /// The error about `frame`.
-fn told(frame: &Frame, kind: u8, code: u8, mtu: u32) -> Frame {
+pub fn told(frame: &Frame, kind: u8, code: u8, mtu: u32) -> Frame {
     let link_len = if frame.vlan.is_some() { 18 } else { 14 };
     let header = if frame.source.is_ipv4() { 20 } else { 40 };
     let data = frame.bytes()[link_len..link_len + header + 8].to_vec();

@@ -2,6 +2,7 @@
 
 use ha_common::abi::{NextHop, Reason};
 use ha_common::pipeline::Action;
+use ha_common::tables::HostTables;
 use ha_common::time::Nanos;
 
 use super::forward::{request, translated};
@@ -54,9 +55,42 @@ pub fn vectors() -> Vec<Vector> {
                 Frame { vlan: None, ..returning::translated(&segment, VIP, 86) }.bytes(),
             ),
     ];
+    vectors.extend(elsewhere_routed(&tables));
     vectors.extend(answers());
     vectors.extend(stacked(&tagged));
     vectors
+}
+
+/// Ways that lead into a VLAN without a flow of it.
+fn elsewhere_routed(tables: &HostTables) -> Vec<Vector> {
+    let port = port_to(tables, WEB, CLIENT, 1);
+    let segment = returning::answer(1, CLIENT, tcp(BACKEND_PORT, port, "AP"));
+    let direct = request(VIP, tcp(port_to(tables, DIRECT, CLIENT, 0), 81, "A"));
+    let flow = Changes { flows: 1, ..Changes::default() };
+    // The routing table names VLANs by interfaces of their own: this one is, for once, one that frames come in on, too.
+    let routed_by_vlan = |tables: &mut HostTables| {
+        tables.interfaces.get_mut(&CLIENT_LEG).expect("it is there").vlan = VLAN.into();
+    };
+    vec![
+        Vector::new("vlan: an answer that the routing table sends to a VLAN gets its tag")
+            .received(SERVER_LEG, segment.bytes())
+            .with(routed_by_vlan)
+            .leaves(
+                Action::Redirect(CLIENT_LEG),
+                Reason::ReturnNew,
+                Frame { vlan: Some(VLAN), ..returning::translated(&segment, VIP, 80) }.bytes(),
+            )
+            .changing(flow),
+        Vector::new("vlan: a packet that keeps its addresses gets the tag of its backend")
+            .received(CLIENT_LEG, direct.bytes())
+            .with(|tables| tables.backends[0].next_hop.vlan = SERVER_VLAN.into())
+            .leaves(
+                Action::Redirect(SERVER_LEG),
+                Reason::ForwardNew,
+                Frame { vlan: Some(SERVER_VLAN), from: SERVER_LEG_MAC, to: backend_mac(0), ..direct.clone() }.bytes(),
+            )
+            .changing(flow),
+    ]
 }
 
 /// What is answered in place stays in its VLAN.

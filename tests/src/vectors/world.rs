@@ -214,7 +214,8 @@ pub fn client_hop() -> NextHop {
 
 /// The key of the client's flow from `port` with vserver `index` of `protocol`.
 pub fn flow_key(index: u32, client: IpAddr, port: u16, protocol: u8) -> FlowKey {
-    FlowKey { vserver: index, addr: client.into(), port: Be16::new(port), protocol: protocol.into() }
+    let vserver = index as u16;
+    FlowKey { vserver, addr: client.into(), port: Be16::new(port), protocol: protocol.into(), ..FlowKey::default() }
 }
 
 /// Which backend the ring of vserver `index` gives to the client.
@@ -305,7 +306,9 @@ pub fn pair(now: Nanos) -> HostTables {
         (1, SERVER_LEG, SERVER_LEG_MAC, interface_flags::LEG, 1500),
         (0, HA_LINK, HA_LINK_MAC, interface_flags::HEARTBEAT | interface_flags::STRAYS, 1560),
     ] {
-        tables.interfaces.insert(ifindex, Interface { flags, link: 0, leg, ifindex, mac, mtu, v4_mac: mac, v6_mac: mac });
+        tables
+            .interfaces
+            .insert(ifindex, Interface { flags, link: 0, leg, ifindex, mac, mtu, v4_mac: mac, v6_mac: mac, vlan: 0 });
     }
     tables.leg_ifindex.extend(LEGS);
     tables.link_ifindex.insert(0, HA_LINK);
@@ -432,7 +435,7 @@ fn vservers(tables: &mut HostTables) {
 }
 
 /// Adds a vserver whose ring gives its slots to `members` in turn.
-fn add(tables: &mut HostTables, (vip, port, protocol): (IpAddr, u16, u8), members: &[u32], change: impl Fn(&mut Vserver)) {
+pub fn add(tables: &mut HostTables, (vip, port, protocol): (IpAddr, u16, u8), members: &[u32], change: impl Fn(&mut Vserver)) {
     let base = tables.rings.len() as u32;
     tables.rings.extend(members.iter().cycle().take(1 << RING_BITS));
     let index = tables.vservers.len() as u32;

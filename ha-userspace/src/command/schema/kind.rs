@@ -70,6 +70,10 @@ pub enum Kind {
     },
     /// A port.
     Port,
+    /// A port, or `*` for any: zero, which the public product also spells 65535.
+    ServicePort,
+    /// An address, or `*` for any IPv4 address: the unspecified one.
+    Vip,
     /// A duration in a range.
     Span {
         /// The unit of a bare number.
@@ -95,6 +99,8 @@ pub enum Kind {
     Route,
     /// Which connections are meant.
     Filter,
+    /// A subnet by any address of it: with its mask, or with its length.
+    Network,
 }
 
 impl Kind {
@@ -118,6 +124,13 @@ impl Kind {
             Kind::Mask => text.parse().ok().filter(|mask| mask_length(*mask).is_some()).map(|mask| Value::Ip(IpAddr::V4(mask))),
             Kind::Prefix => prefix(text).map(|(ip, length)| Value::Prefix(ip, length)),
             Kind::Port => number(text).filter(|port| (1..=65_535).contains(port)).map(Value::Number),
+            Kind::ServicePort if text == "*" => Some(Value::Number(0)),
+            Kind::ServicePort => match number(text) {
+                Some(PUBLIC_ANY_PORT) => Some(Value::Number(0)),
+                port => port.filter(|port| (1..PUBLIC_ANY_PORT).contains(port)).map(Value::Number),
+            },
+            Kind::Vip if text == "*" => Some(Value::Ip(Ipv4Addr::UNSPECIFIED.into())),
+            Kind::Vip => text.parse().ok().map(Value::Ip),
             Kind::Number { min, max } => number(text).filter(|number| (min..=max).contains(number)).map(Value::Number),
             Kind::Span { unit, min, max } => span::read(text, unit).filter(|span| (min..=max).contains(span)).map(Value::Span),
             Kind::Path => is_path(text).then(|| Value::Text(text.to_owned())),
@@ -131,6 +144,7 @@ impl Kind {
             },
             Kind::Route => Route::read(text).map(Value::Route),
             Kind::Filter => return Filter::read(text).map(|_| Value::Text(text.to_owned())),
+            Kind::Network => Route::read(text).filter(|route| *route != Route::Default).map(Value::Route),
         };
         value.ok_or_else(|| self.allowed())
     }
@@ -166,6 +180,8 @@ impl Kind {
             Kind::Mask => "an IPv4 network mask is needed, such as 255.255.255.0".into(),
             Kind::Prefix => "an IPv6 address with its prefix length is needed, such as 2001:db8::1/128".into(),
             Kind::Port => "a port is 1 to 65535".into(),
+            Kind::ServicePort => "a port is 1 to 65534, or * (65535) for any".into(),
+            Kind::Vip => "an IPv4 or IPv6 address is needed, or * for any".into(),
             Kind::Number { min, max } => format!("a number from {min} to {max} is needed"),
             Kind::Span { unit, min, max } => {
                 let [min, max] = [min, max].map(|span| span::print(span, unit)).map(|text| with_suffix(text, unit));
@@ -181,12 +197,15 @@ impl Kind {
             Kind::Probe => "an IPv4 or IPv6 address is needed, or GATEWAY, or NONE".into(),
             Kind::Route => "a route is *, a network such as 10.0.0.0 255.255.255.0, or a prefix such as 2001:db8::/32".into(),
             Kind::Filter => "a filter is terms such as CONNECTION.SRCIP.EQ(10.1.0.1), joined by && and ||".into(),
+            Kind::Network => "an address with its mask is needed, such as 10.0.0.1 255.255.255.0 or 2001:db8::1/64".into(),
         }
     }
 
     /// Prints the canonical text that [`Kind::read`] accepts. A secret is printed in clear: the caller decides whether to ask.
     pub fn print(&self, value: &Value) -> String {
         match (self, value) {
+            (Kind::ServicePort, Value::Number(0)) => "*".to_owned(),
+            (Kind::Vip, Value::Ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED))) => "*".to_owned(),
             (Kind::Switch(style), Value::Switch(on)) => style.words()[usize::from(!on)].to_owned(),
             (Kind::Span { unit, .. }, Value::Span(span)) => span::print(*span, *unit),
             (_, Value::Word(word)) => (*word).to_owned(),
@@ -216,6 +235,7 @@ impl Kind {
     pub fn json(&self, value: &Value) -> serde_json::Value {
         match (self, value) {
             (Kind::Span { unit, .. }, Value::Span(span)) => span::json(*span, *unit),
+            (Kind::ServicePort, Value::Number(0)) => PUBLIC_ANY_PORT.into(),
             (_, Value::Number(number)) => (*number).into(),
             (_, Value::Secret(secret)) => secret.digest().into(),
             (_, Value::Present) => true.into(),
@@ -237,6 +257,8 @@ impl Kind {
             Kind::Mask => "<netmask>".into(),
             Kind::Prefix => "<ip6/length>".into(),
             Kind::Port => "<port>".into(),
+            Kind::ServicePort => "<port | *>".into(),
+            Kind::Vip => "<ip | *>".into(),
             Kind::Number { min, max } => format!("<{min}-{max}>"),
             Kind::Span { unit, .. } => format!("<{}>", unit.suffix()),
             Kind::Path => "<path>".into(),
@@ -247,12 +269,13 @@ impl Kind {
             Kind::Probe => "<ip | GATEWAY | NONE>".into(),
             Kind::Route => "<ip | ip6/length | *> [<netmask>]".into(),
             Kind::Filter => "<expression>".into(),
+            Kind::Network => "<ip | ip6/length> [<netmask>]".into(),
         }
     }
 
     /// Whether a second word belongs to a value whose first word is `first`.
     pub fn goes_on(&self, first: &str, second: &str) -> bool {
-        *self == Kind::Route && first.parse::<Ipv4Addr>().is_ok() && second.parse::<Ipv4Addr>().is_ok()
+        matches!(self, Kind::Route | Kind::Network) && first.parse::<Ipv4Addr>().is_ok() && second.parse::<Ipv4Addr>().is_ok()
     }
 }
 
@@ -287,6 +310,9 @@ fn is_interface(text: &str) -> bool {
         && ![".", ".."].contains(&text)
         && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"/:".contains(&byte))
 }
+
+/// How the public product spells any port as a number.
+const PUBLIC_ANY_PORT: u64 = 65_535;
 
 /// What stands for a secret.
 const HIDDEN: &str = "******";

@@ -15,16 +15,11 @@ const VERBS: &[Verb] = &[Verb::Add, Verb::Set, Verb::Unset, Verb::Rm, Verb::Enab
 
 const OTHER_TYPES: &[Refused] = &[Refused {
     words: &[
-        "HTTP",
-        "FTP",
-        "SSL",
-        "SSL_BRIDGE",
         "SSL_TCP",
         "DTLS",
         "NNTP",
         "DNS",
         "DHCPRA",
-        "ANY",
         "SIP_UDP",
         "SIP_TCP",
         "DNS_TCP",
@@ -44,7 +39,8 @@ const OTHER_TYPES: &[Refused] = &[Refused {
         "SYSLOGUDP",
         "FIX",
     ],
-    why: "this is a layer 4 load balancer: use TCP or UDP, which carry the bytes of the protocols above them unread",
+    why: "this is a layer 4 load balancer: allowed are TCP, UDP, ANY, HTTP, SSL, SSL_BRIDGE and FTP; TCP and UDP carry the bytes of every \
+          protocol above them unread",
 }];
 
 const OTHER_METHODS: &[Refused] = &[Refused {
@@ -100,8 +96,8 @@ pub static VSERVER: Entity = Entity {
     attributes: &[
         key("name", "name", Kind::Name).help("its name"),
         position("serviceType", "servicetype", Kind::Word(Protocol::WORDS)).refusing(OTHER_TYPES).help("its protocol"),
-        position("IPAddress", "ipv46", Kind::Ip).help("the VIP, made by this command if it is none yet"),
-        position("port", "port", Kind::Port).help("the port"),
+        position("IPAddress", "ipv46", Kind::Vip).help("the VIP, made by this command if it is none yet; * for any (-m MAC)"),
+        position("port", "port", Kind::ServicePort).help("the port; * for all that no other virtual server there has"),
         flag("lbMethod", "lbmethod", Kind::Word(LbMethod::WORDS))
             .or("SRCIPSRCPORTHASH")
             .refusing(OTHER_METHODS)
@@ -121,7 +117,7 @@ pub static VSERVER: Entity = Entity {
             .or("DISABLED")
             .help("whether connections are mirrored to the peer"),
         flag("cltTimeout", "clttimeout", IDLE)
-            .help("idle time after which a connection is forgotten; 9000 for TCP, 120 for UDP if not given"),
+            .help("idle time after which a connection is forgotten; 9000 for TCP and FTP, 180 for HTTP and SSL, 120 for UDP and ANY if not given"),
         flag("flowLog", "flowlog", SWITCH).or("DISABLED").help("report the opening and closing of each connection"),
         flag("icmpVsrResponse", "icmpvsrresponse", Kind::Word(VserverResponse::WORDS)).or("PASSIVE").help(
             "at a VIP with -icmpResponse VSVR_CNTRLD: ACTIVE if echo requests shall be answered only while this one is up",
@@ -172,7 +168,7 @@ pub static SERVICE: Entity = Entity {
         key("name", "name", Kind::Name).help("its name"),
         position("IP", "ipaddress", Kind::Ip).help("the backend's address"),
         position("serviceType", "servicetype", Kind::Word(Protocol::WORDS)).refusing(OTHER_TYPES).help("its protocol"),
-        position("port", "port", Kind::Port).help("the backend's port"),
+        position("port", "port", Kind::ServicePort).help("the backend's port; * for the one that the client speaks to"),
         leave("delay", "delay", Kind::Span { unit: Unit::Seconds, min: Duration::ZERO, max: Duration::from_secs(31_536_000) })
             .help("how long the connections that it has may go on; not at all if not given"),
         flag("usip", "usip", YES_NO).or("NO").help("whether the backend sees the client's address"),

@@ -279,3 +279,27 @@ fn the_manuals_names_of_the_show_are_one() {
         assert_eq!(shown(line), shown("show ha node"), "{line}");
     }
 }
+
+#[test]
+fn a_vlan_shows_its_legs_its_subnets_and_the_floating_addresses_that_live_in_it() {
+    let mut executor = node(None);
+    for line in [
+        "add vlan 10 -aliasName clients",
+        "add vlan 20",
+        "bind vlan 10 -ifnum eth0 eth1 -tagged",
+        "bind vlan 10 -IPAddress 10.1.0.1 255.255.255.0",
+        "bind vlan 10 -IPAddress 2001:db8::9/64",
+    ] {
+        assert_eq!(say(&mut executor, line).exit, 0, "{line}");
+    }
+    let shown = say(&mut executor, "show vlan");
+    let wanted = "1)\tVLAN ID: 10\tVLAN Alias Name: clients\n\tInterfaces : eth0(T) eth1(T)\n\tIPs :\n\t     10.1.0.0\tMask: 255.255.255.0\n\
+                  \t     2001:db8::/64\n\tFloating addresses : 10.1.0.100 10.1.0.101 2001:db8::1\n\
+                  2)\tVLAN ID: 20\tVLAN Alias Name: \n\tInterfaces : \n\tIPs :\n Done\n";
+    assert_eq!(shown.text, wanted);
+    let row = &shown.json["vlan"][0];
+    assert_eq!(row["vlan_interface_binding"][1]["ifnum"], "eth1");
+    assert_eq!(row["vlan_nsip_binding"][0]["netmask"], "255.255.255.0");
+    assert_eq!(say(&mut executor, "show vlan 20").json["vlan"].as_array().map(Vec::len), Some(1));
+    assert_eq!(say(&mut executor, "show vlan 30").json["errorcode"], 258);
+}

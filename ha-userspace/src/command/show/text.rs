@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use crate::config::ANY_PORT;
+
 /// Stands where nothing is known yet of what this node has to look at itself.
 pub const NOT_JUDGED: &str = "not judged yet";
 
@@ -46,7 +48,12 @@ pub fn days_long(span: Duration) -> String {
 
 /// Prints an address and port as one writes them together.
 pub fn socket(ip: IpAddr, port: u16) -> String {
-    std::net::SocketAddr::new(ip, port).to_string()
+    let host = match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => "*".to_owned(),
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    if port == ANY_PORT { format!("{host}:*") } else { format!("{host}:{port}") }
 }
 
 /// Prints a MAC address.

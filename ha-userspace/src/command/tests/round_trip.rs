@@ -32,6 +32,8 @@ fn value(kind: Kind) -> BoxedStrategy<Value> {
         Kind::Mask => (0..=32u8).prop_map(|length| Value::Ip(crate::config::mask(length).into())).boxed(),
         Kind::Prefix => (any::<std::net::Ipv6Addr>(), 1..=128u8).prop_map(|(ip, length)| Value::Prefix(ip, length)).boxed(),
         Kind::Number { min, max } => (min..=max).prop_map(Value::Number).boxed(),
+        Kind::ServicePort => (0..=65_534u64).prop_map(Value::Number).boxed(),
+        Kind::Vip => prop_oneof![Just("0.0.0.0".parse().unwrap()), any::<std::net::IpAddr>()].prop_map(Value::Ip).boxed(),
         Kind::Port => (1..=65_535u64).prop_map(Value::Number).boxed(),
         Kind::Span { unit, min, max } => {
             let whole = if unit == Unit::Millis { 1_000 } else { 1_000_000 };
@@ -55,6 +57,9 @@ fn value(kind: Kind) -> BoxedStrategy<Value> {
         Kind::Filter => {
             text("(CONNECTION[.])?(SRCPORT[.](EQ|GT)[(][1-9][0-9]{0,3}[)]( && |[|][|])){0,2}SVCNAME[.]NE[(]\"[a-z ]{1,9}\"[)]")
         }
+        Kind::Network => (any::<std::net::IpAddr>(), 0..=128u8)
+            .prop_map(|(ip, length)| Value::Route(Route::network(ip, length.min(if ip.is_ipv4() { 32 } else { 128 }))))
+            .boxed(),
         Kind::Route => prop_oneof![
             Just(Value::Route(Route::Default)),
             (any::<std::net::IpAddr>(), 0..=128u8)

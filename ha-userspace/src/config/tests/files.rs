@@ -40,7 +40,7 @@ fn a_faulty_line_is_named_with_the_fault_and_what_is_allowed() {
             "add lb vserver web TCP 10.1.0.300 80\n",
             "node.conf:1: Invalid argument value [IPAddress, 10.1.0.300]: an IPv4 or IPv6 address is needed",
         ),
-        ("add lb vserver web TCP 10.1.0.1 0\n", "node.conf:1: Invalid argument value [port, 0]: a port is 1 to 65535"),
+        ("add lb vserver web TCP 10.1.0.1 0\n", "node.conf:1: Invalid argument value [port, 0]: a port is 1 to 65534"),
         (
             "add service s 10.2.0.1 TCP 80\nadd service s 10.2.0.2 TCP 80\n",
             "node.conf:2: Resource already exists [name, s]: set service changes it",

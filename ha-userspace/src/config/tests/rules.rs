@@ -34,7 +34,7 @@ fn what_cannot_be_is_refused_with_its_reason_and_changes_nothing() {
         ("add ns ip 10.9.0.2 255.255.255.0", 273, "the peer's NSIP"),
         ("add service x 10.1.0.100 TCP 81", 273, "packets for it would come back here"),
         ("set ns config -IPAddress 10.1.0.100", 273, "the NSIP does not float"),
-        ("add lb vserver x TCP 0.0.0.0 80", 1097, "no address of a host"),
+        ("add lb vserver x TCP 0.0.0.0 80", 257, "passes them on as they are, which is -m MAC"),
         ("add lb vserver x TCP 224.0.0.1 80", 1097, "multicast"),
         ("add service x 127.0.0.1 TCP 80", 1097, "loopback"),
         ("add service x ::ffff:10.0.0.1 TCP 80", 1097, "write an IPv4 address as such"),
@@ -48,6 +48,13 @@ fn what_cannot_be_is_refused_with_its_reason_and_changes_nothing() {
             "virtual server x is -m IPTUNNEL: its services answer",
         ),
         ("set lb vserver web6 -connFailover STATEFUL", 1293, "it has no connections that could be mirrored"),
+        // Types and ports.
+        ("add lb vserver other HTTP 10.1.0.100 80", 273, "virtual server web serves TCP port 80 there"),
+        ("add lb vserver x HTTP 10.1.0.102 *", 1097, "[port, *]: type HTTP is had at one port"),
+        ("add service x 10.2.0.40 FTP 65535", 1097, "[port, *]: type FTP is had at one port"),
+        ("add lb vserver x ANY * *", 257, "which is -m MAC, not -m IP"),
+        ("add lb vserver x HTTP * 80 -m MAC", 257, "that is for types TCP, UDP and ANY, not HTTP"),
+        ("add lb vserver x ANY 10.1.0.102 * -sessionless ENABLED", 257, "what a service begins by itself"),
         // Virtual routers.
         ("add vrid 60", 273, "set vrid changes it, rm vrid removes it"),
         ("set vrid6 60 -priority 1", 258, "add vrid6 60 makes it; show vrid6 lists them"),
@@ -70,6 +77,27 @@ fn what_cannot_be_is_refused_with_its_reason_and_changes_nothing() {
         ("set interface spare0 -haMonitor OFF", 257, "unbind vrid 60 -ifnum spare0 first"),
         ("add ns ip 10.1.0.101 255.255.255.0 -vrID 61", 258, "add vrid 61 makes it"),
         ("set ns ip6 2001:db8::1 -vrID6 60", 258, "add vrid6 60 makes it"),
+        // VLANs.
+        ("add vlan 10", 273, "bind vlan puts it on a leg, rm vlan removes it"),
+        ("rm vlan 30", 258, "add vlan 30 makes it; show vlan lists them"),
+        ("bind vlan 30 -ifnum client0 -tagged", 258, "add vlan 30 makes it"),
+        ("bind vlan 10", 1095, "bind vlan 10 -ifnum <leg> -tagged, or bind vlan 10 -IPAddress"),
+        ("bind vlan 10 -tagged -IPAddress 10.3.0.1 255.255.255.0", 1095, "[ifnum]"),
+        ("bind vlan 10 -ifnum client0 -tagged", 273, "it is bound to VLAN 10; unbind it first"),
+        ("bind vlan 10 -ifnum nope -tagged", 258, "set interface <name> -haMonitor ON makes it a leg"),
+        ("bind vlan 10 -ifnum ha0 -tagged", 257, "interface ha0 is no leg"),
+        ("bind vlan 10 -ifnum spare0", 257, "interface spare0 has VLAN 20 without a tag"),
+        (
+            "bind vlan 20 -ifnum client0 -tagged",
+            257,
+            "VLAN 20 has no tag on spare0: an address lives in one place; bind it without -tagged",
+        ),
+        ("bind vlan 10 -IPAddress 10.2.0.9 255.255.255.255", 273, "10.2.0.0 255.255.255.0 is bound to VLAN 20"),
+        ("bind vlan 10 -IPAddress 10.0.0.0 255.0.0.0", 273, "an address lives in one VLAN"),
+        ("bind vlan 20 -IPAddress 2001:db8:2::9/64", 273, "is bound to VLAN 20"),
+        ("unbind vlan 20 -ifnum client0", 258, "it is not bound to VLAN 20"),
+        ("unbind vlan 20 -IPAddress 10.1.0.0 255.255.255.0", 258, "it is not bound to VLAN 20"),
+        ("set interface spare0 -haMonitor OFF", 257, "unbind"),
         // The pair.
         ("add ha node 1 10.9.0.2", 273, "the peer is node 1 at 10.9.0.2"),
         ("add ha node 2 10.9.0.3", 348, "a pair has one peer"),
@@ -209,6 +237,7 @@ fn interfaces_are_links_and_legs_as_long_as_they_are_enabled() {
     assert_eq!(names(&node), ("client0 spare0".into(), "ha0 spare0".into()));
     apply(&mut node, "unbind fis uplinks spare0").unwrap();
     apply(&mut node, "unbind vrid 60 -ifnum spare0").unwrap();
+    apply(&mut node, "unbind vlan 20 -ifnum spare0").unwrap();
     apply(&mut node, "rm interface spare0").unwrap();
     apply(&mut node, "disable interface ha0").unwrap();
     assert_eq!(names(&node), ("client0".into(), String::new()));
@@ -302,4 +331,113 @@ fn a_priority_is_kept_with_a_warning_that_it_has_no_effect() {
     let warnings = config(NODE).warnings();
     assert!(warnings.iter().any(|warning| warning.starts_with("vrid 60: priority and preemption")), "{warnings:?}");
     assert!(!warnings.iter().any(|warning| warning.contains("vrid6 7")), "{warnings:?}");
+}
+
+#[test]
+fn an_address_lives_in_the_vlan_that_has_its_subnet_and_a_tag() {
+    let mut node = config(NODE);
+    let domain = |node: &Config, ip: &str| node.domain_of(ip.parse().unwrap());
+    assert_eq!(["10.1.0.100", "10.2.0.1", "2001:db8:2::7", "192.0.2.1"].map(|ip| domain(&node, ip)), [10, 0, 0, 0]);
+    apply(&mut node, "unbind vlan 20 -ifnum spare0").unwrap();
+    apply(&mut node, "bind vlan 20 -ifnum client0 -tagged").unwrap();
+    assert_eq!(["10.2.0.1", "2001:db8:2::7"].map(|ip| domain(&node, ip)), [20, 20]);
+    let known = node.warnings().len();
+    apply(&mut node, "unbind vlan 20 -ifnum client0").unwrap();
+    assert_eq!(domain(&node, "10.2.0.1"), 0, "nowhere is nowhere");
+    let warnings = node.warnings();
+    assert!(
+        warnings.len() == known + 1 && warnings.iter().any(|warning| warning.contains("VLAN 20 has subnets and is on no leg"))
+    );
+    apply(&mut node, "rm vlan 10").unwrap();
+    assert_eq!(domain(&node, "10.1.0.100"), 0);
+}
+
+#[test]
+fn a_virtual_server_of_any_port_stands_beside_those_of_one_and_beside_no_other_of_any() {
+    let mut node = config(NODE);
+    let mut refused = |line: &str| apply(&mut node, line).map_or_else(|error| error.message, |_| String::new());
+    assert_eq!(refused("add lb vserver rest TCP 10.1.0.100 *"), "");
+    assert!(refused("add lb vserver all ANY 10.1.0.100 65535").contains("virtual server rest serves TCP any port there"));
+    assert!(refused("add lb vserver files FTP 10.1.0.100 21").contains("virtual server rest serves TCP any port there"));
+    assert_eq!(refused("add lb vserver names UDP 10.1.0.100 *"), "");
+    assert_eq!(refused("add lb vserver ftp FTP 10.1.0.102 21"), "");
+    assert!(
+        refused("add lb vserver x TCP 10.1.0.102 *").contains("serves FTP port 21, and ports for its data connections, there")
+    );
+    assert_eq!(refused("add lb vserver x TCP 10.1.0.102 8021"), "");
+    let text = node.text(Secrets::Clear);
+    assert!(text.contains("add lb vserver rest TCP 10.1.0.100 *\n"), "{text}");
+    assert_eq!(config(&text).text(Secrets::Clear), text);
+}
+
+#[test]
+fn any_port_needs_services_that_keep_it_and_whose_answers_can_be_told_apart() {
+    let mut node = config(NODE);
+    for line in [
+        "add lb vserver rest TCP 10.1.0.100 *",
+        "add lb vserver more TCP 10.1.0.102 *",
+        "add lb vserver ftp FTP 10.1.0.103 21",
+        "add service any 10.2.0.30 TCP * -usip YES",
+        "add service f1 10.2.0.31 FTP 2121 -usip YES",
+        "add service f2 10.2.0.30 FTP 21 -usip YES",
+        "bind lb vserver rest any",
+        "bind lb vserver web any",
+    ] {
+        apply(&mut node, line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+    let mut refused = |line: &str| apply(&mut node, line).map_or_else(|error| error.message, |_| String::new());
+    assert!(refused("bind lb vserver rest s1").contains("add the service with port *"));
+    assert!(refused("bind lb vserver ftp f1").contains("control and data connections keep their ports; use equal ones"));
+    assert!(
+        refused("bind lb vserver ftp f2").contains("virtual server rest takes any port and has another service on 10.2.0.30")
+    );
+    assert_eq!(refused("bind lb vserver more any"), "", "one service for both is one owner");
+    assert_eq!(refused("set lb vserver ftp -m MAC"), "");
+    assert_eq!(refused("bind lb vserver ftp f2"), "", "these answers do not come by here");
+    assert!(refused("set lb vserver ftp -m IP").contains("has another service on 10.2.0.30"));
+}
+
+#[test]
+fn what_is_not_read_is_said_once_for_each_virtual_server() {
+    let mut node = config(NODE);
+    let known = node.warnings().len();
+    for line in
+        ["add lb vserver tls SSL 10.1.0.100 443", "add lb vserver ftp FTP 10.1.0.102 21", "add lb vserver t TCP 10.1.0.100 81"]
+    {
+        apply(&mut node, line).unwrap();
+    }
+    let warnings = node.warnings();
+    assert_eq!(warnings.len(), known + 2);
+    assert!(warnings.iter().any(|warning| warning.starts_with("virtual server tls is SSL: TLS is passed on unread")));
+    assert!(warnings.iter().any(|warning| warning.contains("PASV replies name the service's own address")));
+    apply(&mut node, "set lb vserver ftp -m MAC").unwrap();
+    assert!(
+        node.warnings().iter().any(|warning| warning.contains("every port from 1024 on of its address leads to its services"))
+    );
+}
+
+#[test]
+fn idle_times_are_those_of_the_type() {
+    let mut node = config(NODE);
+    for (name, kind, seconds) in [("a", "ANY", 120), ("h", "HTTP", 180), ("s", "SSL_BRIDGE", 180), ("f", "FTP", 9_000)] {
+        apply(&mut node, &format!("add lb vserver {name} {kind} 10.1.0.110 {}", 1000 + seconds))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(node.vserver(name).unwrap().idle_timeout().as_secs(), seconds);
+        apply(&mut node, &format!("rm lb vserver {name}")).unwrap();
+    }
+}
+
+#[test]
+fn what_takes_any_address_keeps_no_connections_and_ftp_keeps_its_connections_together() {
+    let mut node = config(NODE);
+    let mut refused = |line: &str| apply(&mut node, line).map_or_else(|error| error.message, |_| String::new());
+    let said = refused("add lb vserver fw ANY * * -m MAC -lbMethod ROUNDROBIN");
+    assert!(
+        said.contains("virtual server fw is of any address (*), and -lbMethod ROUNDROBIN needs a table of connections"),
+        "{said}"
+    );
+    assert_eq!(refused("add lb vserver fw ANY * * -m MAC -lbMethod DESTINATIONIPHASH"), "");
+    let said = refused("add lb vserver ftp FTP 10.1.0.102 21 -lbMethod LEASTCONNECTION");
+    assert!(said.contains("with -lbMethod LEASTCONNECTION use -persistenceType SOURCEIP"), "{said}");
+    assert_eq!(refused("add lb vserver ftp FTP 10.1.0.102 21 -lbMethod LEASTCONNECTION -persistenceType SOURCEIP"), "");
 }

@@ -11,10 +11,23 @@ use crate::net::forwarding;
 use crate::net::heartbeat::Port;
 use crate::net::link::{self, Link};
 
+/// Interfaces with the VLANs that count: those on an interface in use. One that is in use itself is what the configuration names, no VLAN of
+/// another.
+pub fn placed(config: &Config, present: Vec<Link>) -> Vec<Link> {
+    let is_used = |name: &str| config.interface(name).is_some_and(|interface| interface.enabled);
+    let used: BTreeSet<u32> = present.iter().filter(|link| is_used(&link.name)).map(|link| link.ifindex).collect();
+    let place = |link: Link| {
+        let vlan = link.vlan.filter(|vlan| used.contains(&vlan.on) && !used.contains(&link.ifindex));
+        Link { vlan, ..link }
+    };
+    present.into_iter().map(place).collect()
+}
+
 impl Live {
     /// The interfaces in use, as the kernel has them. One that is missing is reported once; its carrier counts as lost.
     pub(super) fn links(&mut self, config: &Config) -> Result<Vec<Link>, CommandError> {
         let present = link::links().map_err(|error| refused(format!("cannot list the interfaces: {error}")))?;
+        let present = placed(config, present);
         let used = || config.interfaces().filter(|interface| interface.enabled);
         let find = |name: &str| present.iter().find(|link| link.name == name);
         let missing: BTreeSet<String> =
@@ -23,8 +36,27 @@ impl Live {
             warn!(interface = name, "configured interface is not there");
         }
         self.missing = missing;
-        self.members = present.iter().filter(|link| link.bond.is_some()).cloned().collect();
+        self.members = present.iter().filter(|link| link.bond.is_some() || link.vlan.is_some()).cloned().collect();
+        self.look_for_vlans(config, &present);
         Ok(used().filter_map(|interface| find(&interface.name).cloned()).collect())
+    }
+
+    /// Reports, once, the VLANs in which the host cannot speak: a card may not even let their frames in.
+    fn look_for_vlans(&mut self, config: &Config, present: &[Link]) {
+        let mut unspoken = BTreeSet::new();
+        for vlan in config.vlans().filter(|vlan| vlan.tagged) {
+            let legs = present.iter().filter(|link| vlan.interfaces.contains(&link.name));
+            let mute = legs.filter(|leg| link::at(present, leg.ifindex, vlan.id).is_none());
+            unspoken.extend(mute.map(|leg| (leg.name.clone(), vlan.id)));
+        }
+        for (leg, vlan) in unspoken.difference(&self.unspoken) {
+            let how = format!("ip link add link {leg} name {leg}.{vlan} type vlan id {vlan}");
+            warn!(
+                leg,
+                vlan, how, "the host has no interface for a VLAN: backends there are not found, and cards may drop its frames"
+            );
+        }
+        self.unspoken = unspoken;
     }
 
     /// Attaches the programs and opens the heartbeat sockets, if an interface is new or another one under an old name.

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
-use super::{Live, refused, settings};
+use super::{Live, placed, refused, settings};
 use crate::command::CommandError;
 use crate::command::runtime::{
     AlarmStatus, Health, InterfaceState, LimitsStatus, Outcome, PairStatus, Runtime, Search, ServiceLoad, ServiceState,
@@ -43,7 +43,8 @@ const KEPT_OUT: [Reason; 4] = [Reason::Denied, Reason::SourceConnections, Reason
 pub(super) fn flags(desired: &Desired) -> u32 {
     let bonds = if desired.has_bonds() { node_flags::BONDS } else { 0 };
     let ignored = if std::env::var_os(NO_FENCE).is_some() { node_flags::FENCE_IGNORED } else { 0 };
-    bonds | ignored
+    let any_port = if desired.has_any_port() { node_flags::ANY_PORT } else { 0 };
+    bonds | any_port | ignored
 }
 
 impl Runtime for Live {
@@ -148,7 +149,7 @@ impl Runtime for Live {
 
     fn homes(&self, config: &Config) -> BTreeMap<IpAddr, Vec<String>> {
         // Without a list of interfaces it is not known where an address lives.
-        homes(config, &link::links().unwrap_or_default(), &self.own)
+        homes(config, &placed(config, link::links().unwrap_or_default()), &self.own)
     }
 
     fn connections(&self, config: &Config, query: Query) -> Search {

@@ -40,11 +40,16 @@ fn link(name: &str, ifindex: u32) -> Link {
         carrier: true,
         xdp: None,
         bond: None,
+        vlan: None,
     }
 }
 
 fn links() -> Vec<Link> {
     vec![link("lo", 1), link("client0", 2), link("server0", 3), link("ha0", 4), link("both", 5)]
+}
+
+fn local(ifindex: u32, text: &str) -> LocalAddress {
+    LocalAddress { ifindex, address: text.parse().unwrap(), prefix_len: 24 }
 }
 
 fn plain(config: &Config) -> Desired {
@@ -151,7 +156,7 @@ fn a_restart_inherits_verdicts_of_backends_that_are_the_same() {
 #[test]
 fn own_addresses_are_the_hosts_and_floating_ones_are_not() {
     let config = config("add ns ip 10.1.0.101 255.255.255.255 -type VIP\n");
-    let own = ["10.1.0.11", "10.1.0.101"].map(|text| text.parse().unwrap());
+    let own = ["10.1.0.11", "10.1.0.101"].map(|text| local(2, text));
     let desired = project(&config, &links(), &own, &HashMap::new(), &NextHops::new(), PORTS, &BTreeSet::new());
     let flags = |text: &str| {
         let addr: std::net::IpAddr = text.parse().unwrap();
@@ -347,4 +352,120 @@ fn services_with_an_idle_time_of_their_own_say_so_and_virtual_servers_always() {
     let seconds = |name: &str| timeouts.vservers[&config.vserver(name).unwrap().index].as_secs();
     assert_eq!((seconds("web"), seconds("dns")), (90, 120));
     assert_eq!(timeouts.services.values().map(std::time::Duration::as_secs).collect::<Vec<_>>(), [60]);
+}
+
+const VLANS: &str = "
+add vlan 10
+add vlan 20
+bind vlan 10 -ifnum client0 -tagged
+bind vlan 10 -IPAddress 10.1.0.1 255.255.255.0
+bind vlan 20 -ifnum server0 -tagged
+bind vlan 20 -IPAddress 10.2.0.1 255.255.255.0
+";
+
+/// A VLAN's interface on another one.
+fn vlan(on: u32, id: u16, ifindex: u32) -> Link {
+    Link { vlan: Some(link::Vlan { on, id }), mac: [2; 6], mtu: 1400, ..link(&format!("{on}.{id}"), ifindex) }
+}
+
+#[test]
+fn what_lives_in_a_vlans_subnet_is_known_in_that_vlan() {
+    let config = config(&format!("{VLANS}add lb vserver far TCP 192.0.2.1 80\n"));
+    let links = [links(), vec![vlan(2, 10, 12), vlan(3, 20, 23)]].concat();
+    let own = [local(12, "10.1.0.11"), local(2, "192.168.0.1")];
+    let desired = project(&config, &links, &own, &HashMap::new(), &NextHops::new(), PORTS, &BTreeSet::new());
+    let domains = |text: &str| {
+        let addr = text.parse::<IpAddr>().unwrap().into();
+        desired.addresses.keys().filter(|key| key.addr == addr).map(|key| key.domain).collect::<Vec<_>>()
+    };
+    let asked = ["10.1.0.100", "10.2.0.1", "192.0.2.1", "10.1.0.11", "192.168.0.1"];
+    assert_eq!(asked.map(domains), [[10], [20], [0], [10], [0]]);
+    let of = |name: &str| desired.vservers[&config.vserver(name).unwrap().index].key.domain;
+    assert_eq!([of("web"), of("far")], [10, 0]);
+    assert!(desired.owners().keys().all(|key| key.domain == 20), "before anybody knows the way: {:?}", desired.owners());
+}
+
+#[test]
+fn a_way_through_a_vlans_interface_is_one_on_the_leg_with_its_tag() {
+    let config = config("add vrid 60\nbind vrid 60 -ifnum server0\n");
+    let links = [links(), vec![vlan(3, 20, 23)]].concat();
+    let hops = NextHops::from([("10.2.0.11".parse().unwrap(), neighbour::NextHop { ifindex: 23, mac: [6; 6] })]);
+    let desired = project(&config, &links, &[], &HashMap::new(), &hops, PORTS, &BTreeSet::new());
+    let backend = desired.backends[&config.service("s1").unwrap().index];
+    assert_eq!(backend.next_hop, NextHop::new([6; 6], [0, 0, 0x5e, 0, 1, 60], 3, 20));
+    assert_eq!(backend.mtu, 1400, "of the VLAN's interface");
+    assert!(
+        desired.owners().keys().any(|key| key.domain == 20),
+        "its answers come from there, whatever the configuration says"
+    );
+    let leg = desired.interfaces[&3];
+    assert_eq!(desired.interfaces[&23], Interface { vlan: 20, ..leg }, "answers without a flow find their way by it");
+    assert!(!desired.has_bonds(), "no frame comes in on it");
+    let present = Present { backends: desired.backends.clone(), ..Present::default() };
+    assert_eq!(inherited_next_hops(&config, &links, &present), hops, "as the kernel names it");
+}
+
+#[test]
+fn a_type_is_the_protocols_and_ports_that_carry_it() {
+    let more = "
+add lb vserver all ANY 10.1.0.110 *
+add lb vserver some ANY 10.1.0.110 5000
+add lb vserver page HTTP 10.1.0.110 80
+add lb vserver ftp FTP 10.1.0.111 21
+add service rest 10.2.0.20 ANY * -usip YES
+add service http 10.2.0.21 HTTP 80 -usip YES
+add service f 10.2.0.22 FTP 21 -usip YES
+bind lb vserver all rest
+bind lb vserver some rest
+bind lb vserver page http
+bind lb vserver ftp f
+";
+    let config = config(more);
+    let desired = plain(&config);
+    let vserver = |name: &str| &desired.vservers[&config.vserver(name).unwrap().index];
+    let keys = |name: &str| {
+        let mut keys: Vec<_> = vserver(name).keys().map(|key| (key.port.get(), key.protocol)).collect();
+        keys.sort_unstable();
+        keys
+    };
+    assert_eq!(keys("all"), [(0, 6), (0, 17)]);
+    assert_eq!(keys("some"), [(5000, 6), (5000, 17)]);
+    assert_eq!(keys("page"), [(80, 6)]);
+    assert_eq!(keys("ftp"), [(0, 6), (21, 6)]);
+    assert_eq!(["all", "ftp", "page"].map(|name| vserver(name).key.port.get()), [0, 0, 80], "as its own answers are known");
+    let any = vserver_flags::ANY_PORT;
+    let kinds = any | vserver_flags::FTP | vserver_flags::ANY_ADDRESS | vserver_flags::HASH_ONLY;
+    assert_eq!(["all", "some", "ftp"].map(|name| vserver(name).flags & kinds), [any, 0, any | vserver_flags::FTP]);
+    assert_eq!(vserver("ftp").hash, hash_kind::SOURCE, "data connections come from other ports");
+    let index = |name: &str| config.service(name).unwrap().index;
+    let port = |name: &str| desired.backends[&index(name)].port.get();
+    assert_eq!(["rest", "http", "f"].map(port), [0, 80, 0], "zero: the client's is kept");
+    let owners = desired.owners();
+    let answers = |name: &str| {
+        let of = |(key, owner): (&ServiceKey, &ha_common::abi::Owner)| {
+            (owner.backend == index(name)).then_some((key.port.get(), key.protocol))
+        };
+        let mut found: Vec<_> = owners.iter().filter_map(of).collect();
+        found.sort_unstable();
+        found
+    };
+    assert_eq!(answers("rest"), [(0, 6), (0, 17), (5000, 6), (5000, 17)]);
+    assert_eq!(answers("f"), [(0, 6)]);
+    let flag = |text: &str| address(&desired, text) & address_flags::ANY_PORT != 0;
+    assert_eq!(["10.1.0.110", "10.1.0.111", "10.1.0.100"].map(flag), [true, true, false]);
+    assert!(desired.has_any_port() && !plain(&super::tests::config("")).has_any_port());
+    let watched: BTreeSet<String> = targets(&config, &BTreeSet::new()).into_keys().collect();
+    assert!(watched.contains("http") && watched.contains("f") && !watched.contains("rest"));
+}
+
+#[test]
+fn a_vserver_of_any_address_is_found_by_none_and_keeps_no_flows() {
+    let config = config("add lb vserver fw ANY * * -m MAC\nadd service w1 10.2.0.20 ANY *\nbind lb vserver fw w1\n");
+    let desired = plain(&config);
+    let fw = &desired.vservers[&config.vserver("fw").unwrap().index];
+    let unspecified: Vec<_> = fw.keys().map(|key| (IpAddr::from(key.addr), key.port.get())).collect();
+    assert_eq!(unspecified, [("0.0.0.0".parse().unwrap(), 0); 2]);
+    let flags = vserver_flags::ANY_PORT | vserver_flags::ANY_ADDRESS | vserver_flags::HASH_ONLY;
+    assert_eq!((fw.flags & flags, fw.mode), (flags, mode::MAC));
+    assert!(desired.addresses.keys().all(|key| IpAddr::from(key.addr) != IpAddr::from([0, 0, 0, 0])), "nobody announces it");
 }

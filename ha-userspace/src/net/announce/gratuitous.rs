@@ -45,8 +45,8 @@ impl News {
     pub fn log(&self) {
         match self {
             News::Begun(frames) => info!(frames, "announcing floating addresses"),
-            News::Failed(Announcement { ifindex, subject }, error) => {
-                warn!(?subject, ifindex, %error, "cannot announce an address; it is tried again, later failures are only counted");
+            News::Failed(Announcement { ifindex, vlan, subject }, error) => {
+                warn!(?subject, ifindex, vlan, %error, "cannot announce an address; it is tried again, later failures are only counted");
             }
         }
     }
@@ -293,13 +293,13 @@ impl<W: Wire> Worker<W> {
         }
     }
 
-    fn send(&mut self, Announcement { ifindex, subject }: Announcement) -> io::Result<()> {
+    fn send(&mut self, Announcement { ifindex, vlan, subject }: Announcement) -> io::Result<()> {
         let macs = self.roll.macs.get(&ifindex).ok_or(io::ErrorKind::NotFound)?;
         let frame = match subject {
             Subject::Mac(mac) => frame::moved(mac),
             Subject::Address(address) => frame_of(macs, address, self.roll.form),
         };
-        self.wire.send(ifindex, &frame)
+        self.wire.send(ifindex, &frame::tagged(frame, vlan))
     }
 }
 

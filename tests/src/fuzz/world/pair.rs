@@ -39,7 +39,7 @@ pub fn node(rng: &mut Rng) -> Node {
     let word = |rng: &mut Rng, addr: Ip| if rng.chance(97) { addr.last() } else { 0 };
     Node {
         abi_version: ha_common::abi::ABI_VERSION,
-        flags: bits(rng, &[(node_flags::FENCE_IGNORED, 3)]),
+        flags: bits(rng, &[(node_flags::FENCE_IGNORED, 3), (node_flags::ANY_PORT, 60)]),
         nsip: word(rng, NSIP),
         peer_nsip: word(rng, PEER_NSIP),
         node_id,

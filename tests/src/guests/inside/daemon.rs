@@ -1,7 +1,7 @@
 //! The daemon with clients behind a bond: what it loads, attaches and tells the kernel, as a client sees it.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -27,7 +27,22 @@ const CONFIG: &str = "set ns config -IPAddress 10.9.0.1 -netmask 255.255.255.0\n
                       add ns ip 10.2.0.1 255.255.255.0 -type SNIP\n\
                       add lb vserver dns UDP 10.1.0.100 53\n\
                       add service d1 10.2.0.11 UDP 8080 -usip YES\n\
-                      bind lb vserver dns d1\n";
+                      bind lb vserver dns d1\n\
+                      add vlan 20\n\
+                      bind vlan 20 -ifnum client0 -tagged\n\
+                      bind vlan 20 -IPAddress 10.3.0.1 255.255.255.0\n\
+                      add vlan 30\n\
+                      bind vlan 30 -ifnum server0 -tagged\n\
+                      bind vlan 30 -IPAddress 10.4.0.1 255.255.255.0\n\
+                      add lb vserver tagged UDP 10.3.0.100 53\n\
+                      add service t1 10.4.0.11 UDP 8080 -usip YES\n\
+                      bind lb vserver tagged t1\n";
+/// VLANs of clients and backends, by interfaces of the kernel.
+const VLANS: [u16; 2] = [20, 30];
+/// Who is in the first one: a client and the VIP.
+const TAGGED: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 3, 0, 2), Ipv4Addr::new(10, 3, 0, 100)];
+/// The backend in the second one.
+const TAGGED_BACKEND: Ipv4Addr = Ipv4Addr::new(10, 4, 0, 11);
 /// What the daemon says.
 const LOG: &str = "/tmp/daemon.log";
 /// Where it pins programs and maps.
@@ -47,8 +62,16 @@ pub fn check() -> Result<Vec<String>> {
         backend_addr(0),
         crate::vectors::namespace::text(backend_mac(0))
     ))?;
+    rig.node.ip(&format!(
+        "link add link client0 name client0.20 type vlan id 20\nlink set client0.20 up\n\
+         link add link server0 name server0.30 type vlan id 30\nlink set server0.30 up\n\
+         addr add 10.4.0.251/24 dev server0.30\n\
+         neigh replace {TAGGED_BACKEND} lladdr {} dev server0.30 nud permanent\n",
+        crate::vectors::namespace::text(backend_mac(1))
+    ))?;
     let mut daemon = Daemon::start(&rig)?;
     let served = serves(&rig, &mut daemon).and_then(|()| {
+        serves_in_vlans(&rig, &mut daemon).context("in VLANs")?;
         rig.lose_active_member()?;
         serves(&rig, &mut daemon).context("the bond's active member is lost")
     });
@@ -57,7 +80,11 @@ pub fn check() -> Result<Vec<String>> {
     }
     let log = fs::read_to_string(LOG)?;
     ensure!(!log.contains("generic mode"), "the daemon attached in generic mode:\n{log}");
-    Ok(vec!["the daemon answers ARP and echo and forwards and returns, behind a bond that loses its active member".to_owned()])
+    let held = [
+        "the daemon answers ARP and echo and forwards and returns, behind a bond that loses its active member",
+        "and from a VLAN of clients to one of backends, which the kernel knows by interfaces of their own",
+    ];
+    Ok(held.map(str::to_owned).to_vec())
 }
 
 struct Daemon(Child);
@@ -141,6 +168,56 @@ fn serves(rig: &Rig, daemon: &mut Daemon) -> Result<()> {
         ..query
     };
     let returned = Frame { ttl: 63, body: udp(53, PORT), ..from_vip };
+    exchange(rig, SERVER_LEG, &reply.bytes(), CLIENT_LEG, &returned.bytes()).context("its answer to the client")
+}
+
+/// Asks for a VIP in a VLAN and has a datagram carried to a backend in another one, and its answer back.
+fn serves_in_vlans(rig: &Rig, daemon: &mut Daemon) -> Result<()> {
+    let [clients, backends] = VLANS.map(Some);
+    let [client, vip] = TAGGED;
+    let question = Arp { to: [0xff; 6], vlan: clients, reply: false, sender: (CLIENT_MAC, client), target: ([0; 6], vip) };
+    let answer =
+        Arp { to: CLIENT_MAC, vlan: clients, reply: true, sender: (CLIENT_LEG_MAC, vip), target: (CLIENT_MAC, client) };
+    exchange(rig, CLIENT_LEG, &question.bytes(), CLIENT_LEG, &answer.bytes()).context("ARP for the VIP")?;
+    let query = Frame {
+        from: CLIENT_MAC,
+        to: CLIENT_LEG_MAC,
+        vlan: clients,
+        source: client.into(),
+        destination: vip.into(),
+        ttl: 64,
+        body: udp(PORT, 53),
+    };
+    let forwarded = Frame {
+        from: SERVER_LEG_MAC,
+        to: backend_mac(1),
+        vlan: backends,
+        destination: TAGGED_BACKEND.into(),
+        ttl: 63,
+        body: udp(PORT, BACKEND_PORT),
+        ..query.clone()
+    };
+    daemon
+        .in_time(|| exchange(rig, CLIENT_LEG, &query.bytes(), SERVER_LEG, &forwarded.bytes()))
+        .context("a datagram to the backend")?;
+    let reply = Frame {
+        from: backend_mac(1),
+        to: SERVER_LEG_MAC,
+        source: TAGGED_BACKEND.into(),
+        destination: client.into(),
+        ttl: 64,
+        body: udp(BACKEND_PORT, PORT),
+        ..forwarded
+    };
+    let returned = Frame {
+        from: CLIENT_LEG_MAC,
+        to: CLIENT_MAC,
+        vlan: clients,
+        source: vip.into(),
+        ttl: 63,
+        body: udp(53, PORT),
+        ..reply.clone()
+    };
     exchange(rig, SERVER_LEG, &reply.bytes(), CLIENT_LEG, &returned.bytes()).context("its answer to the client")
 }
 

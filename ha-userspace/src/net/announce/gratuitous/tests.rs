@@ -9,7 +9,7 @@ const TERM: Term = Term::new(1, 1);
 fn roll(count: u32) -> Arc<Roll> {
     let loopback = nix::net::if_::if_nametoindex("lo").expect("there is a loopback interface");
     let address = |n| Subject::Address(Ipv4Addr::from_bits(0x7f00_1000 + n).into());
-    let announcements = (0..count).map(|n| Announcement { ifindex: loopback, subject: address(n) });
+    let announcements = (0..count).map(|n| Announcement { ifindex: loopback, vlan: 0, subject: address(n) });
     let macs = [(loopback, [[2, 0, 0, 0, 0, 9]; 2])].into();
     Arc::new(Roll { announcements: announcements.collect(), macs, ..Roll::default() })
 }
@@ -88,7 +88,7 @@ fn legs() -> (Legs, Receiver<u32>) {
 
 fn roll_on(legs: &[u32]) -> Arc<Roll> {
     let subject = Subject::Address(Ipv4Addr::new(10, 1, 0, 100).into());
-    let announcements = legs.iter().map(|&ifindex| Announcement { ifindex, subject }).collect();
+    let announcements = legs.iter().map(|&ifindex| Announcement { ifindex, vlan: 0, subject }).collect();
     Arc::new(Roll { announcements, macs: legs.iter().map(|&leg| (leg, [[2; 6]; 2])).collect(), ..Roll::default() })
 }
 
