@@ -40,6 +40,7 @@ mod select;
 mod session;
 pub mod steps;
 mod stray;
+mod traced;
 mod tunnel;
 mod verdict;
 mod virtual_mac;
@@ -47,8 +48,10 @@ mod virtual_mac;
 pub use egress::{EGRESS_HEADERS, Egress, egress};
 pub use hash::{client_hash, flow_hash, rehash};
 pub use parse::Story;
-pub use rewrite::Plan;
+pub use placement::Placement;
+pub use rewrite::{Plan, Step};
 pub use steps::Steps;
+pub use traced::wants;
 pub use verdict::{Action, Verdict};
 
 use crate::abi::Reason;
@@ -56,7 +59,6 @@ use crate::packet::PacketMut;
 use crate::wire::eth::ether_type;
 
 use classify::Concern;
-use rewrite::Step;
 
 /// Where a frame came in.
 #[derive(Clone, Copy, Debug)]

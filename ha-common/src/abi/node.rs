@@ -10,6 +10,8 @@ pub mod node_flags {
     pub const FENCE_IGNORED: u32 = 1;
     /// Some of `INTERFACES` are members of bonds.
     pub const BONDS: u32 = 2;
+    /// Somebody may be tracing: see [`super::super::Trace`]. Set and cleared by whoever does, so other writers leave it as it is.
+    pub const TRACED: u32 = 1 << 31;
 }
 
 /// A SipHash-2-4 key with the number that names it in frames.
