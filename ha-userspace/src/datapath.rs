@@ -30,6 +30,8 @@ mod sessions;
 mod shared;
 mod sources;
 mod table;
+mod view;
+mod ways;
 
 use std::io;
 use std::path::Path;
@@ -59,6 +61,7 @@ pub use rings::PoolFull;
 pub use sessions::{Rules, SessionRule, SessionRules};
 pub use shared::{PUBLIC_WORDS, Shared};
 pub use table::{Cursor, Table};
+pub use view::View;
 
 use crate::net::link;
 use loader::Programs;

@@ -12,6 +12,8 @@ pub mod daemon;
 pub mod datapath;
 pub mod disk;
 pub mod doctor;
+pub mod explain;
+pub mod glance;
 pub mod ha;
 pub mod health;
 pub mod hook;

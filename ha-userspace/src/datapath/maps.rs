@@ -474,12 +474,12 @@ fn owned(map: &MapData, name: &'static str) -> Result<OwnedFd, OpenError> {
     map.fd().as_fd().try_clone_to_owned().map_err(|source| OpenError::Memory { name, source })
 }
 
-fn per_cpu<T: aya::Pod>(dir: &Path, name: &'static str) -> Result<PerCpuArray<MapData, T>, OpenError> {
+pub(super) fn per_cpu<T: aya::Pod>(dir: &Path, name: &'static str) -> Result<PerCpuArray<MapData, T>, OpenError> {
     let map = pinned(dir, name)?;
     aya::maps::Map::from_map_data(map).and_then(PerCpuArray::try_from).map_err(|source| OpenError::Pin { name, source })
 }
 
-fn table<K: Plain + Clone + Default, V: Plain + Clone + Default>(
+pub(super) fn table<K: Plain + Clone + Default, V: Plain + Clone + Default>(
     dir: &Path,
     name: &'static str,
 ) -> Result<Table<K, V>, OpenError> {
@@ -488,11 +488,17 @@ fn table<K: Plain + Clone + Default, V: Plain + Clone + Default>(
     Ok(Table::new(owned(&map, name)?))
 }
 
-fn array<T: Plain>(dir: &Path, name: &'static str, writable: bool) -> Result<Array<T>, OpenError> {
+pub(super) fn array<T: Plain>(dir: &Path, name: &'static str, writable: bool) -> Result<Array<T>, OpenError> {
     let map = pinned(dir, name)?;
     check(&map, name, size_of::<u32>(), size_of::<T>())?;
     let len = map.info().map_err(|source| OpenError::Pin { name, source })?.max_entries();
     Array::new(&owned(&map, name)?, len, writable).map_err(|source| OpenError::Memory { name, source })
+}
+
+/// How many entries fit into a map.
+pub(super) fn room(dir: &Path, name: &'static str) -> Result<usize, OpenError> {
+    let info = pinned(dir, name)?.info().map_err(|source| OpenError::Pin { name, source })?;
+    Ok(info.max_entries() as usize)
 }
 
 /// The kernel copies keys and values of its own sizes through our pointers: never a map of other ones.

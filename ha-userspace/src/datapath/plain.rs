@@ -3,7 +3,8 @@
 
 use ha_common::abi::{
     Address, AddressKey, Backend, Bucket, Counter, Embryo, Event, Exception, Fence, Filter, Flow, FlowKey, Interface, Link,
-    Load, Node, Owner, PrefixKey, ReverseKey, ServiceKey, Session, SessionKey, Snip, Source, SourceKey, Throttle, Vserver,
+    Load, Node, Owner, PrefixKey, ReverseKey, ServiceKey, Session, SessionKey, Snip, Source, SourceKey, Throttle,
+    Vserver,
 };
 
 /// A record of `ha_common::abi`.
