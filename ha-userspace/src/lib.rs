@@ -22,4 +22,5 @@ pub mod net;
 pub mod options;
 pub mod realtime;
 pub mod replay;
+pub mod trace;
 pub mod witness;

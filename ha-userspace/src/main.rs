@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use understudy::command::{Reply, Token};
 use understudy::config::{self, Indices};
 use understudy::options::{DEFAULT_SOCKET, Options};
-use understudy::{api, doctor, explain, replay, witness};
+use understudy::{api, doctor, explain, replay, trace, witness};
 
 /// Exit code when no daemon answered or could be started; 1 is a refused command.
 const NOT_STARTED: u8 = 2;
@@ -59,6 +59,8 @@ enum Command {
     },
     /// Say what would become of a packet here, step by step, and why
     Explain(explain::Options),
+    /// Show packets as the kernel meets them, with what becomes of each and why
+    Trace(trace::Options),
     /// Any command of the language: help, show ha node, add lb vserver …, stop [-force]
     #[command(external_subcommand)]
     Words(Vec<String>),
@@ -72,12 +74,13 @@ fn main() -> ExitCode {
         Command::Doctor { config, interfaces } => doctor(config.as_deref(), interfaces, json),
         Command::Replay { records } => replay(&records),
         Command::Explain(options) => ended(explain::run(&options, &socket, json)),
+        Command::Trace(options) => ended(trace::run(&options, &socket, json)),
         Command::Words(words) => speak(&socket, json, words),
     }
 }
 
 /// Tools of the program itself whose options may be spelt as the language spells them.
-const TOOLS: [&str; 1] = ["explain"];
+const TOOLS: [&str; 2] = ["explain", "trace"];
 
 /// Returns the program's arguments with a `-json` before the words, and the options of [`TOOLS`], as the language spells them, spelt as
 /// clap wants them.

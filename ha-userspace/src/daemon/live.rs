@@ -205,6 +205,9 @@ impl Live {
     pub fn look_out(&mut self, config: &Config) {
         self.lookout.look(config, &self.requests, &self.driver.snapshot(), &self.board);
         self.watermarks.look(config, &self.datapath.limits(), Instant::now(), &self.board);
+        if self.datapath.clear_trace().is_ok_and(|left| left) {
+            info!("a trace that was not ended has run out");
+        }
     }
 
     /// Services whose last connections have ended, or whose time is over, are out of service now.

@@ -13,8 +13,9 @@ use aya::maps::{MapData, MapError, PerCpuArray};
 use ha_common::abi::{
     AMBIGUOUS, Address, AddressKey, Backend, Bucket, Counter, Embryo, Exception, Filter, FilterKind, Flow, FlowKey, Interface,
     Ip, Load, NextHop, Owner, PrefixKey, Reason, ReverseKey, Ring, ServiceKey, Session, SessionKey, Slot, Snip, Source,
-    SourceKey, SourceLimits, Throttle, Vserver, vserver_flags,
+    SourceKey, SourceLimits, Throttle, Trace, Vserver, vserver_flags,
 };
+use ha_common::time::Ticks;
 use thiserror::Error;
 
 use super::ageing::reverse_key;
@@ -107,6 +108,7 @@ pub struct Maps {
     counters: PerCpuArray<MapData, [u64; 2]>,
     stray_legs: PerCpuArray<MapData, u64>,
     lost: PerCpuArray<MapData, u64>,
+    trace: Array<Trace>,
 }
 
 impl std::fmt::Debug for Maps {
@@ -152,6 +154,7 @@ impl Maps {
             counters: per_cpu(dir, "COUNTERS")?,
             stray_legs: per_cpu(dir, "STRAY_LEGS")?,
             lost: per_cpu(dir, "LOST")?,
+            trace: array(dir, "TRACE", false)?,
         })
     }
 
@@ -203,6 +206,14 @@ impl Maps {
     /// When the kernel refuses.
     pub fn stray_legs(&self) -> Result<Vec<u64>, MapError> {
         self.stray_legs.iter().map(|values| Ok(values?.iter().sum())).collect()
+    }
+
+    /// Clears what a trace left that was killed, once its lease has run out; whether there was one.
+    ///
+    /// # Errors
+    /// When the time cannot be told.
+    pub fn clear_trace(&self, ticks: impl FnOnce() -> io::Result<Ticks>) -> io::Result<bool> {
+        self.shared.clear_trace(&self.trace, ticks)
     }
 
     /// Everything that [`Self::execute`] may have written before.

@@ -3,7 +3,7 @@
 
 use ha_common::abi::{
     Address, AddressKey, Backend, Bucket, Counter, Embryo, Event, Exception, Fence, Filter, Flow, FlowKey, Interface, Link,
-    Load, Node, Owner, PrefixKey, ReverseKey, ServiceKey, Session, SessionKey, Snip, Source, SourceKey, Throttle,
+    Load, Node, Owner, PrefixKey, ReverseKey, ServiceKey, Session, SessionKey, Snip, Source, SourceKey, Throttle, Trace,
     Vserver,
 };
 
@@ -26,5 +26,5 @@ macro_rules! plain {
 plain!(
     u32, u64, Address, AddressKey, Backend, Bucket, Counter, Event, Exception, Fence, Filter, Flow, FlowKey, Interface, Link,
     Node, Owner, ReverseKey, ServiceKey, Snip, Vserver, Embryo, Load, Session, SessionKey, PrefixKey, Source, SourceKey,
-    Throttle,
+    Throttle, Trace,
 );

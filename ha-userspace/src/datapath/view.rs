@@ -183,6 +183,11 @@ fn programs(pins: &Pins) -> Option<(Clocks, Ways)> {
     Some((Clocks::new(program(pins, CLOCKS)?), Ways::new(program(pins, WAY)?)))
 }
 
+/// The program that reads the clocks.
+pub(super) fn clocks(pins: &Pins) -> Option<Clocks> {
+    program(pins, CLOCKS).map(Clocks::new)
+}
+
 fn program(pins: &Pins, name: &str) -> Option<Xdp> {
     let open = |dir: std::path::PathBuf| Xdp::from_pin(dir.join(name), XdpAttachType::Interface).ok();
     children(&pins.all_programs()).into_iter().find_map(open)

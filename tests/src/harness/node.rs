@@ -143,6 +143,11 @@ impl Node {
         Ok(text)
     }
 
+    /// Flags that userspace has set for the kernel: `node_flags`.
+    pub fn flags(&self) -> Result<u32> {
+        counters::flags(&self.pins)
+    }
+
     /// The node's own role, as it says.
     pub fn role(&self) -> Result<Role> {
         self.client.role(ANSWER_WITHIN).with_context(|| format!("node {}", self.host.name()))
