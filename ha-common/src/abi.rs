@@ -24,6 +24,7 @@ mod reason;
 mod session;
 mod stray;
 mod term;
+mod trace;
 mod vrid;
 mod vserver;
 
@@ -46,6 +47,7 @@ pub use reason::{Counter, Reason};
 pub use session::{Session, SessionKey};
 pub use stray::StrayBudget;
 pub use term::Term;
+pub use trace::{TRACED_BYTES, Trace, TraceBudget, TraceFilter, Traced, traced_as};
 pub use vrid::{VRIDS, vrid_flags};
 pub use vserver::{
     CANDIDATES, Choice, Choices, FULL_BACKENDS, NO_BACKEND, Ring, ServiceKey, Vserver, hash_kind, mode, vserver_flags,

@@ -46,6 +46,7 @@ mod select;
 mod session;
 pub mod steps;
 mod stray;
+mod traced;
 mod tunnel;
 mod verdict;
 mod virtual_mac;
@@ -54,8 +55,10 @@ pub use egress::{EGRESS_HEADERS, Egress, egress};
 pub use hash::{client_hash, flow_hash, rehash};
 pub use l2::place as l2_place;
 pub use parse::Story;
-pub use rewrite::Plan;
+pub use placement::Placement;
+pub use rewrite::{Plan, Step};
 pub use steps::Steps;
+pub use traced::wants;
 pub use verdict::{Action, Verdict};
 
 use crate::abi::Reason;
@@ -64,7 +67,7 @@ use crate::wire::eth::ether_type;
 
 use classify::Concern;
 use parse::Fault;
-use rewrite::{Step, Way};
+use rewrite::Way;
 
 /// Where a frame came in.
 #[derive(Clone, Copy, Debug)]

@@ -45,6 +45,29 @@ pub enum Route {
     Unknown,
 }
 
+impl Route {
+    /// It as words, for userspace.
+    #[inline(always)]
+    #[must_use]
+    pub const fn words(self) -> [u32; 6] {
+        match self {
+            Route::Host => [1, 0, 0, 0, 0, 0],
+            Route::Via(NextHop { macs: [a, b, c], ifindex, vlan }) => [2, a, b, c, ifindex, vlan],
+            Route::Unknown => [0; 6],
+        }
+    }
+
+    /// The reverse of [`Route::words`].
+    #[must_use]
+    pub const fn of_words([kind, a, b, c, ifindex, vlan]: [u32; 6]) -> Self {
+        match kind {
+            1 => Route::Host,
+            2 => Route::Via(NextHop { macs: [a, b, c], ifindex, vlan }),
+            _ => Route::Unknown,
+        }
+    }
+}
+
 /// The maps of [`crate::abi`], the clocks and the routing table.
 pub trait Tables {
     /// A record that may be changed in place.
@@ -171,4 +194,17 @@ pub trait Tables {
     fn count(&self, reason: Reason, len: usize);
     /// Tells the daemon; lost, and counted, when it does not keep up.
     fn emit(&self, event: &Event);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_survives_the_way_through_words() {
+        let hop = NextHop::new([1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12], 13, 14);
+        for route in [Route::Host, Route::Unknown, Route::Via(hop)] {
+            assert_eq!(Route::of_words(route.words()), route);
+        }
+    }
 }

@@ -13,6 +13,8 @@ mod programs;
 mod steps;
 #[cfg(target_arch = "bpf")]
 mod tables;
+#[cfg(target_arch = "bpf")]
+mod trace;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

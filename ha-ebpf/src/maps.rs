@@ -10,8 +10,8 @@ use aya_ebpf::{
 use ha_common::abi::{
     Address, AddressKey, BUCKETS, Backend, Bucket, Counter, Embryo, Event, Exception, Fence, Filter, FilterKind, Flow, FlowKey,
     Fragment, FragmentKey, FragmentRoom, IcmpBudget, Interface, Link, Load, MAX_LEGS, MAX_LINKS, Node, Owner, Reason,
-    ReverseKey, SNIPS as SNIPS_LEN, ServiceKey, Session, SessionKey, Snip, Source, SourceKey, StrayBudget, Throttle,
-    VRIDS as VRIDS_LEN, Vserver, lost,
+    ReverseKey, SNIPS as SNIPS_LEN, ServiceKey, Session, SessionKey, Snip, Source, SourceKey, StrayBudget, Throttle, Trace,
+    TraceBudget, Traced, VRIDS as VRIDS_LEN, Vserver, lost,
 };
 use ha_common::pipeline::Plan;
 use ha_common::wire::heartbeat::Extension;
@@ -109,3 +109,12 @@ pub static LOST: PerCpuArray<u64, { lost::LEN }> = PerCpuArray::new();
 pub static RULINGS: RingBuf<Event, 65_536> = RingBuf::new();
 #[btf_map]
 pub static EVENTS: RingBuf<Event, 1_048_576> = RingBuf::new();
+
+#[btf_map]
+pub static TRACE: Array<Trace, 1, MMAPABLE> = Array::new();
+#[btf_map]
+pub static TRACE_BUDGET: PerCpuArray<TraceBudget, 1> = PerCpuArray::new();
+#[btf_map]
+pub static TRACE_ROOM: PerCpuArray<Traced, 1> = PerCpuArray::new();
+#[btf_map]
+pub static TRACED: RingBuf<Traced, 1_048_576> = RingBuf::new();

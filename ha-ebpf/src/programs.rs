@@ -7,7 +7,7 @@ use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
-use ha_common::abi::node_flags;
+use ha_common::abi::{Ip, node_flags};
 use ha_common::packet::PacketMut;
 use ha_common::pipeline::{self, Action, Egress, Ingress};
 use ha_common::tables::Tables;
@@ -15,6 +15,7 @@ use ha_common::wire::eth::{self, Macs};
 
 use crate::packet::{SentFrame, XdpFrame};
 use crate::tables::Maps;
+use crate::trace;
 
 /// Every frame that an interface receives.
 #[xdp]
@@ -22,8 +23,16 @@ pub fn ingress(context: XdpContext) -> u32 {
     let mut frame = XdpFrame::new(context.ctx);
     let tables = Maps::new(context.ctx);
     let len = frame.len();
-    let verdict = pipeline::process(&mut frame, &tables, Ingress { ifindex: arrival(&tables, &context) });
+    let ifindex = arrival(&tables, &context);
+    if is_traced(&tables) {
+        trace::came(context.ctx, ifindex);
+    }
+    let verdict = pipeline::process(&mut frame, &tables, Ingress { ifindex });
     tables.count(verdict.reason(), len);
+    // Read again: of what it was before, the verifier would walk the whole story once for either answer.
+    if is_traced(&tables) {
+        trace::leaves(context.ctx, verdict);
+    }
     match verdict.action() {
         Action::Pass => xdp_action::XDP_PASS,
         Action::Drop => xdp_action::XDP_DROP,
@@ -41,6 +50,12 @@ fn arrival(tables: &Maps, context: &XdpContext) -> u32 {
         Some(node) if node.flags & node_flags::BONDS != 0 => bond_of(ifindex),
         _ => ifindex,
     }
+}
+
+/// Whether somebody may be tracing.
+#[inline(always)]
+fn is_traced(tables: &Maps) -> bool {
+    tables.node().is_some_and(|node| node.flags & node_flags::TRACED != 0)
 }
 
 /// Not inlined: without bonds, it costs nobody a look-up.
@@ -101,6 +116,21 @@ pub fn clocks(context: XdpContext) -> u32 {
     // SAFETY: helpers without arguments.
     let now = unsafe { [bpf_jiffies64(), bpf_ktime_get_ns()] };
     match frame.store(0, now) {
+        Some(()) => xdp_action::XDP_PASS,
+        None => xdp_action::XDP_ABORTED,
+    }
+}
+
+/// Tells userspace which way the kernel's routing and neighbour tables say, as the pipeline would be told, by a test run: the first words
+/// of the frame are the interface and both addresses of the question, and then of the answer. Never attached.
+#[xdp]
+pub fn way(context: XdpContext) -> u32 {
+    let mut frame = XdpFrame::new(context.ctx);
+    let (Some(ifindex), Some([source, destination])) = (frame.load::<u32>(0), frame.load::<[[u32; 4]; 2]>(4)) else {
+        return xdp_action::XDP_ABORTED;
+    };
+    let route = Maps::new(context.ctx).route(ifindex, &Ip(source), &Ip(destination));
+    match frame.store(0, route.words()) {
         Some(()) => xdp_action::XDP_PASS,
         None => xdp_action::XDP_ABORTED,
     }

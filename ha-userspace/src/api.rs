@@ -10,7 +10,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-pub use client::{NoDaemon, STAT_EVERY, ask, times};
+pub use client::{NoDaemon, STAT_EVERY, ask, ask_within, times};
 pub use server::{Handle, serve};
 pub use socket::{BindError, Socket};
 

@@ -30,6 +30,9 @@ mod sessions;
 mod shared;
 mod sources;
 mod table;
+mod tracing;
+mod view;
+mod ways;
 
 use std::io;
 use std::path::Path;
@@ -59,6 +62,8 @@ pub use rings::PoolFull;
 pub use sessions::{Rules, SessionRule, SessionRules};
 pub use shared::{PUBLIC_WORDS, Shared};
 pub use table::{Cursor, Table};
+pub use tracing::{Losses, TraceError, Tracing};
+pub use view::View;
 
 use crate::net::link;
 use loader::Programs;
@@ -187,6 +192,14 @@ impl Datapath {
     #[must_use]
     pub fn purge(&self) -> Purge {
         Purge::new(Arc::clone(&self.maps))
+    }
+
+    /// Clears what a trace left that was killed, once its lease has run out; whether there was one.
+    ///
+    /// # Errors
+    /// When the time cannot be told.
+    pub fn clear_trace(&self) -> io::Result<bool> {
+        self.maps.clear_trace(|| Ok(self.programs.clocks.read()?.0))
     }
 
     /// The kernel's two clocks.

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use understudy::command::{Reply, Token};
 use understudy::config::{self, Indices};
 use understudy::options::{DEFAULT_SOCKET, Options};
-use understudy::{api, doctor, replay, witness};
+use understudy::{api, doctor, explain, replay, trace, witness};
 
 /// Exit code when no daemon answered or could be started; 1 is a refused command.
 const NOT_STARTED: u8 = 2;
@@ -57,6 +57,10 @@ enum Command {
         #[arg(required = true, value_name = "FILE")]
         records: Vec<PathBuf>,
     },
+    /// Say what would become of a packet here, step by step, and why
+    Explain(explain::Options),
+    /// Show packets as the kernel meets them, with what becomes of each and why
+    Trace(trace::Options),
     /// Any command of the language: help, show ha node, add lb vserver …, stop [-force]
     #[command(external_subcommand)]
     Words(Vec<String>),
@@ -69,20 +73,37 @@ fn main() -> ExitCode {
         Command::Witness(options) => ended(witness::run(&options)),
         Command::Doctor { config, interfaces } => doctor(config.as_deref(), interfaces, json),
         Command::Replay { records } => replay(&records),
+        Command::Explain(options) => ended(explain::run(&options, &socket, json)),
+        Command::Trace(options) => ended(trace::run(&options, &socket, json)),
         Command::Words(words) => speak(&socket, json, words),
     }
 }
 
-/// Returns the program's arguments with a `-json` before the words, as the language spells it, spelt as clap wants it.
+/// Tools of the program itself whose options may be spelt as the language spells them.
+const TOOLS: [&str; 2] = ["explain", "trace"];
+
+/// Returns the program's arguments with a `-json` before the words, and the options of [`TOOLS`], as the language spells them, spelt as
+/// clap wants them.
 fn arguments() -> Vec<OsString> {
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
     let mut own = arguments.iter_mut().skip(1);
-    while let Some(argument) = own.next().filter(|argument| argument.as_encoded_bytes().starts_with(b"-")) {
-        if argument == "-json" {
-            *argument = "--json".into();
-        } else if argument == "--socket" {
-            own.next();
+    let word = loop {
+        match own.next() {
+            Some(argument) if argument == "-json" => *argument = "--json".into(),
+            Some(argument) if argument == "--socket" => drop(own.next()),
+            Some(argument) if argument.as_encoded_bytes().starts_with(b"-") => {}
+            other => break other,
         }
+    };
+    if word.is_some_and(|word| TOOLS.iter().any(|tool| *word == **tool)) {
+        own.for_each(|argument| {
+            // One dash and more than a letter: no short option of clap's.
+            if let [b'-', b'a'..=b'z', _, ..] = argument.as_encoded_bytes() {
+                let mut spelt = OsString::from("-");
+                spelt.push(&*argument);
+                *argument = spelt;
+            }
+        });
     }
     arguments
 }

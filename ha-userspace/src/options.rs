@@ -15,7 +15,7 @@ pub struct Options {
     #[arg(from_global)]
     pub socket: PathBuf,
     /// Directory in a bpf file system where programs, links and maps are pinned
-    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/understudy")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PINS)]
     pub pins: PathBuf,
     /// How much of the HA machine's inputs is kept in the state directory, for `understudy replay`; 0 for nothing
     #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = clap::value_parser!(u64).range(..=4096))]
@@ -24,3 +24,6 @@ pub struct Options {
 
 /// Where the daemon listens and the client connects unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/understudy/understudy.sock";
+
+/// Where the daemon pins, and other tools look, unless told otherwise.
+pub const DEFAULT_PINS: &str = "/sys/fs/bpf/understudy";

@@ -4,6 +4,7 @@ pub mod alone;
 pub mod announce;
 pub mod bench;
 pub mod failover;
+pub mod frozen;
 pub mod fuzz;
 pub mod guests;
 pub mod harness;

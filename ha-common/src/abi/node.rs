@@ -12,6 +12,8 @@ pub mod node_flags {
     pub const BONDS: u32 = 2;
     /// Some vserver takes any port, or any address.
     pub const ANY_PORT: u32 = 1 << 16;
+    /// Somebody may be tracing: see [`super::super::Trace`]. Set and cleared by whoever does, so other writers leave it as it is.
+    pub const TRACED: u32 = 1 << 31;
 }
 
 /// A SipHash-2-4 key with the number that names it in frames.

@@ -32,6 +32,15 @@ macro_rules! reasons {
                     $(Reason::$variant => $name,)*
                 }
             }
+
+            /// What it means, in a sentence for people.
+            #[cfg(any(test, feature = "std"))]
+            #[must_use]
+            pub const fn sentence(self) -> &'static str {
+                match self {
+                    $(Reason::$variant => concat!($($doc),*).trim_ascii_start(),)*
+                }
+            }
         }
     };
 }
@@ -255,6 +264,7 @@ mod tests {
         assert_eq!(names.len(), Reason::ALL.len());
         for (number, &reason) in Reason::ALL.iter().enumerate() {
             assert_eq!(reason as usize, number);
+            assert!(reason.sentence().ends_with('.') && !reason.sentence().starts_with(' '), "{}", reason.name());
         }
     }
 }

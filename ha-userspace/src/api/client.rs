@@ -35,13 +35,18 @@ pub struct NoDaemon {
 
 /// Asks the daemon behind `socket` to execute `words`.
 pub fn ask(socket: &Path, words: Vec<String>) -> Result<Reply, NoDaemon> {
-    converse(socket, &Request { words }).map_err(|error| NoDaemon { socket: socket.to_owned(), error })
+    ask_within(socket, words, PATIENCE)
 }
 
-fn converse(socket: &Path, request: &Request) -> io::Result<Reply> {
+/// The same, for a question that nothing has to be waited for: a daemon that is silent for `patience` counts as none.
+pub fn ask_within(socket: &Path, words: Vec<String>, patience: Duration) -> Result<Reply, NoDaemon> {
+    converse(socket, &Request { words }, patience).map_err(|error| NoDaemon { socket: socket.to_owned(), error })
+}
+
+fn converse(socket: &Path, request: &Request, patience: Duration) -> io::Result<Reply> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     stream.write_all((serde_json::to_string(request)? + "\n").as_bytes())?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;

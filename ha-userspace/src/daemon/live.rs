@@ -212,6 +212,9 @@ impl Live {
         if self.sources.have_changed() {
             self.project_or_log(config);
         }
+        if self.datapath.clear_trace().is_ok_and(|left| left) {
+            info!("a trace that was not ended has run out");
+        }
     }
 
     /// Services whose last connections have ended, or whose time is over, are out of service now.

@@ -30,7 +30,9 @@ const EGRESS: &str = "egress_guard";
 /// Name of the program between XDP and the host's stack.
 const ADMISSION: &str = "admission";
 /// Name of the program that reads the clocks.
-const CLOCKS: &str = "clocks";
+pub(super) const CLOCKS: &str = "clocks";
+/// Name of the program that asks for ways.
+pub(super) const WAY: &str = "way";
 
 /// Loading or adopting failed; nothing that was attached has changed.
 #[derive(Debug, Error)]
@@ -236,7 +238,7 @@ fn verify(settings: &Settings, pins: &Pins, identity: &str, ebpf: &mut Ebpf) -> 
     // What a daemon left that was killed while it was here.
     remove_tree(&dir).map_err(io_error)?;
     fs::create_dir_all(&dir).map_err(io_error)?;
-    for name in [INGRESS, CLOCKS] {
+    for name in [INGRESS, CLOCKS, WAY] {
         let program: &mut Xdp = program(ebpf, name)?;
         program.load().map_err(|error| refused(settings, name, error))?;
         program.pin(dir.join(name)).map_err(|error| other(name, pin_error(error)))?;

@@ -13,8 +13,9 @@ use aya::maps::{MapData, MapError, PerCpuArray};
 use ha_common::abi::{
     AMBIGUOUS, Address, AddressKey, Backend, Bucket, Counter, Embryo, Exception, Filter, FilterKind, Flow, FlowKey, Interface,
     Ip, Load, NextHop, Owner, PrefixKey, Reason, ReverseKey, Ring, ServiceKey, Session, SessionKey, Slot, Snip, Source,
-    SourceKey, SourceLimits, Throttle, Vserver, vserver_flags,
+    SourceKey, SourceLimits, Throttle, Trace, Vserver, vserver_flags,
 };
+use ha_common::time::Ticks;
 use thiserror::Error;
 
 use super::ageing::reverse_key;
@@ -107,6 +108,7 @@ pub struct Maps {
     counters: PerCpuArray<MapData, [u64; 2]>,
     stray_legs: PerCpuArray<MapData, u64>,
     lost: PerCpuArray<MapData, u64>,
+    trace: Array<Trace>,
 }
 
 impl std::fmt::Debug for Maps {
@@ -152,6 +154,7 @@ impl Maps {
             counters: per_cpu(dir, "COUNTERS")?,
             stray_legs: per_cpu(dir, "STRAY_LEGS")?,
             lost: per_cpu(dir, "LOST")?,
+            trace: array(dir, "TRACE", false)?,
         })
     }
 
@@ -203,6 +206,14 @@ impl Maps {
     /// When the kernel refuses.
     pub fn stray_legs(&self) -> Result<Vec<u64>, MapError> {
         self.stray_legs.iter().map(|values| Ok(values?.iter().sum())).collect()
+    }
+
+    /// Clears what a trace left that was killed, once its lease has run out; whether there was one.
+    ///
+    /// # Errors
+    /// When the time cannot be told.
+    pub fn clear_trace(&self, ticks: impl FnOnce() -> io::Result<Ticks>) -> io::Result<bool> {
+        self.shared.clear_trace(&self.trace, ticks)
     }
 
     /// Everything that [`Self::execute`] may have written before.
@@ -474,12 +485,12 @@ fn owned(map: &MapData, name: &'static str) -> Result<OwnedFd, OpenError> {
     map.fd().as_fd().try_clone_to_owned().map_err(|source| OpenError::Memory { name, source })
 }
 
-fn per_cpu<T: aya::Pod>(dir: &Path, name: &'static str) -> Result<PerCpuArray<MapData, T>, OpenError> {
+pub(super) fn per_cpu<T: aya::Pod>(dir: &Path, name: &'static str) -> Result<PerCpuArray<MapData, T>, OpenError> {
     let map = pinned(dir, name)?;
     aya::maps::Map::from_map_data(map).and_then(PerCpuArray::try_from).map_err(|source| OpenError::Pin { name, source })
 }
 
-fn table<K: Plain + Clone + Default, V: Plain + Clone + Default>(
+pub(super) fn table<K: Plain + Clone + Default, V: Plain + Clone + Default>(
     dir: &Path,
     name: &'static str,
 ) -> Result<Table<K, V>, OpenError> {
@@ -488,11 +499,17 @@ fn table<K: Plain + Clone + Default, V: Plain + Clone + Default>(
     Ok(Table::new(owned(&map, name)?))
 }
 
-fn array<T: Plain>(dir: &Path, name: &'static str, writable: bool) -> Result<Array<T>, OpenError> {
+pub(super) fn array<T: Plain>(dir: &Path, name: &'static str, writable: bool) -> Result<Array<T>, OpenError> {
     let map = pinned(dir, name)?;
     check(&map, name, size_of::<u32>(), size_of::<T>())?;
     let len = map.info().map_err(|source| OpenError::Pin { name, source })?.max_entries();
     Array::new(&owned(&map, name)?, len, writable).map_err(|source| OpenError::Memory { name, source })
+}
+
+/// How many entries fit into a map.
+pub(super) fn room(dir: &Path, name: &'static str) -> Result<usize, OpenError> {
+    let info = pinned(dir, name)?.info().map_err(|source| OpenError::Pin { name, source })?;
+    Ok(info.max_entries() as usize)
 }
 
 /// The kernel copies keys and values of its own sizes through our pointers: never a map of other ones.

@@ -3,7 +3,7 @@
 //! ```text
 //! <pins>/links/<ifindex>/{xdp,egress,admission} what is attached; outlives a change of layout, so that the program is replaced at once
 //! <pins>/v<ABI_VERSION>/maps/<NAME>         the maps of this layout
-//! <pins>/v<ABI_VERSION>/programs/<identity>/{ingress,egress_guard,admission}    verified programs, by the object that they came from
+//! <pins>/v<ABI_VERSION>/programs/<identity>/{ingress,egress_guard,admission,clocks,way}    verified programs, by the object that they came from
 //! ```
 
 use std::fs;
@@ -73,6 +73,12 @@ impl Pins {
     #[must_use]
     pub fn programs(&self, identity: &str) -> PathBuf {
         self.version().join("programs").join(identity)
+    }
+
+    /// The programs of all objects, each in a directory of its own.
+    #[must_use]
+    pub fn all_programs(&self) -> PathBuf {
+        self.version().join("programs")
     }
 
     /// What is attached to interface `ifindex`.
@@ -153,7 +159,7 @@ pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
     gone(fs::remove_dir(path))
 }
 
-fn children(path: &Path) -> Vec<PathBuf> {
+pub(super) fn children(path: &Path) -> Vec<PathBuf> {
     fs::read_dir(path).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
 }
 

@@ -2,8 +2,9 @@
 #![allow(unsafe_code)] // marking types is what this file is for
 
 use ha_common::abi::{
-    Address, AddressKey, Backend, Bucket, Counter, Embryo, Event, Exception, Fence, Filter, Flow, FlowKey, Interface, Link,
-    Load, Node, Owner, PrefixKey, ReverseKey, ServiceKey, Session, SessionKey, Snip, Source, SourceKey, Throttle, Vserver,
+    Address, AddressKey, Backend, Bucket, Counter, Embryo, Event, Exception, Fence, Filter, Flow, FlowKey, Fragment,
+    FragmentKey, Interface, Link, Load, Node, Owner, PrefixKey, ReverseKey, ServiceKey, Session, SessionKey, Snip, Source,
+    SourceKey, Throttle, Trace, Vserver,
 };
 
 /// A record of `ha_common::abi`.
@@ -23,7 +24,36 @@ macro_rules! plain {
 }
 
 plain!(
-    u32, u64, Address, AddressKey, Backend, Bucket, Counter, Event, Exception, Fence, Filter, Flow, FlowKey, Interface, Link,
-    Node, Owner, ReverseKey, ServiceKey, Snip, Vserver, Embryo, Load, Session, SessionKey, PrefixKey, Source, SourceKey,
+    u32,
+    u64,
+    Address,
+    AddressKey,
+    Backend,
+    Bucket,
+    Counter,
+    Event,
+    Exception,
+    Fence,
+    Filter,
+    Flow,
+    FlowKey,
+    Fragment,
+    FragmentKey,
+    Interface,
+    Link,
+    Node,
+    Owner,
+    ReverseKey,
+    ServiceKey,
+    Snip,
+    Vserver,
+    Embryo,
+    Load,
+    Session,
+    SessionKey,
+    PrefixKey,
+    Source,
+    SourceKey,
     Throttle,
+    Trace,
 );

@@ -3,15 +3,17 @@
 //! Every method is a few loads or stores. A field that is one word changes at once; fields that only mean something together
 //! are stored in the order that their method names.
 
+use std::io;
 use std::mem::offset_of;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::fence;
 
-use ha_common::abi::{Fence, GROUPS, Key, Link, Node, NodeGroup, Term};
+use ha_common::abi::{Fence, GROUPS, Key, Link, Node, NodeGroup, Term, Trace, node_flags};
 use ha_common::ha::Standing;
-use ha_common::time::Nanos;
+use ha_common::time::{Nanos, Ticks};
 
 use super::array::Array;
+use super::tracing;
 
 /// Tries to read a link between two writes of the kernel, each of which takes about a hundred nanoseconds.
 const LINK_TRIES: usize = 1000;
@@ -117,9 +119,17 @@ impl Shared {
         self.store64(offset_of!(Node, boot_nonce), nonce);
     }
 
-    /// Sets `node_flags`.
+    /// Sets `node_flags`, but for [`node_flags::TRACED`], which belongs to whoever traces.
     pub fn set_flags(&self, flags: u32) {
-        self.store32(offset_of!(Node, flags), flags);
+        let word = self.node.word32(0, offset_of!(Node, flags));
+        let wanted = |present| Some(present & node_flags::TRACED | flags & !node_flags::TRACED);
+        // Never refused: there is always something wanted.
+        let _ = word.fetch_update(Release, Relaxed, wanted);
+    }
+
+    /// See [`super::Maps::clear_trace`].
+    pub(super) fn clear_trace(&self, trace: &Array<Trace>, ticks: impl FnOnce() -> io::Result<Ticks>) -> io::Result<bool> {
+        tracing::clear(&self.node, trace, ticks)
     }
 
     /// The next sequence number for a heartbeat: no two threads get the same, and the kernel knows it before the frame leaves.
@@ -307,6 +317,16 @@ mod tests {
         let whole = self::shared();
         whole.begin(&wanted);
         assert_eq!(whole.node(), wanted);
+    }
+
+    #[test]
+    fn whoever_sets_flags_leaves_a_trace_alone() {
+        let shared = shared();
+        shared.node.word32(0, offset_of!(Node, flags)).store(node_flags::TRACED | node_flags::BONDS, Relaxed);
+        shared.set_flags(node_flags::FENCE_IGNORED);
+        assert_eq!(shared.node().flags, node_flags::TRACED | node_flags::FENCE_IGNORED);
+        shared.set_flags(node_flags::TRACED);
+        assert_eq!(shared.node().flags, node_flags::TRACED);
     }
 
     #[test]

@@ -18,6 +18,14 @@ use rtnetlink::packet_route::link::{
 };
 use tracing::warn;
 
+/// What interface `ifindex` is called in this network namespace; a number, if there is none.
+#[must_use]
+pub fn name(ifindex: u32) -> String {
+    let name = nix::net::if_::if_indextoname(ifindex).ok().and_then(|name| name.into_string().ok());
+    // Of an interface that is not there, the crate returns no error but nothing.
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| format!("interface {ifindex}"))
+}
+
 /// Multicast group of link changes, as a bit of `nl_groups` (`RTMGRP_LINK`).
 const LINK_GROUP: u32 = 1;
 

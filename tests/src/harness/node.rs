@@ -126,6 +126,28 @@ impl Node {
         self.client.command(words, ANSWER_WITHIN).with_context(|| format!("node {}", self.host.name()))
     }
 
+    /// Starts a tool of the program that looks at the node's maps, where the daemon runs; its output is piped.
+    pub fn tool(&self, words: &[&str]) -> Result<Child> {
+        let mut command = Command::new(&self.binary);
+        command.arg("--socket").arg(self.client.socket()).args(words).arg("--pins").arg(&self.pins);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        process::die_with_parent(&mut command);
+        self.netns.spawn(command).with_context(|| words.join(" "))
+    }
+
+    /// Runs a tool to its end; what it printed.
+    pub fn told(&self, words: &[&str]) -> Result<String> {
+        let output = self.tool(words)?.wait_with_output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success(), "{}: {text}{}", words.join(" "), String::from_utf8_lossy(&output.stderr));
+        Ok(text)
+    }
+
+    /// Flags that userspace has set for the kernel: `node_flags`.
+    pub fn flags(&self) -> Result<u32> {
+        counters::flags(&self.pins)
+    }
+
     /// The node's own role, as it says.
     pub fn role(&self) -> Result<Role> {
         self.client.role(ANSWER_WITHIN).with_context(|| format!("node {}", self.host.name()))

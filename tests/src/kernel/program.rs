@@ -83,7 +83,7 @@ impl Kernel {
             loader.map_max_entries(name, *entries);
         }
         let mut ebpf = loader.load(object).context("create the maps")?;
-        for name in ["ingress", "clocks"] {
+        for name in ["ingress", "clocks", "way"] {
             let program: &mut Xdp = ebpf.program_mut(name).with_context(|| format!("program {name}"))?.try_into()?;
             program.load().with_context(|| format!("load {name}"))?;
         }
