@@ -7,7 +7,7 @@
 //! ```
 //!
 //! [`process`] is called for every received frame, by XDP and by host tests alike; [`egress`] for every frame that the host's own
-//! stack sends. Neither allocates, loops without a bound or reads a clock except through [`Tables`]. Whoever calls them counts the
+//! stack sends. Neither allocates, loops without a bound or reads a clock except through [`Tables`](crate::tables::Tables). Whoever calls them counts the
 //! packet, once, under the verdict's [`Reason`].
 //!
 //! What a packet of an established flow runs through is one function after inlining. What is rare (answers in place, newcomers,

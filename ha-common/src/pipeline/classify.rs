@@ -54,15 +54,16 @@ pub fn concern<'t, P: PacketMut, T: Steps>(packet: &mut P, tables: &'t T, story:
         }
     } else if story.transport == Transport::Icmp {
         let [kind, _] = story.icmp;
-        match kind {
-            _ if icmp::is_error(story.is_v6(), kind) => {
-                if tables.relay(packet, story, plan) || tables.outer(packet, story, plan) {
-                    return Concern::Planned;
-                }
+        if icmp::is_error(story.is_v6(), kind) {
+            if tables.relay(packet, story, plan) || tables.outer(packet, story, plan) {
+                return Concern::Planned;
             }
-            icmp::SOLICITATION if story.is_v6() => return Concern::Solicitation,
-            icmp::ADVERTISEMENT if story.is_v6() => return Concern::Advertisement,
-            _ => {}
+        } else if story.is_v6() {
+            match kind {
+                icmp::SOLICITATION => return Concern::Solicitation,
+                icmp::ADVERTISEMENT => return Concern::Advertisement,
+                _ => {}
+            }
         }
     }
     match gate::floating(tables, story.there.address()) {

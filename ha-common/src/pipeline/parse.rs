@@ -144,7 +144,7 @@ impl Story {
         }
     }
 
-    /// Where the payload of IP begins. Only packets without options or extension headers, but for that of a fragment, get beyond [`packet`].
+    /// Where the payload of IP begins. Only packets without options or extension headers, but for that of a fragment, are read to their end.
     #[inline(always)]
     pub const fn l4(&self) -> usize {
         // The verifier must see that it is little.

@@ -18,6 +18,9 @@ const BROADCAST: Mac = [0xff; 6];
 const GROUPS: [Mac; 3] = [BROADCAST, [1, 0, 0x5e, 0, 0, 18], [0x33, 0x33, 0, 0, 0, 1]];
 const NOBODY: Mac = [0; 6];
 
+/// VLAN, sender, receiver and protocol of a packet.
+type Ends = (u32, (Ip, u16), (Ip, u16), u16);
+
 /// The frames of one world, in order.
 pub struct Packets {
     rng: Rng,
@@ -28,8 +31,8 @@ pub struct Packets {
     /// Sources that somebody has.
     reverse: Vec<ReverseKey>,
     addresses: Vec<AddressKey>,
-    /// Ends of datagrams of which a part was sent: VLAN, both ends, protocol.
-    parts: Vec<(u32, (Ip, u16), (Ip, u16), u16)>,
+    /// Datagrams of which a part was sent.
+    parts: Vec<Ends>,
     node: Node,
     fence: Fence,
 }
@@ -209,7 +212,7 @@ impl Packets {
     }
 
     /// VLAN and ends of a client's packet, and its protocol.
-    fn request_ends(&mut self) -> (u32, (Ip, u16), (Ip, u16), u16) {
+    fn request_ends(&mut self) -> Ends {
         let flow = self.flow();
         let known = flow.and_then(|(key, _)| {
             let service = self.services.iter().find(|(_, vserver)| *vserver == key.index())?.0;
@@ -252,7 +255,7 @@ impl Packets {
     }
 
     /// VLAN and ends of a backend's packet, and its protocol.
-    fn answer_ends(&mut self) -> (u32, (Ip, u16), (Ip, u16), u16) {
+    fn answer_ends(&mut self) -> Ends {
         let flow = self.flow();
         let known = flow.and_then(|(key, backend)| {
             let owns = |(service, owner): &&(ServiceKey, Owner)| owner.backend == backend && service.protocol == key.protocol;

@@ -48,7 +48,11 @@ pub fn compare(came: &[u8], left: &[u8], translated: bool) -> Result<(), String>
         return judge(&sums(left)[..usize::from(before - l3 < 40)], &[], translated);
     }
     for (header, quoted) in [(28, 28), (48, 48), (48, 56)] {
-        let error = left.len() == l3 + header + quoted && left[l3..] != *inside;
+        let (at, icmp, kinds): (_, _, &[u8]) = if header == 28 { (1, "ICMP", &[3, 11]) } else { (0, "ICMPv6", &[1, 2, 3]) };
+        let error = left.len() == l3 + header + quoted
+            && left[l3..] != *inside
+            && kinds.contains(&left[l3 + header - 8])
+            && sums(left).get(at).is_some_and(|sum| sum.of == icmp);
         if error && inside.windows(quoted).any(|window| *window == left[l3 + header..]) {
             // An error about it, or about what it quotes: that is as it was.
             let of_error = if header == 28 { 2 } else { 1 };

@@ -657,7 +657,7 @@ fn broken_tunnels() -> Vec<Vector> {
     let error = about_tunnel(TOO_BIG, &frame, 1, WHOLE);
     let of_other = request(VIP, tcp(PORT, 80, "AP"));
     let mut turned = error.bytes();
-    turned[60] ^= 2;
+    turned[14 + 20 + 2] ^= 2;
     let known = |index| recorded(WRAPPED, CLIENT, 6, index);
     vec![
         comes("relay tunnel: eight bytes of what is inside name no flow", &about_tunnel(TOO_BIG, &frame, 1, 28))
