@@ -1,15 +1,17 @@
 //! How connections live and end, with a real pair and the kernels of real clients and backends.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use ha_tests::harness::direct;
 use ha_tests::harness::exchange::exchange;
 use ha_tests::harness::lab::Lab;
+use ha_tests::harness::netns::Netns;
 use ha_tests::harness::topology::{Host, Topology};
 use ha_tests::harness::ways::{FAMILIES, Family, WITHIN, converse, listen, pair, services};
+use socket2::{Domain, Socket, Type};
 
 /// Ports of the VIP that no harness server takes, by what is behind them.
 const HIDDEN: u16 = 81;
@@ -312,6 +314,39 @@ fn a_service_that_cannot_be_spoken_to_is_an_alarm_until_it_can() -> Result<()> {
         let listener = listen(&lab, (v4.backend(), HIDDEN).into())?;
         let (client, server, _) = converse(&lab, (v4.vip(), HIDDEN).into(), &listener)?;
         exchange(client, server, 1 << 16)
+    };
+    claim().map_err(|error| lab.explain(error))
+}
+
+#[test]
+fn two_stations_with_one_address_and_port_are_two_clients_where_that_is_wanted() -> Result<()> {
+    const PORT: u16 = 45_680;
+    let Some((lab, _, _alone)) = pair(&services(HIDDEN, "IP", "NO"), |_| Ok(()))? else { return Ok(()) };
+    let [v4, _] = FAMILIES;
+    let claim = || {
+        both(&lab, &["set", "lb", "vserver", &vserver(v4, HIDDEN), "-l2Conn", "ON"])?;
+        let twin = &lab.topology.observer;
+        twin.ip(&format!("addr add {}/24 dev obs0\n", v4.client()))?;
+        let listener = listen(&lab, (v4.backend(), HIDDEN).into())?;
+        let connect_from = |station: &Netns| {
+            let client = station.run(|| {
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+                socket.bind(&SocketAddr::new(v4.client(), PORT).into())?;
+                socket.connect_timeout(&SocketAddr::new(v4.vip(), HIDDEN).into(), WITHIN)?;
+                Ok(TcpStream::from(socket))
+            })?;
+            let (server, seen) = listener.accept()?;
+            Ok::<_, anyhow::Error>((client, server, seen))
+        };
+        let (one, server_of_one, seen) = connect_from(&lab.topology.client).context("the first")?;
+        let (two, server_of_two, seen_too) = connect_from(twin).context("the second")?;
+        ensure!(seen != seen_too, "both are {seen}");
+        carries(&one, &server_of_one, b"this is one")?;
+        carries(&two, &server_of_two, b"this is two")?;
+        carries(&server_of_one, &one, b"to one")?;
+        carries(&server_of_two, &two, b"to two")?;
+        exchange(one, server_of_one, 1 << 16).context("the first")?;
+        exchange(two, server_of_two, 1 << 16).context("the second")
     };
     claim().map_err(|error| lab.explain(error))
 }
