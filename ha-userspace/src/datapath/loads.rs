@@ -37,15 +37,15 @@ fn closed(loads: &Array<Load>, index: u32) -> &AtomicU64 {
     loads.word64(index as usize, offset_of!(Load, closed))
 }
 
-/// Whether a recorded flow is among those that are counted.
+/// Whether a recorded flow is among those that are counted: not one that is over, or was cut off.
 fn counts(flow: &Flow) -> bool {
     flow.flags & flow_flags::CLOSE_TOLD == 0 && !flow.is_cut_off()
 }
 
 /// Counts off the flows that were forgotten.
 pub fn forgotten(loads: &Array<Load>, flows: &[(FlowKey, Flow)]) {
-    for (_, flow) in flows.iter().filter(|(_, flow)| counts(flow) && (flow.placed_at() as usize) < loads.len()) {
-        closed(loads, flow.placed_at()).fetch_add(1, Relaxed);
+    for (_, flow) in flows.iter().filter(|(_, flow)| counts(flow) && (flow.backend as usize) < loads.len()) {
+        closed(loads, flow.backend).fetch_add(1, Relaxed);
     }
 }
 
@@ -81,7 +81,7 @@ impl Recount {
         }
         let Some(count) = &mut self.count else { return };
         for (_, flow) in flows.iter().filter(|(_, flow)| counts(flow)) {
-            *count.met.entry(flow.placed_at()).or_default() += 1;
+            *count.met.entry(flow.backend).or_default() += 1;
         }
     }
 
@@ -146,7 +146,7 @@ mod tests {
         let now = Instant::now();
         let mut recount = Recount::default();
         recount.meet(now, &loads, &[flow(0, 0), flow(1, 0), flow(1, flow_flags::CLOSE_TOLD)]);
-        recount.meet(now, &loads, &[flow(1 | CUT_OFF, 0)]);
+        recount.meet(now, &loads, &[flow(1, 0), flow(2 | CUT_OFF, 0)]);
         recount.end(&loads);
         assert_eq!(open(&loads), [1, 2, 0]);
         recount.meet(now + PAUSE / 2, &loads, &[]);
