@@ -10,6 +10,7 @@ use ha_common::abi::{TRACED_BYTES, Trace, TraceBudget, Traced, traced_as};
 use ha_common::packet::PacketMut;
 use ha_common::pipeline::{self, Action, Verdict};
 use ha_common::tables::Tables;
+use ha_common::word::opaque;
 
 use crate::maps;
 use crate::packet::XdpFrame;
@@ -38,11 +39,14 @@ fn budget() -> Option<&'static mut TraceBudget> {
 /// Copies the beginning of the frame to `place`.
 #[inline(always)]
 fn copy(context: *mut xdp_md, len: usize, place: &mut [u8; TRACED_BYTES]) {
-    let kept = match len {
-        0 => return,
-        1..TRACED_BYTES => len,
-        _ => TRACED_BYTES,
-    };
+    const LAST: usize = TRACED_BYTES - 1;
+    const _: () = assert!(TRACED_BYTES.is_power_of_two());
+    if len == 0 {
+        return;
+    }
+    let last = if len > LAST { LAST } else { len - 1 };
+    // The mask changes nothing, and tells old verifiers (Linux 6.1) that it is one byte at least.
+    let kept = (opaque(last as u64) & LAST as u64) + 1;
     // SAFETY: the context is valid while the program runs; `place` has room for `kept` bytes. When it fails the place stays as it was.
     unsafe { bpf_xdp_load_bytes(context, 0, place.as_mut_ptr().cast(), kept as u32) };
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use aya::programs::{SchedClassifier, TcAttachType};
 use ha_common::abi::{
-    Address, AddressKey, Backend, Flow, FlowKey, NextHop, Node, ReverseKey, Ring, ServiceKey, Term, address_flags,
+    Address, AddressKey, Backend, Exception, Flow, FlowKey, NextHop, Node, ReverseKey, Ring, ServiceKey, Term, address_flags,
     backend_flags, vserver_flags,
 };
 use ha_common::maglev::Member;
@@ -135,11 +135,30 @@ fn a_foreign_program_is_named_and_stays() {
 fn maps_of_another_layout_are_refused_in_one_line() {
     alone(|| {
         drop(open());
-        let error = Datapath::open(&Settings { sizes: [("FLOWS", 8192)].into(), ..settings() }).unwrap_err();
+        // What stands where the table of flows is looked for is the one of exceptions.
+        let maps = PathBuf::from(format!("/mnt/bpf/node/v{}/maps", ha_common::abi::ABI_VERSION));
+        std::fs::remove_file(maps.join("FLOWS")).unwrap();
+        std::fs::rename(maps.join("EXCEPTIONS"), maps.join("FLOWS")).unwrap();
+        let error = Datapath::open(&settings()).unwrap_err();
         assert!(matches!(error, LoadError::Layout { .. }));
         let text = error.to_string();
-        assert!(text.contains("4096 entries") && text.contains("8192 entries") && text.contains("understudy stop"), "{text}");
+        let sizes = [size_of::<Exception>(), size_of::<Flow>()].map(|value| format!("of 24 + {value} bytes"));
+        assert!(sizes.iter().all(|size| text.contains(size)) && text.contains("understudy stop"), "{text}");
         assert_eq!(text.lines().count(), 1);
+    });
+}
+
+#[test]
+fn a_table_keeps_its_size_and_what_is_in_it_whatever_is_configured_by_now() {
+    alone(|| {
+        let before = open();
+        let (key, flow) = (FlowKey { port: Be16::new(40_000), protocol: 6, ..FlowKey::default() }, Flow::default());
+        before.maps().flows.put(&[(key, flow)]).unwrap();
+        drop(before);
+        let after = Datapath::open(&Settings { sizes: [("FLOWS", 8192)].into(), ..settings() }).unwrap();
+        assert_eq!(after.maps().flows.entries().unwrap(), [(key, flow)]);
+        let table = after.limits().tables.into_iter().find(|table| table.name == "FLOWS").unwrap();
+        assert_eq!(table.max, 4096);
     });
 }
 

@@ -177,5 +177,6 @@ fn recall<P: PacketMut, T: Tables>(packet: &P, tables: &T, story: &Story, plan: 
     plan.nat = first.nat;
     plan.hop = first.hop;
     plan.step = Step::of(first.step);
-    tables.now().since(first.at) <= LIFE
+    // Another CPU's clock may be a moment ahead.
+    tables.now().0.wrapping_sub(first.at.0) as i64 <= LIFE.as_nanos() as i64
 }

@@ -419,7 +419,7 @@ fn unknown() -> Vec<Vector> {
         comes("fragment: one that comes half a minute after its first", &second)
             .with(move |tables| {
                 take(tables, CLIENT_LEG, &a);
-                let long_ago = Nanos(tables.now.get().0 - 30_000_000_001);
+                let long_ago = Nanos(tables.now.get().0.wrapping_sub(30_000_000_001));
                 tables.fragments.borrow_mut().values_mut().for_each(|noted| noted.at = long_ago);
             })
             .drops(Reason::FragmentUnknown),
